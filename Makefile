@@ -1,0 +1,37 @@
+# make demo: install, train two small models if they are not there, start the app.   make test, make check, make soak
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+DEVELOPER := .venv/installed-dev
+
+.PHONY: demo train test check soak clean
+
+demo: train
+	$(BIN)/python app.py
+
+train: $(INSTALLED)
+	@test -f runs/verses/report.md || $(BIN)/accelerate launch --num_processes 1 training/train.py --config configs/gpt/verses.yaml --resume true
+	@test -f runs/phrasebook/report.md || $(BIN)/accelerate launch --num_processes 1 training/train.py --config configs/translation/phrasebook.yaml --resume true
+
+$(INSTALLED): requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(DEVELOPER): $(INSTALLED) requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+test: $(DEVELOPER)
+	$(BIN)/python -m pytest -q
+
+soak: $(DEVELOPER)
+	$(BIN)/python -m pytest -q -m soak
+
+check: $(DEVELOPER)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv runs

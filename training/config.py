@@ -1,0 +1,462 @@
+"""The configuration of a run: a tree of dataclasses that YAML files and the command line fill in.
+
+`python training/train.py --help` prints every field with its comment. Nothing heavy is imported here, so that the
+app and the preflight can read a config without torch. Reading collects all mistakes and reports them together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_type_hints
+
+import jsonargparse
+import yaml
+
+jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+
+class ConfigError(Exception):
+    """A mistake in the configuration or its files, told in plain words: what, where, and what would be valid."""
+
+
+@dataclass
+class SourceConfig:
+    """One source of rows."""
+
+    path: str
+    """A file (txt, jsonl/json lines, csv, tsv, parquet; plain, .gz, .xz, .zst or .bz2), a glob, an http(s) URL, or a
+    dataset on the Hugging Face hub (`owner/name`, or `hub:` before any name or local dataset folder)."""
+    target_path: str | None = None
+    """For two line-aligned text files: the file with the target sentences, while `path` has the sources."""
+    weight: float = 1.0
+    """How often an epoch passes over this source; 0.5 takes another random half of its rows each epoch."""
+    where: dict[str, Any] | None = None
+    """Keep only rows whose column has this value (or one of a list), e.g. `{source: tatoeba}`."""
+    columns: dict[str, str] | None = None
+    """Column names of this source, if they differ from `corpus.columns`."""
+    format: Literal["auto", "txt", "jsonl", "csv", "tsv", "parquet"] = "auto"
+    """`auto` goes by the file's ending."""
+    name: str | None = None
+    """Hub datasets: the configuration's name, e.g. `zh-en`."""
+    split: str = "train"
+    """Hub datasets: the split."""
+
+
+Sources = Union[str, SourceConfig, list[Union[str, SourceConfig]]]
+
+
+@dataclass
+class FiltersConfig:
+    """Which pairs are left out. Each rejected row is counted under the filter's name; 0 or false turns one off."""
+
+    max_chars: int = 0
+    """Rows with a side longer than this many characters are `too_long`."""
+    min_chars: int = 1
+    """Rows with a side shorter than this are `too_short`."""
+    max_ratio: float = 0.0
+    """Pairs whose sides' lengths, English words against Chinese characters (a word counted as 1.6 of them), differ
+    by more than this factor are `ratio`."""
+    identical: bool = True
+    """Drop pairs whose two sides are the same."""
+    script: bool = False
+    """Drop pairs whose source is not mostly Han characters or whose target is not mostly Latin letters."""
+    duplicates: bool = True
+    """Drop repeats of a pair. Found with a Bloom filter of constant size (64 MiB): of 10M rows, fewer than one in a
+    thousand is dropped by mistake."""
+
+
+@dataclass
+class CorpusConfig:
+    """What is read."""
+
+    train: Sources = field(default_factory=list)
+    """A path, a source, or a list of them."""
+    validation: Sources | None = None
+    """The validation set; if not given, `validation_share` of the training rows is held out."""
+    validation_share: float = 0.1
+    """Share of the training rows to hold out when there is no validation set."""
+    holdout: Literal["spread", "tail"] = "spread"
+    """`spread` picks held-out rows all over the corpus (the same for every seed), `tail` takes the end of it."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Names of the columns: `{text: …}` for gpt, `{source: …, target: …}` for translation. Defaults: `text`,
+    `chinese` and `english`."""
+    document: Literal["line", "blank_line", "file"] = "line"
+    """gpt, txt files: what one text is, and so where the end-of-text token goes."""
+    filters: FiltersConfig = field(default_factory=FiltersConfig)
+    strict: bool = False
+    """Stop at the first bad row instead of counting it and going on."""
+    max_rows: int | None = None
+    """Read only this many rows of every file or dataset: a small part first, or a bound for an endless stream."""
+    shuffle_rows: int = 16384
+    """Rows that are shuffled and batched together; more mixes better and takes more memory."""
+    workers: int = 0
+    """Loader processes that read and tokenize ahead. The order of the rows does not depend on it."""
+
+
+@dataclass
+class TokenizerConfig:
+    """How text becomes numbers."""
+
+    type: Literal["char", "bpe"] = "bpe"
+    """`char`: one token a character. `bpe`: byte pair encoding; what is not in the vocabulary is spelt in bytes."""
+    vocab_size: int = 8000
+    """Most entries of the vocabulary, special and byte tokens included."""
+    min_frequency: int = 2
+    """A character or merge seen fewer times than this is not kept."""
+    isolate_han: bool = False
+    """bpe: never merge Chinese characters with each other, so that the vocabulary goes to the other language."""
+    alphabet_coverage: float = 1.0
+    """bpe: the most frequent characters that together make this share of all text get their own entry; the rest is
+    spelt in bytes (SentencePiece's `character_coverage`)."""
+    simplify: bool = False
+    """Read traditional Chinese characters as simplified ones; part of the saved tokenizer."""
+    sample_rows: int = 500_000
+    """Most rows that the tokenizer is trained on."""
+    path: str | None = None
+    """Use the tokenizer of this folder instead of training one."""
+
+
+@dataclass
+class BatchConfig:
+    """What goes through the model at once."""
+
+    block_size: int = 256
+    """gpt: the model's context in tokens. Shorter texts are padded, long ones packed."""
+    packing: Literal["auto", "always", "never"] = "auto"
+    """gpt: `never` gives each text its own padded row (a text longer than block_size goes on in the next), `always`
+    joins texts end to end; `auto` packs when the median text is longer than half of block_size."""
+    micro_batch_size: int = 16
+    """gpt: rows of block_size tokens that one forward pass takes."""
+    tokens_per_batch: int = 2000
+    """translation: most tokens, padding included, on the longer side of one forward pass."""
+    max_source_length: int = 128
+    """translation: pairs with a longer source (in tokens) are left out and counted."""
+    max_target_length: int = 128
+    """translation: the same for the target."""
+
+
+@dataclass
+class OptimConfig:
+    """The optimizer and its schedule."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    """`muon` orthogonalises the updates of hidden matrices and leaves the rest to AdamW (Jordan et al. 2024)."""
+    learning_rate: float = 1e-3
+    """Peak learning rate (of AdamW; Muon's is `muon_learning_rate`)."""
+    muon_learning_rate: float = 0.02
+    """Peak learning rate of the hidden matrices under Muon."""
+    weight_decay: float = 0.1
+    """Decoupled; on matrices only, never on biases, norms and embeddings of positions."""
+    beta1: float = 0.9
+    beta2: float = 0.98
+    eps: float = 1e-8
+    schedule: Literal["constant", "linear", "cosine", "inverse_sqrt", "wsd"] = "wsd"
+    """What follows the warmup; `wsd` stays at the peak and comes down over the last `decay_share`."""
+    warmup_steps: int = 100
+    """Optimizer steps from zero to the peak."""
+    decay_share: float = 0.3
+    """wsd: the last part of the horizon, over which the rate falls linearly."""
+    final_ratio: float = 0.0
+    """linear, cosine, wsd: the rate at the end as a share of the peak."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm; 0 leaves them alone."""
+
+
+@dataclass
+class TrainConfig:
+    """How long and how. Of several horizons the first that is reached ends the run."""
+
+    max_steps: int | None = None
+    """Horizon in optimizer steps."""
+    max_tokens: int | None = None
+    """Horizon in target tokens."""
+    max_minutes: float | None = None
+    """Horizon in minutes of training; evaluation and saving count. Such a run cannot be repeated bit by bit."""
+    gradient_accumulation_steps: int = 1
+    """Micro-batches per process that make up one step. The loss is the mean over all their tokens."""
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    """`auto` times a matrix product on this device and takes the fastest that is safe."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time."""
+    label_smoothing: float = 0.0
+    averaging: Literal["none", "ema", "last"] = "none"
+    """Evaluate and save the average of the weights instead of the last ones: an exponential one, or the plain mean
+    over the last `average_share` of the run."""
+    ema_decay: float = 0.999
+    average_share: float = 0.2
+    average_every_steps: int = 10
+    early_stopping: int = 0
+    """Stop after this many evaluations without a better validation loss; 0 never does."""
+
+
+@dataclass
+class EvaluationConfig:
+    """What is looked at while training."""
+
+    every_steps: int = 500
+    """Evaluate every so many steps, and at the end."""
+    max_rows: int = 1000
+    """Rows of the validation set that the loss is measured on."""
+    generate_rows: int = 64
+    """translation: validation sentences that are translated greedily for BLEU and chrF."""
+    prompts: list[str] = field(default_factory=lambda: [""])
+    """gpt: beginnings to continue; translation: sentences to translate besides those of the validation set."""
+    samples: int = 4
+    """Sample texts an evaluation; gpt: for each prompt."""
+    max_new_tokens: int = 128
+    temperature: float = 0.8
+    """Of the samples; 0 is greedy."""
+
+
+@dataclass
+class CheckpointConfig:
+    """What is kept."""
+
+    every_steps: int = 500
+    """Save every so many steps, and at the end."""
+    keep: int = 2
+    """How many of the latest checkpoints stay; the best one always does."""
+
+
+@dataclass
+class LogConfig:
+    """What is written down."""
+
+    every_steps: int = 10
+    """A record in metrics.jsonl every so many steps."""
+    log_with: str | None = None
+    """Any tracker that Accelerate knows: tensorboard, wandb, mlflow, …"""
+
+
+@dataclass
+class Config:
+    """A run of training/train.py."""
+
+    task: Literal["gpt", "translation"]
+    """gpt: a text goes on; translation: a sentence into the other language."""
+    run_dir: str = "runs/unnamed"
+    """Where the run folder goes."""
+    resume: bool = False
+    """Go on from the latest checkpoint in run_dir; starts from nothing if there is none."""
+    seed: int = 1
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    model: dict[str, Any] = field(default_factory=dict)
+    """`type` is a model of transformers (gpt2, qwen3, llama, m2m_100, marian, t5, …); all other keys are those of its
+    config class."""
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+
+def parser(description: str) -> jsonargparse.ArgumentParser:
+    """The command line: `--config FILE` and every field of `Config` by its dotted name."""
+    p = jsonargparse.ArgumentParser(description=description, exit_on_error=False)
+    p.add_argument("--config", action="config", help="a YAML file")
+    p.add_class_arguments(Config)
+    return p
+
+
+def parse_args(argv: list[str] | None = None, description: str = "") -> Config:
+    """Read `--config FILE` and overrides such as `--optim.learning_rate 1e-3`.
+
+    Raises:
+        ConfigError: naming every unknown key (with the nearest valid one) and every value of a wrong type.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    p = parser(description)
+    problems: list[str] = []
+    known = [a.split("=")[0] for a in argv if a.startswith("--")]
+    for option in known:
+        key = option.removeprefix("--").removesuffix("+")
+        if key not in ("config", "help", "print_config") and not key.startswith("print_config"):
+            problems += _unknown({key.split(".")[0]: _nest(key.split(".")[1:])}, Config, "", "the command line")
+    for path in _config_files(argv):
+        tree = read_yaml(path)
+        problems += _unknown(tree, Config, "", path) + _wrong_types(tree, path)
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+    try:
+        namespace = p.parse_args(argv)
+        tree = namespace.clone()
+        tree.pop("config", None)
+        config = p.instantiate(tree)
+        result = Config(**{f.name: config[f.name] for f in dataclasses.fields(Config)})
+    except jsonargparse.ArgumentError as error:
+        raise ConfigError(_one_line(error)) from None
+    check(result)
+    return result
+
+
+def load(path: str | Path) -> Config:
+    """The config in a YAML file; raises ConfigError like `parse_args`."""
+    return parse_args(["--config", str(path)])
+
+
+def dump(config: Config) -> str:
+    """The whole config as YAML; reading it again gives the same config."""
+    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True, width=100)
+
+
+def check(config: Config) -> None:
+    """Relations between fields that no type can express; raises ConfigError with all that are wrong."""
+    c, problems = config, []
+    if not c.corpus.train:
+        problems.append("corpus.train: no source given; name a file, e.g. corpus.train: data/verses.jsonl")
+    if "type" not in c.model:
+        problems.append("model.type: missing; name a model of transformers, e.g. qwen3 or m2m_100")
+    if c.train.max_steps is None and c.train.max_tokens is None and c.train.max_minutes is None:
+        problems.append("train: no horizon; set max_steps, max_tokens or max_minutes")
+    positive = {
+        "train.max_steps": c.train.max_steps, "train.max_tokens": c.train.max_tokens,
+        "train.max_minutes": c.train.max_minutes,
+        "train.gradient_accumulation_steps": c.train.gradient_accumulation_steps,
+        "batch.block_size": c.batch.block_size, "batch.micro_batch_size": c.batch.micro_batch_size,
+        "batch.tokens_per_batch": c.batch.tokens_per_batch, "batch.max_source_length": c.batch.max_source_length,
+        "batch.max_target_length": c.batch.max_target_length, "optim.learning_rate": c.optim.learning_rate,
+        "optim.muon_learning_rate": c.optim.muon_learning_rate, "evaluation.every_steps": c.evaluation.every_steps,
+        "evaluation.max_rows": c.evaluation.max_rows, "evaluation.max_new_tokens": c.evaluation.max_new_tokens,
+        "checkpoint.every_steps": c.checkpoint.every_steps, "checkpoint.keep": c.checkpoint.keep,
+        "log.every_steps": c.log.every_steps, "corpus.shuffle_rows": c.corpus.shuffle_rows,
+        "corpus.max_rows": c.corpus.max_rows, "tokenizer.vocab_size": c.tokenizer.vocab_size,
+        "tokenizer.sample_rows": c.tokenizer.sample_rows, "train.average_every_steps": c.train.average_every_steps,
+    }  # fmt: skip
+    problems += [f"{k}: {v} is not a positive number" for k, v in positive.items() if v is not None and not v > 0]
+    shares = {
+        "corpus.validation_share": c.corpus.validation_share, "optim.beta1": c.optim.beta1,
+        "optim.beta2": c.optim.beta2, "train.label_smoothing": c.train.label_smoothing,
+        "train.ema_decay": c.train.ema_decay,
+    }  # fmt: skip
+    problems += [f"{k}: {v} must be at least 0 and below 1" for k, v in shares.items() if not 0 <= v < 1]
+    shares = {
+        "optim.decay_share": c.optim.decay_share, "optim.final_ratio": c.optim.final_ratio,
+        "train.average_share": c.train.average_share, "tokenizer.alphabet_coverage": c.tokenizer.alphabet_coverage,
+    }
+    problems += [f"{k}: {v} must lie between 0 and 1" for k, v in shares.items() if not 0 <= v <= 1]
+    counts = {
+        "corpus.workers": c.corpus.workers, "optim.warmup_steps": c.optim.warmup_steps,
+        "optim.weight_decay": c.optim.weight_decay, "optim.max_grad_norm": c.optim.max_grad_norm,
+        "train.early_stopping": c.train.early_stopping, "evaluation.generate_rows": c.evaluation.generate_rows,
+        "evaluation.samples": c.evaluation.samples, "evaluation.temperature": c.evaluation.temperature,
+        "tokenizer.min_frequency": c.tokenizer.min_frequency, "corpus.filters.max_chars": c.corpus.filters.max_chars,
+        "corpus.filters.min_chars": c.corpus.filters.min_chars, "corpus.filters.max_ratio": c.corpus.filters.max_ratio,
+    }  # fmt: skip
+    problems += [f"{k}: {v} must not be negative" for k, v in counts.items() if not v >= 0]
+    wanted = {"gpt": ["text"], "translation": ["source", "target"]}[c.task]
+    for where, columns in [("corpus.columns", c.corpus.columns)] + [
+        ("corpus.train columns", s.columns or {}) for s in sources(c.corpus.train)
+    ]:
+        problems += [f"{where}: no column is called {k!r} here; valid: {', '.join(wanted)}" for k in columns if k not in wanted]
+    problems += [f"corpus.train: weight {s.weight} of {s.path} must be positive" for s in sources(c.corpus.train) if not s.weight > 0]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def sources(value: Sources | None) -> list[SourceConfig]:
+    """`corpus.train` or `corpus.validation` as a plain list of sources."""
+    if value is None:
+        return []
+    values = value if isinstance(value, list) else [value]
+    return [SourceConfig(path=v) if isinstance(v, str) else v for v in values]
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """A YAML file as a dict; raises ConfigError if it is missing or not YAML."""
+    try:
+        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {_one_line(error)}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: empty or not a mapping of keys to values")
+    return tree
+
+
+def _config_files(argv: list[str]) -> list[str]:
+    files = [a.removeprefix("--config=") for a in argv if a.startswith("--config=")]
+    return files + [b for a, b in zip(argv, argv[1:]) if a == "--config"]
+
+
+def _nest(keys: list[str]) -> Any:
+    """['a', 'b'] -> {'a': {'b': None}}"""
+    return {keys[0]: _nest(keys[1:])} if keys else None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _dataclass_in(hint: Any) -> type | None:
+    """The dataclass that a type hint holds, e.g. SourceConfig in `str | list[str | SourceConfig]`."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return hint
+    return next((d for d in map(_dataclass_in, get_args(hint)) if d), None)
+
+
+def _unknown(tree: Any, cls: type, prefix: str, where: str) -> list[str]:
+    """A line for every key of `tree` that is no field of `cls`, with the nearest one that is."""
+    problems: list[str] = []
+    if not isinstance(tree, dict):
+        return problems
+    hints = get_type_hints(cls)
+    for key, value in tree.items():
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), list(hints), 1, 0.5)
+            elsewhere = [p for p in _all_keys(Config) if p.endswith("." + str(key))]
+            hint = f"did you mean {prefix + near[0]}?" if near else f"did you mean {elsewhere[0]}?" if elsewhere else ""
+            problems.append(f"{where}: unknown key {prefix}{key}; " + (hint or f"valid: {', '.join(hints)}"))
+        elif inner := _dataclass_in(hints[key]):
+            for item in value if isinstance(value, list) else [value]:
+                problems += _unknown(item, inner, f"{prefix}{key}.", where)
+    return problems
+
+
+def _all_keys(cls: type, prefix: str = "") -> list[str]:
+    keys = []
+    for name, hint in get_type_hints(cls).items():
+        inner = _dataclass_in(hint)
+        keys += _all_keys(inner, f"{prefix}{name}.") if inner and inner is hint else [prefix + name]
+    return keys
+
+
+def _wrong_types(tree: dict[str, Any], where: str) -> list[str]:
+    """A line for every leaf whose value jsonargparse refuses, found one leaf at a time."""
+    problems = []
+    p = parser("")
+    for key in _all_keys(Config):
+        value: Any = tree
+        for part in key.split("."):
+            value = value.get(part, dataclasses.MISSING) if isinstance(value, dict) else dataclasses.MISSING
+        if value is dataclasses.MISSING:
+            continue
+        nested = value
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        try:
+            p.parse_object({"task": "gpt", **nested})
+        except (jsonargparse.ArgumentError, TypeError, ValueError):
+            hint: Any = Config
+            for part in key.split("."):
+                hint = get_type_hints(hint)[part]
+            problems.append(f"{where}: {key}: {value!r} is not valid here; wanted {_plain(hint)}")
+    return problems
+
+
+def _plain(hint: Any) -> str:
+    """A type in words: Literal['a', 'b'] -> one of a, b."""
+    if hint in (int, float, bool, str):
+        return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[hint]
+    args = [a for a in get_args(hint) if a is not type(None)]
+    if args and all(isinstance(a, str) for a in args):
+        return "one of " + ", ".join(args)
+    if len(args) == 1 and args[0] in (int, float, bool, str):
+        return _plain(args[0])
+    return str(hint).replace("training.config.", "").replace("typing.", "")

@@ -1,0 +1,82 @@
+"""What this machine does fast: threads for each process, and the precision that pays."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import psutil
+import torch
+
+
+def share_threads() -> None:
+    """Give this process its share of the cores.
+
+    `accelerate launch` sets OMP_NUM_THREADS=1 where there is no GPU and nobody asked for it, so one process would use one
+    core. Whether the user asked shows in the launcher's own environment and command line.
+    """
+    if "LOCAL_RANK" not in os.environ and "ACCELERATE_MIXED_PRECISION" not in os.environ:
+        return  # not launched by accelerate: torch's own choice stands
+    for parent in _parents():
+        try:
+            if "OMP_NUM_THREADS" in parent.environ() and _is_launcher(parent):
+                return
+            if any("num_cpu_threads_per_process" in a.replace("-", "_") for a in parent.cmdline()):
+                return
+        except (psutil.Error, OSError):
+            continue
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+
+
+def _parents() -> list[psutil.Process]:
+    try:
+        return psutil.Process().parents()[:3]
+    except psutil.Error:
+        return []
+
+
+def _is_launcher(process: psutil.Process) -> bool:
+    return "accelerate" in " ".join(process.cmdline())
+
+
+def pick_precision(step: Callable[[torch.dtype | None], None]) -> tuple[str, str]:
+    """The fastest safe precision of this device, and in words what was measured.
+
+    A GPU has bf16 or it has not. A CPU is asked: first a matrix product, because many CPUs emulate bf16 hundreds of times
+    slower, then, where that is fast, the run's own training step, because casts can eat what the products save.
+
+    Args:
+        step: does one forward and backward pass under autocast to that dtype (None: float32).
+    """
+    if torch.cuda.is_available():
+        native = torch.cuda.get_device_capability()[0] >= 8
+        return ("bf16", " (auto: this GPU has it)") if native else ("fp16", " (auto: this GPU has no bf16)")
+    if torch.backends.mps.is_available():
+        return "no", " (auto)"
+    speed = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.randn(128, 256).to(dtype), torch.randn(256, 256).to(dtype)
+        speed[dtype] = 2 * 128 * 256 * 256 / _best(lambda: a @ b, 20, 0.05) / 1e9  # noqa: B023
+    measured = f"float32 {speed[torch.float32]:.0f}, bf16 {speed[torch.bfloat16]:.1f} GFLOP/s"
+    if speed[torch.bfloat16] < 1.2 * speed[torch.float32]:
+        return "no", f" (auto: {measured})"
+    seconds = {}
+    for dtype in (None, torch.bfloat16, None, torch.bfloat16):  # in turn, for a noisy machine
+        seconds[dtype] = min(seconds.get(dtype, 1e9), _best(lambda: step(dtype), 3, 1.0))  # noqa: B023
+    chosen = "bf16" if seconds[torch.bfloat16] < 0.85 * seconds[None] else "no"
+    return chosen, f" (auto: a step takes {1e3 * seconds[None]:.0f} ms in float32, {1e3 * seconds[torch.bfloat16]:.0f} ms in bf16)"
+
+
+def _best(work: Callable[[], object], times: int, enough: float) -> float:
+    """Seconds of the fastest of some runs after a first one; stops early when a run takes longer than `enough`."""
+    best = float("inf")
+    for k in range(times + 1):
+        begin = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - begin) if k else best
+        if time.perf_counter() - begin > enough and k:
+            break
+    return best

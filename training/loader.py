@@ -1,0 +1,125 @@
+"""From chunks of rows to this process's micro-batches, with a cursor that resumes exactly.
+
+Every process deals the same endless sequence of micro-batches and takes every `world`-th, so no row is lost or seen
+twice; loader workers build chunks in turn, so their number does not change the sequence. The cursor is (chunk, batch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from training.corpus import Corpus
+
+Batch = dict[str, np.ndarray]
+# (rows of one chunk, a generator that is a function of seed, epoch and chunk) -> (micro-batches, rows left out as too long)
+MakeBatches = Callable[[list[dict[str, Any]], np.random.Generator], tuple[list[Batch], int]]
+
+
+class Chunks(IterableDataset):
+    """Chunk after chunk, without end: each item is (its number, its micro-batches, rows left out)."""
+
+    def __init__(self, corpus: Corpus, make_batches: MakeBatches, first: int = 0):
+        self.corpus, self.make_batches, self.first = corpus, make_batches, first
+
+    def __iter__(self) -> Iterator[tuple[int, list[Batch], int]]:
+        worker = get_worker_info()
+        mine, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        number, per_epoch = self.first + mine, self.corpus.chunks_per_epoch
+        while True:
+            epoch = number // per_epoch
+            wanted = list(range(number % per_epoch, per_epoch, workers))
+            rows: list[dict[str, Any]] = []
+            at = 0
+            for row in self.corpus.stream(epoch, wanted):
+                while row["_chunk"] != wanted[at]:  # the chunk before is whole (or had no rows)
+                    yield self._build(epoch * per_epoch + wanted[at], rows)
+                    rows, at = [], at + 1
+                rows.append(row)
+            for chunk in wanted[at:]:
+                yield self._build(epoch * per_epoch + chunk, rows)
+                rows = []
+            number += len(wanted) * workers
+
+    def _build(self, number: int, rows: list[dict[str, Any]]) -> tuple[int, list[Batch], int]:
+        batches, left_out = self.make_batches(rows, np.random.default_rng([self.corpus.seed, 4, number])) if rows else ([], 0)
+        return number, batches, left_out
+
+
+class MicroBatches:
+    """This process's share of the sequence, `accumulation` micro-batches a step.
+
+    Args:
+        cursor: where an earlier run stopped, as `state()` gave it.
+    """
+
+    def __init__(
+        self, corpus: Corpus, make_batches: MakeBatches, rank: int, world: int, workers: int,
+        cursor: dict[str, int] | None = None,
+    ):  # fmt: skip
+        cursor = cursor or {}
+        self.rank, self.world, self.per_epoch = rank, world, corpus.chunks_per_epoch
+        self.chunk, self.next = cursor.get("chunk", 0), cursor.get("batch", 0)
+        self.left_out = cursor.get("left_out", 0)
+        loader = DataLoader(
+            Chunks(corpus, make_batches, self.chunk), batch_size=None, num_workers=workers,
+            prefetch_factor=2 if workers else None,
+            collate_fn=as_is,
+        )  # fmt: skip
+        self._chunks = iter(loader)
+        self._batches: list[Batch] = []
+        self._counted = self.next > 0  # a chunk's left-out rows are counted when its first batch is dealt
+        self._load()
+
+    def _load(self) -> None:
+        self.chunk, self._batches, left_out = next(self._chunks)
+        if not self._counted:
+            self.left_out += left_out
+        self._counted = False
+
+    def _deal(self) -> Batch:
+        empty = 0
+        while self.next >= len(self._batches):
+            self.next = 0
+            self._load()
+            empty = 0 if self._batches else empty + 1
+            if empty > self.per_epoch:
+                raise RuntimeError("an epoch without a single batch: every row is longer than the batch section allows")
+        self.next += 1
+        return self._batches[self.next - 1]
+
+    def step(self, accumulation: int) -> list[dict[str, torch.Tensor]]:
+        """The next `accumulation` micro-batches of this process; moves on by `accumulation` x `world` in the sequence."""
+        dealt = [self._deal() for _ in range(accumulation * self.world)]
+        return [to_tensors(b) for b in dealt[self.rank :: self.world]]
+
+    def state(self) -> dict[str, int]:
+        """The cursor: the same in every process."""
+        return {"chunk": self.chunk, "batch": self.next, "left_out": self.left_out}
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the corpus so far."""
+        return (self.chunk + self.next / max(1, len(self._batches))) / self.per_epoch
+
+
+def as_is(item: Any) -> Any:
+    """Chunks leave a loader worker as arrays: thousands of small tensors would use up its file handles."""
+    return item
+
+
+def to_tensors(batch: Batch) -> dict[str, torch.Tensor]:
+    """Arrays as tensors; int64 as the models want them."""
+    return {k: torch.from_numpy(v.astype(np.int64)) for k, v in batch.items()}
+
+
+def pad(rows: list[np.ndarray], value: int) -> np.ndarray:
+    """Rows of ids as one (B, T) int32 array, padded on the right."""
+    out = np.full((len(rows), max(map(len, rows))), value, dtype=np.int32)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return out

@@ -1,0 +1,97 @@
+"""Models by name: transformers' own classes, built with fresh weights from the `model:` section of a config.
+
+`model.type` picks the class from the auto mappings; every other key belongs to that class's config. The vocabulary, the
+special ids and the context length come from the tokenizer and the batch section, so that they can never disagree.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel
+from transformers import PreTrainedTokenizerFast
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+
+from training.config import ConfigError
+
+AUTO = {"gpt": AutoModelForCausalLM, "translation": AutoModelForSeq2SeqLM}
+MAPPING = {"gpt": MODEL_FOR_CAUSAL_LM_MAPPING, "translation": MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING}
+OURS = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "is_encoder_decoder")
+
+
+def model_config(task: str, keys: dict[str, Any], tokenizer: PreTrainedTokenizerFast, context: int) -> Any:
+    """The transformers config of `keys` with vocabulary, special ids and context filled in.
+
+    Args:
+        context: the most tokens that the model will see at once.
+
+    Raises:
+        ConfigError: listing every unknown or refused key.
+    """
+    name = str(keys["type"])
+    known = {c.model_type for c in MAPPING[task]}
+    if name not in known:
+        near = difflib.get_close_matches(name, sorted(known), 3, 0.5)
+        family = "decoder-only" if task == "gpt" else "encoder-decoder"
+        raise ConfigError(f"model.type: {name!r} is no {family} model of transformers" + (f"; did you mean {', '.join(near)}?" if near else ""))
+    cls = type(AutoConfig.for_model(name))
+    valid = set(inspect.signature(cls.__init__).parameters) | set(cls().to_dict()) | set(cls.attribute_map)
+    problems = []
+    for key in keys:
+        if key in OURS:
+            problems.append(f"model.{key}: comes from the tokenizer; leave it out")
+        elif key != "type" and key not in valid:
+            near = difflib.get_close_matches(key, sorted(valid), 1, 0.5)
+            problems.append(f"model.{key}: {name} has no such key" + (f"; did you mean {near[0]}?" if near else ""))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    given = {k: v for k, v in keys.items() if k != "type"}
+    if "max_position_embeddings" in valid and not {"max_position_embeddings", "n_positions"} & set(given):
+        given["max_position_embeddings"] = context
+    # Layer drop is on by default in M2M100; it leaves parameters without gradients, which several processes cannot have.
+    given |= {k: 0.0 for k in ("encoder_layerdrop", "decoder_layerdrop", "layerdrop") if k in valid and k not in given}
+    given |= {
+        "vocab_size": len(tokenizer), "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }  # fmt: skip
+    if task == "translation":
+        given["decoder_start_token_id"] = tokenizer.eos_token_id  # as M2M100 and BART were trained; any fixed id serves
+        given |= {k: tokenizer.eos_token_id for k in ("forced_eos_token_id",) if k in valid}
+    try:
+        config = AutoConfig.for_model(name, **given)
+    except Exception as error:  # each config class refuses in its own way, with a message for its user
+        raise ConfigError(f"model: {name} refuses this: {' '.join(str(error).split())}") from None
+    if "decoder_vocab_size" in valid:
+        config.decoder_vocab_size = len(tokenizer)
+    for key, value in config.to_dict().items():  # a special id left from the class's defaults would point outside
+        if key.endswith("_token_id") and isinstance(value, int) and value >= len(tokenizer):
+            setattr(config, key, None)
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    if isinstance(positions, int) and positions < context:
+        raise ConfigError(f"model.max_position_embeddings: {positions} is less than the {context} tokens that the batches hold")
+    width, heads = getattr(config, "hidden_size", None), getattr(config, "num_attention_heads", None)
+    if width and heads and width % heads and not getattr(config, "head_dim", None):
+        fit = [h for h in range(1, width + 1) if width % h == 0 and h <= 2 * heads]
+        raise ConfigError(f"model: {heads} heads do not divide the width {width}; heads that do: {', '.join(map(str, fit))}")
+    return config
+
+
+def build(task: str, config: Any, max_new_tokens: int, seed: int) -> PreTrainedModel:
+    """A model with fresh float32 weights, the same for the same seed; raises ConfigError if the class refuses its config."""
+    torch.manual_seed(seed)
+    try:
+        model = AUTO[task].from_config(config)
+    except Exception as error:  # wrong shapes surface as assertion, value or runtime errors of the class
+        raise ConfigError(f"model: {config.model_type} cannot be built: {' '.join(str(error).split())}") from None
+    generation = GenerationConfig.from_model_config(model.config)
+    generation.max_new_tokens, generation.max_length = max_new_tokens, None
+    model.generation_config = generation
+    return model.float()
+
+
+def count(model: torch.nn.Module) -> int:
+    """Trainable parameters, tied ones once."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

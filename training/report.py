@@ -1,0 +1,102 @@
+"""Pages for people: the model card of a checkpoint and the report of a run, written from what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from training import run_folder
+from training.config import Config, sources
+
+
+def card(config: Config, meta: dict[str, Any]) -> str:
+    """README.md of a checkpoint: what it is, what it was trained on, how it scores, how to load it."""
+    gpt = config.task == "gpt"
+    tags = ["text-generation"] if gpt else ["translation"]
+    languages = ["zh"] if gpt else ["zh", "en"]
+    scores = "\n".join(f"| {k} | {v:.4g} |" for k, v in meta["metrics"].items() if isinstance(v, float))
+    signature = meta["metrics"].get("bleu_signature")
+    auto = "AutoModelForCausalLM" if gpt else "AutoModelForSeq2SeqLM"
+    example = meta["examples"][0] if meta["examples"] else ""
+    front = {"language": languages, "library_name": "transformers", "pipeline_tag": tags[0], "tags": ["stray-bird"]}
+    return f"""---
+{chr(10).join(f"{k}: {json.dumps(v)}" for k, v in front.items())}
+---
+
+# {meta["name"]}
+
+A {meta["model_type"]} model of {meta["parameters"]:,} parameters, trained from nothing by Stray Bird · 飞鸟
+({"it continues Chinese text" if gpt else "it translates Chinese into English"}); step {meta["step"]:,}.
+
+| measured on the validation set | |
+|---|---|
+{scores}
+{f"{chr(10)}sacrebleu signature: `{signature}`{chr(10)}" if signature else ""}
+Trained on: {", ".join(meta["corpus"]["train"])} ({meta["corpus"]["rows"]:,} rows). The licence of these texts is
+the licence question of this model; it is not answered here.
+
+```python
+from transformers import AutoTokenizer, {auto}
+
+tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")
+model = {auto}.from_pretrained("THIS_FOLDER")
+inputs = tokenizer({json.dumps(example, ensure_ascii=False)}, return_tensors="pt")
+print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
+```
+
+The configuration that it was trained with:
+
+```yaml
+model: {json.dumps(config.model)}
+```
+"""
+
+
+def meta(config: Config, step: int, parameters: int, metrics: dict[str, Any], rows: int, versions: dict[str, str]) -> dict[str, Any]:
+    """What meta.json says about a checkpoint; `serving/` reads task, name, step, metrics and examples."""
+    prompts = [p for p in config.evaluation.prompts if p.strip()]
+    return {
+        "name": Path(config.run_dir).name, "task": config.task, "step": step, "parameters": parameters,
+        "model_type": config.model["type"], "metrics": metrics, "examples": prompts,
+        "corpus": {"train": [s.path for s in sources(config.corpus.train)], "rows": rows}, "versions": versions,
+    }  # fmt: skip
+
+
+def report(run_dir: Path, config: Config, parameters: int, corpus_line: str, tokenizer_line: str, ended: str) -> str:
+    """report.md, and the same text to print: what was trained, how it came out and where overfitting begins."""
+    records = run_folder.read(run_dir)
+    evaluations = [r for r in records if r["event"] == "evaluate"]
+    steps = [r for r in records if r["event"] == "train"]
+    lines = [f"# {Path(config.run_dir).name}", "", f"{config.model['type']}, {parameters:,} parameters. {ended}", ""]
+    lines += [f"- corpus: {corpus_line}", f"- tokenizer: {tokenizer_line}"]
+    if steps:
+        last = steps[-1]
+        lines.append(
+            f"- {last['step']:,} steps, {last['tokens']:,} target tokens, {last['epoch']:.2f} epochs in {last['seconds'] / 60:.1f} min; "
+            f"final training loss {_number(last['loss'])}"
+        )
+    losses = [r for r in evaluations if r.get("val_loss") is not None]
+    if losses:
+        best, final = min(losses, key=lambda r: r["val_loss"]), losses[-1]
+        lines.append(
+            f"- best validation loss {best['val_loss']:.4f} (perplexity {best['perplexity']:.2f}, "
+            f"{best['bits_per_character']:.3f} bits per character) at step {best['step']:,}; that checkpoint is `best`"
+        )
+        if final["val_loss"] > 1.02 * best["val_loss"] and final["step"] > best["step"]:
+            lines.append(
+                f"- overfitting begins about step {best['step']:,}: from there to step {final['step']:,} the validation loss rises by "
+                f"{final['val_loss'] - best['val_loss']:.3f} while the training loss goes on falling. More text helps; more steps do not"
+            )
+        if best.get("bleu") is not None:
+            lines.append(f"- at that step BLEU {best['bleu']:.2f} ({best['bleu_signature']}), chrF2 {best['chrf']:.2f}")
+        if best.get("stopped") is not None:
+            copied = f", {100 * best['copied_share']:.0f}% copied from the training text" if best.get("copied_share") is not None else ""
+            lines.append(f"- samples at that step: {100 * best['stopped']:.0f}% ended by themselves, {100 * best['repetition']:.1f}% repetition{copied}")
+    text = "\n".join(lines) + "\n"
+    run_folder.write(run_dir / "report.md", text + "\n![curves](curves.png)\n\nSamples: [samples.md](samples.md)\n")
+    return text
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4g}"

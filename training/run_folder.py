@@ -1,0 +1,142 @@
+"""The run folder: who may write in it, its metrics.jsonl, and the pictures and pages made from that.
+
+metrics.jsonl is the one record of a run. curves.png, samples.md and report.md are drawn from it, so after a resume they
+are those of a run that never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from training.config import ConfigError
+
+
+def write(path: Path, text: str) -> None:
+    """A whole file or none of it: written beside its place, then renamed."""
+    beside = path.with_name(path.name + ".tmp")
+    with open(beside, "w", encoding="utf-8", newline="\n") as f:
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(beside, path)
+
+
+def lock(folder: Path) -> filelock.BaseFileLock:
+    """Keep a second run out of the folder for as long as the process lives; raises ConfigError if one is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = filelock.FileLock(folder / ".lock")
+        held.acquire(timeout=0)
+    except filelock.Timeout:
+        raise ConfigError(f"run_dir: another run is writing in {folder}; wait for it or choose another --run_dir") from None
+    except OSError as error:
+        raise ConfigError(f"run_dir: cannot write in {folder} ({error.strerror})") from None
+    return held
+
+
+class Metrics:
+    """metrics.jsonl, one record an event, appended and flushed."""
+
+    def __init__(self, folder: Path, step: int):
+        """`step`: where the run goes on from; records of later steps belong to a life that was cut off and are dropped."""
+        self.path = folder / "metrics.jsonl"
+        kept = [r for r in read(folder) if r["step"] <= step]
+        write(self.path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept))
+        self._file = open(self.path, "a", encoding="utf-8", newline="\n")
+
+    def add(self, event: str, step: int, seconds: float, **numbers: Any) -> None:
+        """One record; numbers that are not finite become null, because JSON has no name for them."""
+        record = {"event": event, "step": step, "seconds": round(seconds, 3)} | {k: _finite(v) for k, v in numbers.items()}
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """No more records."""
+        self._file.close()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The records so far; a last line that a kill cut off is left out."""
+    records = []
+    try:
+        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return records
+
+
+def draw(folder: Path, title: str) -> None:
+    """curves.png: training and validation loss, learning rate, and scores where there are any."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    records = read(folder)
+    train = [r for r in records if r["event"] == "train" and r.get("loss") is not None]
+    evaluations = [r for r in records if r["event"] == "evaluate" and r.get("val_loss") is not None]
+    scores = [k for k in ("bleu", "chrf") if any(r.get(k) is not None for r in evaluations)]
+    figure = Figure(figsize=(9, 4.2 if not scores else 6.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2 if scores else 1, 1, sharex=True, squeeze=False, height_ratios=[3, 2] if scores else [1])[:, 0]
+    top = axes[0]
+    top.plot([r["step"] for r in train], [r["loss"] for r in train], lw=1, color="#8aa6c1", label="training loss")
+    if evaluations:
+        top.plot([r["step"] for r in evaluations], [r["val_loss"] for r in evaluations], "o-", ms=3, color="#c2491d", label="validation loss")
+        best = min(evaluations, key=lambda r: r["val_loss"])
+        top.axvline(best["step"], color="#c2491d", lw=0.8, ls=":")
+        top.annotate(f"best {best['val_loss']:.3f} at step {best['step']}", (best["step"], best["val_loss"]),
+                     textcoords="offset points", xytext=(6, 10), fontsize=9)  # fmt: skip
+    low, high = top.get_ylim()
+    if train and low > 0 and high / low > 50:
+        top.set_yscale("log")
+    top.set(ylabel="nats per token", title=title)
+    rates = top.twinx()
+    rates.plot([r["step"] for r in train], [r["learning_rate"] for r in train], lw=0.8, color="#9a9a9a", ls="--")
+    rates.set_ylabel("learning rate (dashed)", color="#777777")
+    rates.set_ylim(bottom=0)
+    top.legend(loc="upper right")
+    for score in scores:
+        have = [r for r in evaluations if r.get(score) is not None]
+        axes[1].plot([r["step"] for r in have], [r[score] for r in have], "o-", ms=3, label={"bleu": "BLEU", "chrf": "chrF2"}[score])
+    if scores:
+        axes[1].set_ylabel("score")
+        axes[1].legend()
+    axes[-1].set_xlabel("optimizer steps")
+    beside = folder / "curves.tmp.png"
+    figure.savefig(beside, dpi=110)
+    os.replace(beside, folder / "curves.png")
+
+
+def write_samples(folder: Path) -> None:
+    """samples.md: what the model wrote at each evaluation, latest first."""
+    lines = ["# Samples", ""]
+    for record in reversed([r for r in read(folder) if r["event"] == "sample"]):
+        lines += [f"## Step {record['step']:,}", ""]
+        for s in record["samples"][:12]:
+            if "reference" in s:
+                lines += [f"- {_code(s['prompt'])}  ", f"  → {_code(s['text'])}" + (f"  \n  = {_code(s['reference'])}" if s["reference"] else "")]
+            else:
+                end = " ■" if s["stopped"] else " …"
+                lines.append(f"- **{_code(s['prompt'])}**{_code(s['text'])}{end}" if s["prompt"] else f"- {_code(s['text'])}{end}")
+        lines.append("")
+    write(folder / "samples.md", "\n".join(lines + ["■ the model ended the text itself; … it was cut at the longest length.", ""]))
+
+
+def _code(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return "".join("\\" + c if c in "\\`*_{}[]<>#|" else c for c in text.replace("\n", " ⏎ "))

@@ -1,0 +1,131 @@
+"""Task gpt: a text goes on.
+
+A text is `<|endoftext|> characters… <|endoftext|>`, so a model learns where to begin and where to stop. Short texts are
+padded to the longest of their batch, long ones joined end to end and cut into windows of block_size. Windows overlap by
+one token, so that every token is predicted exactly once. B: rows, T: tokens, V: vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from training.config import Config
+from training.loader import Batch, pad
+from training.tasks.common import IGNORE_INDEX, generate, model_inputs
+
+
+class Gpt:
+    """What the loop asks of a task, for texts."""
+
+    name = "gpt"
+
+    def __init__(self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]]):
+        """`sample`: some training rows, to see how long a text is."""
+        self.config, self.tokenizer = config, tokenizer
+        self.block_size, self.rows_per_batch = config.batch.block_size, config.batch.micro_batch_size
+        packing = config.batch.packing
+        if packing == "auto":
+            lengths = [len(ids) for ids in self._encode(sample[:2000])]
+            packing = "always" if np.median(lengths) > self.block_size / 2 else "never"
+        self.packed = packing == "always"
+
+    @property
+    def context(self) -> int:
+        """Most tokens that the model sees at once."""
+        return self.block_size
+
+    def _encode(self, rows: list[dict[str, Any]]) -> list[np.ndarray]:
+        encoded = self.tokenizer([r["text"] for r in rows], add_special_tokens=False)["input_ids"]
+        return [np.array(ids, dtype=np.int32) for ids in encoded]
+
+    def make_batches(self, rows: list[dict[str, Any]], rng: np.random.Generator | None) -> tuple[list[Batch], int]:
+        """Micro-batches of (B, T) input_ids and labels, and 0: no text is too long. Without `rng`, in order."""
+        windows = self._pack(rows, rng) if self.packed else self._cut(rows)
+        order = np.arange(len(windows))
+        if rng is not None:
+            order = rng.permutation(len(windows))
+        if not self.packed:  # texts of like length go together; the noise varies who meets whom
+            noise = rng.random(len(windows)) * 4 if rng is not None else np.zeros(len(windows))
+            order = order[np.argsort([len(windows[k][0]) + noise[k] for k in order], kind="stable")]
+        groups = [order[i : i + self.rows_per_batch] for i in range(0, len(order), self.rows_per_batch)]
+        if rng is not None:
+            groups = [groups[k] for k in rng.permutation(len(groups))]
+        batches = []
+        for group in groups:
+            ids = [windows[k][0] for k in group]
+            batches.append({
+                "input_ids": pad(ids, self.tokenizer.pad_token_id), "labels": pad(ids, IGNORE_INDEX),
+                "rows": np.array([windows[k][1] for k in group], dtype=np.int64),  # (B, 2): shard and row it begins in
+            })  # fmt: skip
+        return batches, 0
+
+    def _cut(self, rows: list[dict[str, Any]]) -> list[tuple[np.ndarray, tuple[int, int]]]:
+        """Each text by itself, in windows that overlap by one token."""
+        end = np.array([self.tokenizer.eos_token_id], dtype=np.int32)
+        windows = []
+        for row, ids in zip(rows, self._encode(rows)):
+            text = np.concatenate([end, ids, end] if row.get("_last", True) else [end, ids])
+            windows += [(text[i : i + self.block_size], (row["_shard"], row["_row"])) for i in self._starts(0, len(text))]
+        return windows
+
+    def _pack(self, rows: list[dict[str, Any]], rng: np.random.Generator | None) -> list[tuple[np.ndarray, tuple[int, int]]]:
+        """Texts end to end; an epoch's windows begin at another phase each time."""
+        end = np.array([self.tokenizer.eos_token_id], dtype=np.int32)
+        parts, owners, open_text = [], [], False
+        for row, ids in zip(rows, self._encode(rows)):
+            begins = [] if open_text or not row.get("_first", True) or parts else [end]
+            ends = [end] if row.get("_last", True) else []
+            parts += [*begins, ids, *ends]
+            owners.append((sum(map(len, begins)) + len(ids) + len(ends), (row["_shard"], row["_row"])))
+            open_text = not ends
+        stream = np.concatenate(parts)
+        bounds = np.cumsum([n for n, _ in owners])
+        first = 0
+        if rng is not None and len(stream) > self.block_size:
+            first = int(rng.integers(1, self.block_size))
+        starts = [0] * (first > 0) + self._starts(first, len(stream))
+        windows = []
+        for k, start in enumerate(starts):
+            stop = first + 1 if first and k == 0 else start + self.block_size
+            owner = owners[int(np.searchsorted(bounds, start, side="right"))][1]
+            windows.append((stream[start:stop], owner))
+        return windows
+
+    def _starts(self, first: int, length: int) -> list[int]:
+        return list(range(first, max(first + 1, length - 1), self.block_size - 1))
+
+    def loss(self, model: torch.nn.Module, batch: dict[str, torch.Tensor], smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Summed cross entropy in nats and the number of predicted tokens. The one place where labels are shifted."""
+        logits = model(**model_inputs(batch), use_cache=False).logits[:, :-1]  # (B, T-1, V)
+        labels = batch["labels"][:, 1:]  # (B, T-1)
+        total = F.cross_entropy(
+            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=smoothing
+        )
+        return total, self.targets(batch)
+
+    def targets(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """How many tokens of a batch are predicted."""
+        return (batch["labels"][:, 1:] != IGNORE_INDEX).sum()
+
+    def characters(self, rows: list[dict[str, Any]]) -> int:
+        """Characters that the loss of these rows is about; an end of text counts as none."""
+        return sum(len(r["text"]) for r in rows)
+
+    @torch.inference_mode()
+    def samples(self, model: PreTrainedModel, rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+        """Continuations of evaluation.prompts: [{prompt, text, stopped}]; `stopped`: it ended by itself."""
+        e, found = self.config.evaluation, []
+        longest = max(1, min(e.max_new_tokens, self.context - 1))
+        for prompt in e.prompts:
+            ids = self.tokenizer(prompt, return_tensors="pt")["input_ids"][:, -max(1, self.context - longest) :]
+            inputs = ids.repeat(e.samples, 1).to(model.device)
+            for tokens in generate(model, seed, input_ids=inputs, max_new_tokens=longest, temperature=e.temperature):
+                new = tokens[inputs.shape[1] :].tolist()
+                stopped = self.tokenizer.eos_token_id in new
+                found.append({"prompt": prompt, "text": self.tokenizer.decode(new, skip_special_tokens=True), "stopped": stopped})
+        return found

@@ -1,0 +1,104 @@
+"""Task translation: a sentence into the other language.
+
+Pairs of like length go together in micro-batches of a token budget (padding counted). The decoder's input is the labels
+moved right by one, made where the model itself makes it. B: pairs, S: source tokens, T: target tokens, V: vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from training.config import Config
+from training.loader import Batch, pad
+from training.tasks.common import IGNORE_INDEX, generate, model_inputs
+
+
+class Translation:
+    """What the loop asks of a task, for pairs."""
+
+    name = "translation"
+
+    def __init__(self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]]):
+        self.config, self.tokenizer = config, tokenizer
+
+    @property
+    def context(self) -> int:
+        """Most tokens that the model sees at once, on either side."""
+        return max(self.config.batch.max_source_length, self.config.batch.max_target_length)
+
+    def make_batches(self, rows: list[dict[str, Any]], rng: np.random.Generator | None) -> tuple[list[Batch], int]:
+        """Micro-batches of (B, S) input_ids and attention_mask and (B, T) labels; and how many pairs were too long."""
+        b = self.config.batch
+        sources = self.tokenizer([r["source"] for r in rows])["input_ids"]
+        targets = self.tokenizer([r["target"] for r in rows])["input_ids"]
+        kept = [
+            k for k in range(len(rows))
+            if len(sources[k]) <= b.max_source_length and len(targets[k]) <= b.max_target_length
+        ]  # fmt: skip
+        noise = rng.random(len(rows)) if rng is not None else np.zeros(len(rows))
+        # The longer side decides what a batch costs; inside one length the noise varies who meets whom.
+        kept.sort(key=lambda k: (max(len(sources[k]), len(targets[k])), len(targets[k]) + 2 * noise[k]))
+        groups: list[list[int]] = []
+        longest = 0
+        for k in kept:
+            longest = max(longest, len(sources[k]), len(targets[k]))
+            if not groups or (len(groups[-1]) + 1) * longest > b.tokens_per_batch:
+                groups.append([])
+                longest = max(len(sources[k]), len(targets[k]))
+            groups[-1].append(k)
+        if rng is not None:
+            groups = [groups[k] for k in rng.permutation(len(groups))]
+        batches = []
+        for group in groups:
+            source = pad([np.array(sources[k], dtype=np.int32) for k in group], self.tokenizer.pad_token_id)
+            batches.append({
+                "input_ids": source, "attention_mask": (source != self.tokenizer.pad_token_id).astype(np.int32),
+                "labels": pad([np.array(targets[k], dtype=np.int32) for k in group], IGNORE_INDEX),
+                "rows": np.array([(rows[k]["_shard"], rows[k]["_row"]) for k in group], dtype=np.int64),  # (B, 2)
+            })  # fmt: skip
+        return batches, len(rows) - len(kept)
+
+    def loss(self, model: torch.nn.Module, batch: dict[str, torch.Tensor], smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Summed cross entropy in nats and the number of target tokens. The one place where labels are shifted."""
+        labels = batch["labels"]  # (B, T)
+        shifted = labels.new_full(labels.shape, self.tokenizer.eos_token_id)  # decoder_start_token_id, see model.py
+        shifted[:, 1:] = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORE_INDEX, self.tokenizer.pad_token_id)
+        logits = model(**model_inputs(batch), decoder_input_ids=shifted, use_cache=False).logits  # (B, T, V)
+        wanted = labels != IGNORE_INDEX
+        total = F.cross_entropy(logits[wanted].float(), labels[wanted], reduction="sum", label_smoothing=smoothing)
+        return total, wanted.sum()
+
+    def targets(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """How many tokens of a batch are predicted."""
+        return (batch["labels"] != IGNORE_INDEX).sum()
+
+    def characters(self, rows: list[dict[str, Any]]) -> int:
+        """Characters that the loss of these rows is about."""
+        return sum(len(r["target"]) for r in rows)
+
+    @torch.inference_mode()
+    def translate(self, model: PreTrainedModel, sources: list[str]) -> list[str]:
+        """Greedy translations, in the order of `sources`."""
+        b, out = self.config.batch, [""] * len(sources)
+        order = sorted(range(len(sources)), key=lambda k: len(sources[k]))
+        for start in range(0, len(order), 64):
+            group = order[start : start + 64]
+            inputs = self.tokenizer(
+                [sources[k] for k in group], return_tensors="pt", padding=True, truncation=True, max_length=b.max_source_length
+            ).to(model.device)
+            tokens = generate(model, 0, **inputs, max_new_tokens=min(b.max_target_length, self.config.evaluation.max_new_tokens))
+            for k, text in zip(group, self.tokenizer.batch_decode(tokens, skip_special_tokens=True)):
+                out[k] = text
+        return out
+
+    def samples(self, model: PreTrainedModel, rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+        """Greedy translations of validation rows and of evaluation.prompts: [{prompt, text, reference}]."""
+        e = self.config.evaluation
+        shown = [(r["source"], r["target"]) for r in rows[: e.generate_rows]] + [(p, "") for p in e.prompts if p.strip()]
+        texts = self.translate(model, [s for s, _ in shown])
+        return [{"prompt": s, "text": t, "reference": r} for (s, r), t in zip(shown, texts)]

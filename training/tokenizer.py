@@ -1,0 +1,189 @@
+"""Tokenizers: trained from a stream of texts, saved so that plain `AutoTokenizer.from_pretrained` loads them.
+
+`char` has one token a character. `bpe` is byte pair encoding with byte fallback: what is not in the vocabulary is spelt
+in the 256 byte tokens, so nothing is ever unknown. `report` says what a vocabulary holds and warns of what goes wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from training.config import ConfigError, TokenizerConfig
+from training.corpus import HAN
+
+END_OF_TEXT = "<|endoftext|>"
+# gpt: one token both begins and ends a text, as in GPT-2. translation: fairseq's order, which M2M100's positions and
+# CTranslate2's converter count on (with <pad> at 0 its positions are off by one, silently).
+GPT_SPECIALS = [END_OF_TEXT, "<pad>", "<unk>"]
+PAIR_SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
+BYTES = [f"<0x{b:02X}>" for b in range(256)]
+# Where BPE may not merge across: words keep their leading space (written ▁), Chinese and other scripts are apart,
+# digits stand alone, punctuation and line ends by themselves.
+WORDS = r"▁*[\p{L}\p{M}&&[^\p{Han}]]+|%s|▁*\d|\n+|▁*[^\s▁\p{L}\p{M}\d]+|▁+|\s+"
+
+
+def train(config: TokenizerConfig, texts: Iterable[str], task: str) -> PreTrainedTokenizerFast:
+    """A tokenizer for `task` from texts.
+
+    Raises:
+        ConfigError: if the vocabulary asked for cannot hold the special and byte tokens.
+    """
+    specials = GPT_SPECIALS if task == "gpt" else PAIR_SPECIALS
+    least = len(specials) + (256 if config.type == "bpe" else 0) + 1
+    if config.vocab_size < least:
+        raise ConfigError(f"tokenizer.vocab_size: {config.vocab_size} is too small; special and byte tokens alone take {least - 1}")
+    if config.type == "char":
+        tokenizer = _train_characters(config, texts, specials)
+    else:
+        tokenizer = _train_bpe(config, texts, specials, prefix=task == "translation")
+    return _wrap(tokenizer, task)
+
+
+def load(path: str | Path, task: str) -> PreTrainedTokenizerFast:
+    """The tokenizer of a folder; raises ConfigError if it is not there or lacks a special token that `task` needs."""
+    if not (Path(path) / "tokenizer.json").is_file():
+        raise ConfigError(f"tokenizer.path: {path} has no tokenizer.json; name a checkpoint folder")
+    tokenizer = AutoTokenizer.from_pretrained(str(path))
+    missing = [n for n in ("bos_token", "eos_token", "pad_token") if getattr(tokenizer, n) is None]
+    if missing:
+        raise ConfigError(f"tokenizer.path: the tokenizer in {path} has no {', '.join(missing)}, which {task} needs")
+    return tokenizer
+
+
+def _train_characters(config: TokenizerConfig, texts: Iterable[str], specials: list[str]) -> Tokenizer:
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text)
+    kept = [c for c, n in counts.most_common() if n >= config.min_frequency][: config.vocab_size - len(specials)]
+    kept.sort(key=lambda c: (-counts[c], c))
+    tokenizer = Tokenizer(models.WordLevel({t: i for i, t in enumerate(specials + kept)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return tokenizer
+
+
+def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str], prefix: bool) -> Tokenizer:
+    """BPE over WORDS. `prefix`: a sentence's first word is written like any other, with the space before it."""
+    tokenizer = Tokenizer(models.BPE())
+    spaces: list[normalizers.Normalizer] = [normalizers.Replace(" ", "▁")]
+    if prefix:
+        spaces = [normalizers.NFKC(), *spaces, normalizers.Replace(Regex(r"\A(?=[\p{L}&&[^\p{Han}]])"), "▁")]
+    tokenizer.normalizer = normalizers.Sequence(spaces)
+    pattern = WORDS % (r"\p{Han}" if config.isolate_han else r"\p{Han}+")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+    counts: Counter[str] = Counter()
+
+    def counted() -> Iterator[str]:
+        for text in texts:
+            counts.update(text)
+            yield text
+
+    held = list(counted())  # at most `sample_rows` texts: the alphabet must be known before the merges are
+    room = config.vocab_size - len(specials) - len(BYTES)
+    trainer = trainers.BpeTrainer(
+        vocab_size=room, min_frequency=config.min_frequency, show_progress=False, special_tokens=[],
+        limit_alphabet=min(room, _alphabet(counts, config)), initial_alphabet=["▁"],
+    )  # fmt: skip
+    tokenizer.train_from_iterator(held, trainer, length=len(held))
+    learnt = json.loads(tokenizer.to_str())["model"]
+    vocab = {t: i for i, t in enumerate(specials + BYTES)}
+    for token in sorted(learnt["vocab"], key=learnt["vocab"].get):
+        vocab.setdefault(token, len(vocab))
+    merges = [tuple(m) for m in learnt["merges"]]
+    tokenizer.model = models.BPE(vocab, merges, byte_fallback=True, unk_token="<unk>", fuse_unk=False)
+    steps: list[decoders.Decoder] = [decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("▁", " ")]
+    tokenizer.decoder = decoders.Sequence(steps + ([decoders.Strip(" ", 1, 0)] if prefix else []))
+    return tokenizer
+
+
+def _alphabet(counts: Counter[str], config: TokenizerConfig) -> int:
+    """How many of the most frequent characters get an entry: all that reach `min_frequency`, up to the coverage."""
+    wanted, covered, kept = config.alphabet_coverage * sum(counts.values()), 0, 0
+    for _, n in counts.most_common():
+        if n < config.min_frequency or covered >= wanted:
+            break
+        covered, kept = covered + n, kept + 1
+    return max(1, kept)
+
+
+def _wrap(tokenizer: Tokenizer, task: str) -> PreTrainedTokenizerFast:
+    """As transformers loads it: with special tokens, and the template that a user's text is put into."""
+    bos, eos = (END_OF_TEXT, END_OF_TEXT) if task == "gpt" else ("<s>", "</s>")
+    template = f"{bos} $A" if task == "gpt" else f"$A {eos}"
+    at = {t: tokenizer.token_to_id(t) for t in {bos, eos}}
+    tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=list(at.items()))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, pad_token="<pad>", unk_token="<unk>",
+        clean_up_tokenization_spaces=False, padding_side="left" if task == "gpt" else "right",
+        model_input_names=["input_ids", "attention_mask"],
+    )  # fmt: skip
+
+
+def report(tokenizer: PreTrainedTokenizerFast, columns: dict[str, list[str]], width: int, copies: int) -> dict[str, Any]:
+    """What the vocabulary holds, measured on a sample of texts by column.
+
+    Args:
+        columns: texts by column name, e.g. {"source": […], "target": […]}.
+        width: the model's embedding width.
+        copies: how many matrices of vocabulary x width the model has (1 if tied).
+
+    Returns:
+        size, seen_once (share of entries seen once or never), han (entries that are one Chinese character), bytes
+        (of the embeddings, float32) and training_bytes (with gradients and both Adam moments), and for each column
+        tokens_per_text and tokens_per_character; `warnings` in words.
+    """
+    size, special = len(tokenizer), set(tokenizer.all_special_tokens)
+    seen: Counter[int] = Counter()
+    result: dict[str, Any] = {"size": size}
+    unknown = 0
+    for name, texts in columns.items():
+        encoded = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        tokens = sum(map(len, encoded))
+        seen.update(t for ids in encoded for t in ids)
+        result[name] = {
+            "tokens_per_text": round(tokens / max(1, len(texts)), 2),
+            "tokens_per_character": round(tokens / max(1, sum(map(len, texts))), 3),
+        }
+    unknown = seen.get(tokenizer.unk_token_id, 0)
+    entries = [t for t in tokenizer.get_vocab() if t not in special and t not in BYTES]
+    at = tokenizer.get_vocab()
+    once = sum(seen[at[t]] <= 1 for t in entries)
+    han = sum(len(t) == 1 and bool(HAN.match(t)) for t in entries)
+    weights = 4 * size * width * copies
+    result |= {
+        "seen_once": round(once / max(1, len(entries)), 4), "han": han, "unknown": round(unknown / max(1, seen.total()), 6),
+        "bytes": weights, "training_bytes": 4 * weights,
+    }  # fmt: skip
+    result["warnings"] = _warnings(result, len(entries))
+    return result
+
+
+def _warnings(r: dict[str, Any], entries: int) -> list[str]:
+    found = []
+    if "target" in r and r["han"] > 0.5 * entries and r["target"]["tokens_per_character"] > 0.33:
+        found.append(
+            f"{r['han']:,} of {entries:,} entries are single Chinese characters, so English is cut small: "
+            f"{r['target']['tokens_per_text']} tokens a sentence. Raise tokenizer.vocab_size, or lower "
+            "tokenizer.alphabet_coverage to 0.999 so that rare characters are spelt in bytes"
+        )
+    if r["unknown"] > 0.001:
+        found.append(f"{100 * r['unknown']:.2f}% of the tokens are <unk>; lower tokenizer.min_frequency or use type bpe")
+    if r["seen_once"] > 0.3 and entries > 1000:
+        found.append(f"{100 * r['seen_once']:.0f}% of the entries were seen at most once; a smaller vocab_size or a higher min_frequency is enough")
+    return found
+
+
+def summary(r: dict[str, Any]) -> str:
+    """A report in two lines for people."""
+    sides = ", ".join(f"{v['tokens_per_text']} tokens a {k}" for k, v in r.items() if isinstance(v, dict))
+    return (
+        f"{r['size']:,} entries ({r['han']:,} single Chinese characters, {100 * r['seen_once']:.0f}% seen at most once); {sides}; "
+        f"embeddings take {r['bytes'] / 1e6:.1f} MB, {r['training_bytes'] / 1e6:.1f} MB in training"
+    )
