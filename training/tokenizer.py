@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +78,16 @@ def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str
     tokenizer.normalizer = normalizers.Sequence(spaces)
     pattern = WORDS % (r"\p{Han}" if config.isolate_han else r"\p{Han}+")
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+    held = list(texts)  # at most `sample_rows` texts: the alphabet must be known before the merges are
     counts: Counter[str] = Counter()
-
-    def counted() -> Iterator[str]:
-        for text in texts:
-            counts.update(text)
-            yield text
-
-    held = list(counted())  # at most `sample_rows` texts: the alphabet must be known before the merges are
+    for text in held:
+        counts.update(tokenizer.normalizer.normalize_str(text))
     room = config.vocab_size - len(specials) - len(BYTES)
+    # Named one by one, because the trainer breaks ties at `limit_alphabet` differently at every launch.
+    alphabet = _alphabet(counts, config, room)
     trainer = trainers.BpeTrainer(
         vocab_size=room, min_frequency=config.min_frequency, show_progress=False, special_tokens=[],
-        limit_alphabet=min(room, _alphabet(counts, config)), initial_alphabet=["▁"],
+        initial_alphabet=alphabet, limit_alphabet=len(alphabet),
     )  # fmt: skip
     tokenizer.train_from_iterator(held, trainer, length=len(held))
     learnt = json.loads(tokenizer.to_str())["model"]
@@ -103,14 +101,15 @@ def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str
     return tokenizer
 
 
-def _alphabet(counts: Counter[str], config: TokenizerConfig) -> int:
-    """How many of the most frequent characters get an entry: all that reach `min_frequency`, up to the coverage."""
-    wanted, covered, kept = config.alphabet_coverage * sum(counts.values()), 0, 0
-    for _, n in counts.most_common():
-        if n < config.min_frequency or covered >= wanted:
+def _alphabet(counts: Counter[str], config: TokenizerConfig, room: int) -> list[str]:
+    """The characters that get an entry: the most frequent that reach `min_frequency`, up to the coverage and the room."""
+    wanted, covered, kept = config.alphabet_coverage * sum(counts.values()), 0, []
+    for character, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        if n < config.min_frequency or covered >= wanted or len(kept) == room:
             break
-        covered, kept = covered + n, kept + 1
-    return max(1, kept)
+        covered += n
+        kept.append(character)
+    return kept or ["▁"]
 
 
 def _wrap(tokenizer: Tokenizer, task: str) -> PreTrainedTokenizerFast:

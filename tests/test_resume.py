@@ -1,0 +1,69 @@
+"""A run that was killed and resumed ends as the one that never stopped: the same bits, the same metrics."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+from training_runs import gpt_config, kill_at, launch, numbers, records, translation_config
+
+
+def same_end(a: Path, b: Path) -> None:
+    """Weights of every step both kept, and all metrics, are identical."""
+    assert numbers(a) == numbers(b)
+    kept = sorted(p.name for p in (a / "checkpoints").iterdir())
+    assert kept == sorted(p.name for p in (b / "checkpoints").iterdir())
+    assert (a / "best").read_text() == (b / "best").read_text()
+    for name in kept:
+        for file in ("model.safetensors", "trainer_state/tensors.safetensors"):
+            assert (a / "checkpoints" / name / file).read_bytes() == (b / "checkpoints" / name / file).read_bytes(), (name, file)
+
+
+@pytest.mark.parametrize(
+    ("make", "sections"),
+    [
+        (gpt_config, {"train": {"max_steps": 24, "mixed_precision": "no", "averaging": "ema"}}),
+        (translation_config, {"optim": {"name": "muon", "warmup_steps": 5}}),
+    ],
+    ids=["gpt", "translation"],
+)
+def test_killed_twice_ends_in_the_same_bits(tmp_path: Path, make, sections) -> None:
+    config = make(tmp_path, **sections)
+    workers = ("--corpus.workers", "2")
+    whole = launch(config, "--run_dir", str(tmp_path / "whole"), *workers)
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    cut = tmp_path / "cut"
+    kill_at(config, cut, 9, *workers)
+    kill_at(config, cut, 18, *workers, "--resume", "true")
+    end = launch(config, "--run_dir", str(cut), *workers, "--resume", "true")
+    assert end.returncode == 0, end.stderr[-2000:]
+    assert "resuming from" in end.stderr
+    same_end(tmp_path / "whole", cut)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_polite_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int) -> None:
+    config = gpt_config(tmp_path, train={"max_steps": 5000, "mixed_precision": "no"})
+    run = kill_at(config, tmp_path / "run", 9, number=number)
+    assert run.returncode == 0
+    assert "Traceback" not in run.stderr
+    assert f"{signal.Signals(number).name}: saved at step" in run.stderr and "--resume true" in run.stderr
+    saved = int((tmp_path / "run/latest").read_text().strip().removeprefix("step-"))
+    assert saved >= records(tmp_path / "run")[-1]["step"]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("make", [gpt_config, translation_config], ids=["gpt", "translation"])
+def test_twenty_random_kills(tmp_path: Path, make) -> None:
+    config = make(tmp_path, train={"max_steps": 120, "mixed_precision": "no"})
+    assert launch(config, "--run_dir", str(tmp_path / "whole"), "--corpus.workers", "2").returncode == 0
+    rng, cut = random.Random(7), tmp_path / "cut"
+    for _ in range(20):
+        done = max((r["step"] for r in records(cut)), default=0)
+        if done >= 110:
+            break
+        kill_at(config, cut, min(118, done + rng.randrange(1, 12)), "--corpus.workers", "2", "--resume", "true")
+    assert launch(config, "--run_dir", str(cut), "--corpus.workers", "2", "--resume", "true").returncode == 0
+    same_end(tmp_path / "whole", cut)
