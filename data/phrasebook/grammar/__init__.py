@@ -1,0 +1,1 @@
+"""Grammar of the zh-en phrasebook corpus: words, numbers, slots and sentence patterns."""
