@@ -21,4 +21,4 @@ def generate(model: PreTrainedModel, seed: int, temperature: float = 0.0, **inpu
     sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        return model.generate(**inputs, **sampling, num_beams=1)
+        return model.generate(**{"num_beams": 1, **sampling, **inputs})

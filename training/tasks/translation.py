@@ -55,9 +55,9 @@ class Translation:
             groups = [groups[k] for k in rng.permutation(len(groups))]
         batches = []
         for group in groups:
-            source = pad([np.array(sources[k], dtype=np.int32) for k in group], self.tokenizer.pad_token_id)
             batches.append({
-                "input_ids": source, "attention_mask": (source != self.tokenizer.pad_token_id).astype(np.int32),
+                "input_ids": pad([np.array(sources[k], dtype=np.int32) for k in group], self.tokenizer.pad_token_id),
+                "attention_mask": pad([np.ones(len(sources[k]), dtype=np.int32) for k in group], 0),
                 "labels": pad([np.array(targets[k], dtype=np.int32) for k in group], IGNORE_INDEX),
                 "rows": np.array([(rows[k]["_shard"], rows[k]["_row"]) for k in group], dtype=np.int64),  # (B, 2)
             })  # fmt: skip
@@ -81,24 +81,29 @@ class Translation:
         """Characters that the loss of these rows is about."""
         return sum(len(r["target"]) for r in rows)
 
-    @torch.inference_mode()
-    def translate(self, model: PreTrainedModel, sources: list[str]) -> list[str]:
-        """Greedy translations, in the order of `sources`."""
-        b, out = self.config.batch, [""] * len(sources)
-        order = sorted(range(len(sources)), key=lambda k: len(sources[k]))
-        for start in range(0, len(order), 64):
-            group = order[start : start + 64]
-            inputs = self.tokenizer(
-                [sources[k] for k in group], return_tensors="pt", padding=True, truncation=True, max_length=b.max_source_length
-            ).to(model.device)
-            tokens = generate(model, 0, **inputs, max_new_tokens=min(b.max_target_length, self.config.evaluation.max_new_tokens))
-            for k, text in zip(group, self.tokenizer.batch_decode(tokens, skip_special_tokens=True)):
-                out[k] = text
-        return out
-
     def samples(self, model: PreTrainedModel, rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
         """Greedy translations of validation rows and of evaluation.prompts: [{prompt, text, reference}]."""
         e = self.config.evaluation
         shown = [(r["source"], r["target"]) for r in rows[: e.generate_rows]] + [(p, "") for p in e.prompts if p.strip()]
-        texts = self.translate(model, [s for s, _ in shown])
+        longest = min(self.config.batch.max_target_length, e.max_new_tokens)
+        texts = translate(model, self.tokenizer, [s for s, _ in shown], self.config.batch.max_source_length, longest)
         return [{"prompt": s, "text": t, "reference": r} for (s, r), t in zip(shown, texts)]
+
+
+@torch.inference_mode()
+def translate(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, sources: list[str], max_source_length: int, max_new_tokens: int,
+    num_beams: int = 1,
+) -> list[str]:  # fmt: skip
+    """Translations in the order of `sources`, made 64 at a time, those of like length together. Greedy with one beam."""
+    out = [""] * len(sources)
+    order = sorted(range(len(sources)), key=lambda k: len(sources[k]))
+    for start in range(0, len(order), 64):
+        group = order[start : start + 64]
+        inputs = tokenizer(
+            [sources[k] for k in group], return_tensors="pt", padding=True, truncation=True, max_length=max_source_length
+        ).to(model.device)
+        tokens = generate(model, 0, **inputs, max_new_tokens=max_new_tokens, num_beams=num_beams)
+        for k, text in zip(group, tokenizer.batch_decode(tokens, skip_special_tokens=True)):
+            out[k] = text
+    return out

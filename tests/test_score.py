@@ -1,0 +1,72 @@
+"""training/score.py: what a stranger relies on when they quote a BLEU."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sacrebleu
+from serving_fixtures import PAIRS, save_run, tiny_gpt, tiny_translator
+from training_runs import ROOT, environment
+
+from training.score import main, score
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    save_run(folder, tiny_translator(), "translation", best=100, latest=200)
+    return folder
+
+
+def write_pairs(path: Path, pairs: dict[str, str]) -> Path:
+    path.write_text("".join(json.dumps({"chinese": z, "english": e}, ensure_ascii=False) + "\n" for z, e in pairs.items()), encoding="utf-8")
+    return path
+
+
+def test_known_sentences_score_100_and_altered_references_what_sacrebleu_says(run: Path, tmp_path: Path) -> None:
+    right = write_pairs(tmp_path / "right.jsonl", PAIRS)
+    other = {z: e.replace(".", " today!") for z, e in PAIRS.items()}
+    wrong = write_pairs(tmp_path / "wrong.jsonl", other)
+    records, lines = score(run, [str(right), str(wrong)])
+    assert records[0]["bleu"] == pytest.approx(100) and records[0]["pairs"] == len(PAIRS)
+    expected = sacrebleu.corpus_bleu(list(PAIRS.values()), [list(other.values())])
+    assert records[1]["bleu"] == pytest.approx(expected.score) and records[1]["bleu"] < 90
+    assert "tok:13a" in records[1]["bleu_signature"]
+    assert [line["source"] for line in lines] == [*PAIRS, *PAIRS]  # in the file's order, both sets
+    assert lines[0] == {"source": next(iter(PAIRS)), "hyp": PAIRS[next(iter(PAIRS))], "ref": PAIRS[next(iter(PAIRS))]}
+
+
+def test_the_command_prints_a_signed_table_and_writes_the_sentences(run: Path, tmp_path: Path) -> None:
+    test, out = write_pairs(tmp_path / "t.jsonl", PAIRS), tmp_path / "hyps.jsonl"
+    command = [sys.executable, "training/score.py", "--model", str(run), "--test", str(test), "--out", str(out), "--beams", "2"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "| t | 3 | 100.00 | 100.00 |" in done.stdout and "tok:13a" in done.stdout
+    assert [set(json.loads(line)) for line in out.read_text(encoding="utf-8").splitlines()] == [{"source", "hyp", "ref"}] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--model", "nowhere", "--test", "{good}"], "nowhere holds no model"),
+        (["--model", "{run}", "--test", "missing.jsonl"], "no file matches missing.jsonl"),
+        (["--model", "{run}", "--test", "{empty}"], "has no usable pair"),
+        (["--model", "{gpt}", "--test", "{good}"], "is no translation model"),
+        (["--model", "{run}", "--test", "{good}", "--beams", "0"], "beams"),
+        (["--modell", "{run}"], "--model"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(
+    run: Path, tmp_path: Path, options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.jsonl").write_text("{}\n", encoding="utf-8")
+    save_run(tmp_path / "gpt", tiny_gpt(), "gpt", best=1, latest=1)
+    places = {"run": run, "good": write_pairs(tmp_path / "good.jsonl", PAIRS), "empty": tmp_path / "empty.jsonl", "gpt": tmp_path / "gpt"}
+    assert main([o.format(**places) for o in options]) == 2
+    err = capsys.readouterr().err
+    assert says in err and "Traceback" not in err
+    assert err.strip().splitlines()[-1].startswith("error: ")

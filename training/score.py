@@ -1,0 +1,119 @@
+"""Score a translation model on test sets: `python training/score.py --model runs/phrasebook --test data/phrasebook/test_patterns.jsonl`.
+
+Detokenised output against untouched references, which are read from the file and nowhere else; sacrebleu scores and signs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if __name__ == "__main__":  # see train.py
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+
+from training.config import ConfigError, SourceConfig
+
+
+def model_folder(path: Path) -> Path:
+    """The checkpoint that a run folder's `best` names, or the folder itself; raises ConfigError if neither holds a model."""
+    pointer = path / "best" if (path / "best").is_file() else path / "latest"
+    folder = path / "checkpoints" / pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else path
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"--model: {path} holds no model; name a run folder or a checkpoint")
+    return folder
+
+
+def read_pairs(path: str) -> list[dict[str, Any]]:
+    """The readable pairs of a test set, in order; raises ConfigError if there are none."""
+    from training.corpus import COLUMNS
+    from training.sources import BadRow, parse, read, resolve
+
+    rows, bad = [], []
+    for shard in resolve([SourceConfig(path)], COLUMNS["translation"], "line", "--test"):
+        for record in read(shard):
+            try:
+                row = parse(record, shard)
+            except BadRow as error:
+                bad.append(f"row {record.row + 1}: {error}")
+                continue
+            if row:
+                rows.append(row)
+    if bad:
+        print(f"{path}: {len(bad)} unusable rows left out; the first: {bad[0]}", file=sys.stderr)
+    if not rows:
+        raise ConfigError(f"--test: {path} has no usable pair")
+    return rows
+
+
+def score(model: Path, tests: list[str], beams: int = 1, limit: int | None = None) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Translate and score each test set.
+
+    Returns:
+        A record a test set (test, pairs, bleu, chrf, their signatures, seconds), and a line a sentence (source, hyp, ref).
+    """
+    import torch
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    from training.device import share_threads
+    from training.metrics import translation_metrics
+    from training.tasks.translation import translate
+
+    share_threads()
+    folder = model_folder(model)
+    try:
+        net = AutoModelForSeq2SeqLM.from_pretrained(str(folder), use_safetensors=True).eval()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--model: {folder} is no translation model ({' '.join(str(error).split())[:160]})") from None
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    net.to("cuda" if torch.cuda.is_available() else "cpu")
+    longest = getattr(net.config, "max_position_embeddings", None) or 256
+    records, lines = [], []
+    for test in tests:
+        rows = read_pairs(test)[:limit]
+        begin = time.monotonic()
+        hyps = translate(net, tokenizer, [r["source"] for r in rows], longest, longest - 1, beams)
+        found = translation_metrics().compute(predictions=hyps, references=[r["target"] for r in rows])
+        records.append({"test": test, "pairs": len(rows), "seconds": time.monotonic() - begin, **found})
+        lines += [{"source": r["source"], "hyp": h, "ref": r["target"]} for r, h in zip(rows, hyps)]
+    return records, lines
+
+
+def table(records: list[dict[str, Any]]) -> str:
+    """The records as a Markdown table, signatures below."""
+    rows = ["| test set | pairs | BLEU | chrF2 | sentences/s |", "|---|---:|---:|---:|---:|"]
+    for r in records:
+        rows.append(f"| {Path(r['test']).stem} | {r['pairs']:,} | {r['bleu']:.2f} | {r['chrf']:.2f} | {r['pairs'] / r['seconds']:.0f} |")
+    return "\n".join([*rows, "", f"BLEU {records[0]['bleu_signature']}  ", f"chrF2 {records[0]['chrf_signature']}"])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    p = jsonargparse.ArgumentParser(description=__doc__, exit_on_error=False)
+    p.add_argument("--model", type=Path, required=True, help="a run folder or a checkpoint")
+    p.add_argument("--test", type=str, nargs="+", required=True, help="test sets: files with a pair a row")
+    p.add_argument("--out", type=Path, help="write one JSON line a sentence here: source, hyp, ref")
+    p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
+    try:
+        args = p.parse_args(argv)
+        records, lines = score(args.model, args.test, args.beams)
+        if args.out:
+            args.out.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    except (ConfigError, jsonargparse.ArgumentError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    print(table(records))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
