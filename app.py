@@ -1,0 +1,33 @@
+"""The Space: puts the tabs together and launches. `python app.py`, then http://127.0.0.1:7860
+
+MODELS_DIR names the folder with models (else ./runs and ./models); GRADIO_SERVER_NAME and GRADIO_SERVER_PORT
+are Gradio's own.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import gradio as gr
+
+from serving.engine import Engine
+from serving.look import TITLE, label, launch_options
+from serving.tabs import generate, translate
+
+engine = Engine()
+
+with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
+    with gr.Column(elem_id="head"):
+        gr.Markdown(f"# {TITLE}")
+        gr.Markdown(label("intro"))
+    with gr.Tab("续写 · Continue a text"):
+        generate.build(engine)
+    with gr.Tab("翻译 · Translate"):
+        translate.build(engine)
+
+# A public Space: two computations at a time, and a queue that says no before it takes minutes.
+demo.queue(default_concurrency_limit=2, max_size=40)
+
+if __name__ == "__main__":
+    threading.Thread(target=engine.warm, daemon=True).start()
+    demo.launch(**launch_options())

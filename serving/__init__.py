@@ -1,0 +1,1 @@
+"""What a visitor uses: model folders found and served, and the tabs of the page. Knows no trainer."""

@@ -1,0 +1,175 @@
+"""Every sentence that the page shows, in Chinese and English, and the choice between the two.
+
+LABELS are fixed texts (labels, placeholders, headings): Gradio's I18n puts them in by the browser's
+language, see look.py; they are ICU messages, so no braces and no <tags>. MESSAGES carry values and are made
+on the server, where `language` reads the browser's Accept-Language. Errors are shown in both languages:
+`both`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+Language = Literal["zh", "en"]
+
+LABELS: dict[str, tuple[str, str]] = {
+    "intro": (
+        "在自己的机器上从零训练的小模型：续写文字，或翻译句子。",
+        "Small Transformers trained from scratch on a machine like yours: continue a text, or translate.",
+    ),
+    "model": ("模型", "Model"),
+    "prompt": ("开头", "Prompt"),
+    "prompt_hint": ("写一个开头，也可以留空", "Write a beginning, or leave it empty"),
+    "temperature": ("温度", "Temperature"),
+    "temperature_info": ("0 = 总选最可能的；越高越随意", "0 = always the likeliest; higher is freer"),
+    "top_k": ("Top-k", "Top-k"),
+    "top_k_info": ("从最可能的 k 个里选；0 = 不限", "Of the k likeliest; 0 = off"),
+    "top_p": ("Top-p", "Top-p"),
+    "top_p_info": ("概率之和取到 p；1 = 不限", "Of this share of probability; 1 = off"),
+    "repetition_penalty": ("重复惩罚", "Repetition penalty"),
+    "repetition_penalty_info": ("1 = 不惩罚", "1 = off"),
+    "length": ("长度", "Length"),
+    "length_info": ("最多续写多少词元", "New tokens at most"),
+    "seed": ("随机种子", "Seed"),
+    "seed_info": ("-1 = 每次不同；用过的写在结果下面", "-1 = new each time; see below the result"),
+    "run_generate": ("续写", "Continue"),
+    "run_translate": ("翻译", "Translate"),
+    "stop": ("停止", "Stop"),
+    "output": ("结果", "Result"),
+    "output_hint": ("结果会边写边出现在这里", "The text appears here as it is written"),
+    "examples": ("点一个例子", "Click an example"),
+    "source": ("原文", "Source"),
+    "source_hint": ("每行一句", "One sentence a line"),
+    "translation": ("译文", "Translation"),
+    "translation_hint": ("译文与原文逐行对应", "Line for line with the source"),
+    "num_beams": ("束宽", "Beam size"),
+    "num_beams_info": ("1 = 最快；大一些往往稍好", "1 = fastest; more is often a little better"),
+    "note": ("说明", "Note"),
+    "no_gpt": (
+        (
+            "### 还没有续写模型\n\n在项目文件夹里运行下面任意一条命令，完成后刷新本页：\n\n"
+            "```bash\nmake demo\n```\n\n```bash\n"
+            "accelerate launch training/train.py --config configs/gpt/verses.yaml\n```"
+        ),
+        (
+            "### No model to continue a text yet\n\n"
+            "Run either command in the project's folder, then reload this page:\n\n"
+            "```bash\nmake demo\n```\n\n```bash\n"
+            "accelerate launch training/train.py --config configs/gpt/verses.yaml\n```"
+        ),
+    ),
+    "no_translation": (
+        (
+            "### 还没有翻译模型\n\n在项目文件夹里运行下面任意一条命令，完成后刷新本页：\n\n"
+            "```bash\nmake demo\n```\n\n```bash\n"
+            "accelerate launch training/train.py --config configs/translation/phrasebook.yaml\n```"
+        ),
+        (
+            "### No model to translate with yet\n\n"
+            "Run either command in the project's folder, then reload this page:\n\n"
+            "```bash\nmake demo\n```\n\n```bash\n"
+            "accelerate launch training/train.py --config configs/translation/phrasebook.yaml\n```"
+        ),
+    ),
+}
+
+MESSAGES: dict[str, tuple[str, str]] = {
+    # Under a result.
+    "generated": (
+        "{tokens} 个词元 · {seconds:.1f} 秒 · 每秒 {rate:.0f} 个",
+        "{tokens} tokens · {seconds:.1f} s · {rate:.0f} tokens/s",
+    ),
+    "translated": ("{lines} 行 · 模型用时 {seconds:.2f} 秒", "lines: {lines} · model time {seconds:.2f} s"),
+    "loaded": ("载入模型 {seconds:.1f} 秒", "model loaded in {seconds:.1f} s"),
+    "seed_used": ("种子 {seed}", "seed {seed}"),
+    "end": ("遇到结束符停下", "stopped at the end token"),
+    "length": ("到长度上限停下", "stopped at the length limit"),
+    "visitor": ("已按要求停止", "stopped on request"),
+    "prompt_capped": (
+        "开头太长，只读了最后 {kept:,} 个字符。",
+        "The prompt is too long: only its last {kept:,} characters were read.",
+    ),
+    "prompt_cut": (
+        "模型一次最多看 {context:,} 个词元：只用了开头的最后 {kept:,} 个词元。",
+        "The model sees at most {context:,} tokens: only the prompt's last {kept:,} tokens were used.",
+    ),
+    "length_cut": (
+        "模型一次最多看 {context:,} 个词元：最多续写 {length:,} 个。",
+        "The model sees at most {context:,} tokens: it can write at most {length:,} here.",
+    ),
+    "unknown": (
+        "模型没见过这些字符，它们被当作未知：{characters}",
+        "The model never saw these characters and read them as unknown: {characters}",
+    ),
+    "line_cut": (
+        "第 {numbers} 行太长，只译了前面一部分。",
+        "Too long, only the beginning was translated: line {numbers}.",
+    ),
+    "line_unfinished": (
+        "第 {numbers} 行的译文到了长度上限，没有译完。",
+        "Stopped at the length limit, unfinished: line {numbers}.",
+    ),
+    # Errors, shown in both languages.
+    "no_model_gpt": (
+        ("还没有续写模型。请先运行 make demo，或 accelerate launch training/train.py --config configs/gpt/verses.yaml。"),
+        ("There is no text model yet. Run make demo, or accelerate launch training/train.py --config configs/gpt/verses.yaml."),
+    ),
+    "no_model_translation": (
+        ("还没有翻译模型。请先运行 make demo，或 accelerate launch training/train.py --config configs/translation/phrasebook.yaml。"),
+        (
+            "There is no translation model yet. Run make demo, "
+            "or accelerate launch training/train.py --config configs/translation/phrasebook.yaml."
+        ),
+    ),
+    "unknown_model": (
+        "没有这个模型（也许刚被删除或改名）。现有：{names}。",
+        "There is no such model (it may just have been removed or renamed). There is: {names}.",
+    ),
+    "broken_model": (
+        "模型 {name} 载入失败：{reason}。",
+        "The model {name} could not be loaded: {reason}.",
+    ),
+    "reason_unreadable": (
+        "文件损坏、缺失，或与此版本的 transformers 不兼容",
+        "its files are damaged, missing, or not for this version of transformers",
+    ),
+    "reason_weights": ("权重与 config.json 不符", "its weights do not fit its config.json"),
+    "reason_tokenizer": ("分词器与词表大小不符", "its tokenizer does not fit its vocabulary size"),
+    "failed": (
+        "模型 {name} 计算时出错，请换个输入或模型再试。",
+        "The model {name} failed on this input. Try another input or model.",
+    ),
+    "not_finite": (
+        "模型 {name} 算出了无效的数值，它多半没有训练好。",
+        "The model {name} computed numbers that are not finite: its training probably went wrong.",
+    ),
+    "empty_prompt": (
+        "这个模型没有起始符，请至少写一个字。",
+        "This model has no start token: write at least one character.",
+    ),
+    "no_text": ("请先写下要翻译的句子。", "Write the sentences to translate first."),
+    "too_many_lines": ("最多 {most} 行，这里有 {lines} 行。", "At most {most} lines, there are {lines}."),
+    "line_too_long": (
+        "第 {number} 行有 {characters:,} 个字符，每行最多 {most:,} 个。",
+        "Line {number} has {characters:,} characters; at most {most:,} a line.",
+    ),
+    "bad_value": ("{name} 应在 {low} 到 {high} 之间。", "{name} must be between {low} and {high}."),
+    "not_text": ("{name} 应是文字。", "{name} must be text."),
+}
+
+
+def say(language: Language, key: str, **values: object) -> str:
+    """The message `key` in one language, its values put in."""
+    return MESSAGES[key][0 if language == "zh" else 1].format(**values)
+
+
+def both(key: str, **values: object) -> str:
+    """The message `key` in both languages, Chinese first."""
+    return f"{say('zh', key, **values)} {say('en', key, **values)}"
+
+
+def language(headers: Mapping[str, str] | None) -> Language:
+    """zh when the first language of Accept-Language is Chinese, else en."""
+    first = (headers or {}).get("accept-language", "").split(",")[0].strip().lower()
+    return "zh" if first.startswith("zh") else "en"
