@@ -59,7 +59,8 @@ def default_roots() -> list[Path]:
 
 
 def find_models(roots: Iterable[str | Path] | None = None) -> list[ModelInfo]:
-    """Every complete model under `roots`, one a run (its best, else its latest), in the order root, name.
+    """Every complete model under `roots`, in the order root, name: of a run its best, and its latest as `name/latest`
+    where that is another one, so that a visitor can see what overfitting sounds like.
 
     A root may also be a run or model folder itself. What is not a model is passed over in silence; no error
     is raised for it, since a run that is being written looks like that too.
@@ -68,17 +69,17 @@ def find_models(roots: Iterable[str | Path] | None = None) -> list[ModelInfo]:
     taken: set[str] = set()
     for root in [Path(root) for root in roots] if roots is not None else default_roots():
         for folder in [root, *sorted(_children(root), key=_natural)]:
-            model = _model_in(folder)
-            info = _read(model, folder.resolve().name) if model else None
-            if info is None:
-                continue
-            if info.name in taken:  # the same name in runs/ and in models/
-                info = replace(info, name=f"{folder.resolve().parent.name}/{info.name}")
-            if info.name in taken:
-                info = replace(info, name=str(folder.resolve()))
-            if info.name not in taken:
-                taken.add(info.name)
-                found.append(info)
+            for suffix, model in _models_in(folder):
+                info = _read(model, folder.resolve().name + suffix)
+                if info is None:
+                    continue
+                if info.name in taken:  # the same name in runs/ and in models/
+                    info = replace(info, name=f"{folder.resolve().parent.name}/{info.name}")
+                if info.name in taken:
+                    info = replace(info, name=str(folder.resolve()) + suffix)
+                if info.name not in taken:
+                    taken.add(info.name)
+                    found.append(info)
     return found
 
 
@@ -94,11 +95,11 @@ def _natural(path: Path) -> tuple[Any, ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", path.name.lower()) if part)
 
 
-def _model_in(folder: Path) -> Path | None:
-    """The model folder that `folder` is or points to, complete; None when there is none."""
+def _models_in(folder: Path) -> list[tuple[str, Path]]:
+    """(suffix of the name, model folder) of the complete models that `folder` is or points to."""
     if _complete(folder):
-        return folder
-    checkpoints = folder / "checkpoints"
+        return [("", folder)]
+    checkpoints, found = folder / "checkpoints", []
     for pointer in ("best", "latest"):
         try:
             target = (folder / pointer).read_text(encoding="utf-8")[:1000].strip()
@@ -106,13 +107,12 @@ def _model_in(folder: Path) -> Path | None:
             continue
         # A plain name only: a pointer must not lead out of the run folder.
         if target and target == Path(target).name and target not in (".", "..") and _complete(checkpoints / target):
-            return checkpoints / target
-    if (folder / "best").is_file() or (folder / "latest").is_file():  # pointers stale: take the newest that is whole
-        return next(
-            (path for path in sorted(_children(checkpoints), key=_natural, reverse=True) if _complete(path)),
-            None,
-        )
-    return None
+            found.append((pointer, checkpoints / target))
+    if not found and ((folder / "best").is_file() or (folder / "latest").is_file()):  # stale: take the newest that is whole
+        found = [("", path) for path in sorted(_children(checkpoints), key=_natural, reverse=True) if _complete(path)][:1]
+    if len(found) == 2 and found[0][1] != found[1][1]:
+        return [("", found[0][1]), ("/latest", found[1][1])]
+    return [("", path) for _, path in found[:1]]
 
 
 def _complete(folder: Path) -> bool:

@@ -310,11 +310,12 @@ def test_translate_limits(engine: Engine) -> None:
 
 def test_best_before_latest_and_stale_pointers(tmp_path: Path) -> None:
     run = save_run(tmp_path / "verses", tiny_gpt(), "gpt", best=9, latest=10)
-    (info,) = find_models([tmp_path])
+    info, latest = find_models([tmp_path])
     assert (info.name, info.step, info.task) == ("verses", 9, "gpt")
+    assert (latest.name, latest.step) == ("verses/latest", 10)  # listed too, where it is another one
     assert info.label == "verses · step 9 · 104k"
     (run / "best").unlink()
-    assert find_models([tmp_path])[0].step == 10
+    assert [(m.name, m.step) for m in find_models([tmp_path])] == [("verses", 10)]
     (run / "latest").write_text("step-00000099\n")  # names nothing: the newest whole one is taken
     assert find_models([tmp_path])[0].step == 10
     (run / "checkpoints" / "step-00000010" / "meta.json").unlink()
