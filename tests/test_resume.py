@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from training_runs import gpt_config, kill_at, launch, numbers, records, translation_config
+from training_runs import gpt_config, kill_at, numbers, records, run_to_end, translation_config
 
 
 def same_end(a: Path, b: Path) -> None:
@@ -32,12 +32,12 @@ def same_end(a: Path, b: Path) -> None:
 def test_killed_twice_ends_in_the_same_bits(tmp_path: Path, make, sections) -> None:
     config = make(tmp_path, **sections)
     workers = ("--corpus.workers", "2")
-    whole = launch(config, "--run_dir", str(tmp_path / "whole"), *workers)
+    whole = run_to_end(config, "--run_dir", str(tmp_path / "whole"), *workers)
     assert whole.returncode == 0, whole.stderr[-2000:]
     cut = tmp_path / "cut"
     kill_at(config, cut, 9, *workers)
     kill_at(config, cut, 18, *workers, "--resume", "true")
-    end = launch(config, "--run_dir", str(cut), *workers, "--resume", "true")
+    end = run_to_end(config, "--run_dir", str(cut), *workers, "--resume", "true")
     assert end.returncode == 0, end.stderr[-2000:]
     assert "resuming from" in end.stderr
     same_end(tmp_path / "whole", cut)
@@ -48,7 +48,7 @@ def test_a_polite_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int
     config = gpt_config(tmp_path, train={"max_steps": 5000, "mixed_precision": "no"})
     run = kill_at(config, tmp_path / "run", 9, number=number)
     assert run.returncode == 0
-    assert "Traceback" not in run.stderr
+    assert "Traceback" not in run.stderr and "\r" not in run.stderr and len(run.stderr.splitlines()) < 40  # readable in a file
     assert f"{signal.Signals(number).name}: saved at step" in run.stderr and "--resume true" in run.stderr
     saved = int((tmp_path / "run/latest").read_text().strip().removeprefix("step-"))
     assert saved >= records(tmp_path / "run")[-1]["step"]
@@ -58,12 +58,12 @@ def test_a_polite_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int
 @pytest.mark.parametrize("make", [gpt_config, translation_config], ids=["gpt", "translation"])
 def test_twenty_random_kills(tmp_path: Path, make) -> None:
     config = make(tmp_path, train={"max_steps": 120, "mixed_precision": "no"})
-    assert launch(config, "--run_dir", str(tmp_path / "whole"), "--corpus.workers", "2").returncode == 0
+    assert run_to_end(config, "--run_dir", str(tmp_path / "whole"), "--corpus.workers", "2").returncode == 0
     rng, cut = random.Random(7), tmp_path / "cut"
     for _ in range(20):
         done = max((r["step"] for r in records(cut)), default=0)
         if done >= 110:
             break
         kill_at(config, cut, min(118, done + rng.randrange(1, 12)), "--corpus.workers", "2", "--resume", "true")
-    assert launch(config, "--run_dir", str(cut), "--corpus.workers", "2", "--resume", "true").returncode == 0
+    assert run_to_end(config, "--run_dir", str(cut), "--corpus.workers", "2", "--resume", "true").returncode == 0
     same_end(tmp_path / "whole", cut)

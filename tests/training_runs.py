@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import multiprocessing.process
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+
+from training import config as configs
+from training.train import TrainResult, main, train
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMINGS = ("seconds", "tokens_per_second")
+SMALL = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {  # the smallest of each class that the project promises
+    "gpt2": ("gpt", {"n_embd": 32, "n_layer": 2, "n_head": 2}),
+    "qwen3": ("gpt", {
+        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2,
+        "head_dim": 16,
+    }),
+    "llama": ("gpt", {
+        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+    }),
+    "marian": ("translation", {"d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, **SMALL}),
+    "m2m_100": ("translation", {"d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, **SMALL}),
+    "t5": ("translation", {"d_model": 32, "d_ff": 64, "d_kv": 16, "num_layers": 1, "num_heads": 2}),
+}  # fmt: skip
 
 
 def gpt_config(folder: Path, **sections: dict[str, Any]) -> Path:
@@ -68,35 +89,82 @@ def _write(folder: Path, config: dict[str, Any], sections: dict[str, dict[str, A
     return path
 
 
+def run_here(config: Path, *options: str, **kwargs: Any) -> TrainResult:
+    """The same in this process; a process start costs seconds."""
+    return train(configs.parse_args(["--config", str(config), *options]), **kwargs)
+
+
 def environment() -> dict[str, str]:
     """As a user's, but one thread, so that runs side by side do not wait for each other."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
-def launch(config: Path, *options: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-    """`python training/train.py --config …` to its end."""
+def launch(config: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`python training/train.py --config …` to its end, as a user starts it."""
     command = [sys.executable, "training/train.py", "--config", str(config), *options]
-    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300, **kwargs)
+    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300)
+
+
+# The same command in processes of their own that need not import torch again: a server that has it forks them.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["training.run", "training.metrics", "training_runs"])
+
+
+def start(config: Path, *options: str, world: int = 1) -> list[multiprocessing.process.BaseProcess]:
+    """The command's processes; what they print goes to beside the config, `out-<rank>.txt` and `err-<rank>.txt`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(world):
+        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        group |= {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
+        env = {**environment(), **(group if world > 1 else {})}
+        process = FORKS.Process(target=_child, args=(["--config", str(config), *options], env, config.parent, rank))
+        process.start()
+        started.append(process)
+    return started
+
+
+def _child(argv: list[str], env: dict[str, str], folder: Path, rank: int) -> None:
+    os.setsid()
+    os.chdir(ROOT)
+    os.environ.clear()
+    os.environ.update(env)
+    torch.set_num_threads(1)
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(folder / f"{name}-{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)
+    code = main(argv)
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def end(processes: list[multiprocessing.process.BaseProcess], config: Path) -> subprocess.CompletedProcess[str]:
+    """Wait for them: the first one's code and what all of them printed."""
+    for process in processes:
+        process.join(240)
+    told = ["".join((config.parent / f"{n}-{r}.txt").read_text() for r in range(len(processes))) for n in ("out", "err")]
+    return subprocess.CompletedProcess([], processes[0].exitcode or 0, *told)
+
+
+def run_to_end(config: Path, *options: str, world: int = 1) -> subprocess.CompletedProcess[str]:
+    """Start the command and wait for its end."""
+    return end(start(config, *options, world=world), config)
 
 
 def kill_at(config: Path, run_dir: Path, step: int, *options: str, number: int = signal.SIGKILL) -> subprocess.CompletedProcess[str]:
     """Start a run and send it a signal as soon as metrics.jsonl has reached `step`."""
-    command = [sys.executable, "training/train.py", "--config", str(config), "--run_dir", str(run_dir), *options]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    (process,) = started = start(config, "--run_dir", str(run_dir), *options)
     deadline = time.monotonic() + 240
-    while process.poll() is None and time.monotonic() < deadline:
-        if any(r["step"] >= step for r in records(run_dir)):
-            break
+    while process.is_alive() and time.monotonic() < deadline and not any(r["step"] >= step for r in records(run_dir)):
         time.sleep(0.02)
-    assert process.poll() is None, f"the run ended before step {step}: {process.communicate()[1][-2000:]}"
+    assert process.is_alive(), f"the run ended before step {step}: {end(started, config).stderr[-2000:]}"
     if number == signal.SIGKILL:
         os.killpg(process.pid, number)  # its loader workers too, as a machine that loses power
     else:
-        process.send_signal(number)
-    out, err = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
+        os.kill(process.pid, number)
+    return end(started, config)
 
 
 def records(run_dir: Path) -> list[dict[str, Any]]:

@@ -13,18 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, load_model, save_file, save_model
+from safetensors import SafetensorError
+from safetensors.torch import load_file, load_model, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.config import ConfigError
+from training.optim import like, whole
+from training.outcome import Stopped
 from training.run_folder import write
 
+Tensors = dict[str, torch.Tensor]
 FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md", "meta.json")
+# trainer_state/: state.json, tensors.safetensors, and weights.safetensors if model.safetensors holds an average
 
 
 def save(
-    run_dir: Path, step: int, model: PreTrainedModel, weights: dict[str, torch.Tensor], tokenizer: PreTrainedTokenizerFast,
-    meta: dict[str, Any], card: str, state: dict[str, Any], tensors: dict[str, torch.Tensor], raw: torch.nn.Module | None,
+    run_dir: Path, step: int, model: PreTrainedModel, weights: Tensors, tokenizer: PreTrainedTokenizerFast,
+    meta: dict[str, Any], card: str, state: dict[str, Any], tensors: Tensors, raw: Tensors | None,
 ) -> Path:  # fmt: skip
     """Write `checkpoints/step-…` whole.
 
@@ -32,28 +37,40 @@ def save(
         weights: the state dict to publish (the averaged one, if the run averages).
         meta: what meta.json says; written last.
         state, tensors: the trainer's numbers and tensors (optimizers, random number generators).
-        raw: the model whose weights the training goes on with, if they are not the published ones.
+        raw: the weights that the training goes on with, if they are not the published ones.
+
+    Raises:
+        Stopped: if the disk is full or refuses; what was half written is removed.
     """
     place = run_dir / "checkpoints" / f"step-{step:08d}"
-    beside = place.with_name(f".tmp-{place.name}")
-    shutil.rmtree(beside, ignore_errors=True)
-    inner = beside / "trainer_state"
-    inner.mkdir(parents=True)
-    model.save_pretrained(beside, state_dict=weights, max_shard_size="1000GB")
-    tokenizer.save_pretrained(beside)
-    write(beside / "README.md", card)
-    save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, inner / "tensors.safetensors")
-    if raw is not None:
-        save_model(raw, str(inner / "weights.safetensors"))
-    write(inner / "state.json", json.dumps(state, indent=1))
-    for path in beside.rglob("*"):  # on disk before meta.json says so
-        if path.is_file():
-            with open(path, "rb+") as f:
-                os.fsync(f.fileno())
-    write(beside / "meta.json", json.dumps(meta, ensure_ascii=False, indent=1))
-    if place.exists():
-        shutil.rmtree(place)
-    os.replace(beside, place)
+    beside, old = place.with_name(f".tmp-{place.name}"), place.with_name(f".old-{place.name}")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        inner = beside / "trainer_state"
+        inner.mkdir(parents=True)
+        model.save_pretrained(beside, state_dict=weights, max_shard_size="1000GB")
+        tokenizer.save_pretrained(beside)
+        write(beside / "README.md", card)
+        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, inner / "tensors.safetensors")
+        if raw is not None:
+            save_file({k: v.contiguous().cpu() for k, v in raw.items()}, inner / "weights.safetensors")
+        write(inner / "state.json", json.dumps(state, indent=1))
+        for path in beside.rglob("*"):  # on disk before meta.json says so
+            if path.is_file():
+                with open(path, "rb+") as f:
+                    os.fsync(f.fileno())
+        write(beside / "meta.json", json.dumps(meta, ensure_ascii=False, indent=1))
+        if place.exists():
+            os.replace(place, old)
+        os.replace(beside, place)
+        shutil.rmtree(old, ignore_errors=True)
+    except Exception as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        # The Rust parts of safetensors and tokenizers tell of a full disk in errors of their own.
+        if not isinstance(error, OSError | SafetensorError) and type(error) is not Exception:
+            raise
+        told = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+        raise Stopped(f"the checkpoint of step {step:,} cannot be written to {place.parent}: {told}") from None
     return place
 
 
@@ -71,58 +88,76 @@ def pointed(run_dir: Path, name: str) -> Path | None:
     return place if (place / "meta.json").is_file() else None
 
 
+def all_whole(run_dir: Path) -> list[Path]:
+    """All whole checkpoints, oldest first."""
+    return sorted(p.parent for p in (run_dir / "checkpoints").glob("step-*/meta.json"))
+
+
 def newest(run_dir: Path) -> Path | None:
     """The latest whole checkpoint with its trainer state, also if the kill came before `latest` was written."""
-    whole = [p.parent for p in (run_dir / "checkpoints").glob("step-*/meta.json") if (p.parent / "trainer_state").is_dir()]
-    return max(whole, default=None)
+    return max((p for p in all_whole(run_dir) if (p / "trainer_state/state.json").is_file()), default=None)
+
+
+def recover(run_dir: Path) -> None:
+    """Put back a checkpoint that a kill caught while it was being replaced."""
+    for old in (run_dir / "checkpoints").glob(".old-*"):
+        place = old.with_name(old.name.removeprefix(".old-"))
+        if not place.exists():
+            os.replace(old, place)
 
 
 def prune(run_dir: Path, keep: int) -> None:
     """Remove all but the `keep` latest checkpoints and the best one, and what a kill left half written."""
-    places = sorted((run_dir / "checkpoints").glob("step-*"))
-    for place in places[:-keep]:
-        if place != pointed(run_dir, "best"):
+    best = pointed(run_dir, "best")
+    for place in sorted((run_dir / "checkpoints").glob("step-*"))[:-keep]:
+        if place != best:
             shutil.rmtree(place, ignore_errors=True)
-    for left in (run_dir / "checkpoints").glob(".tmp-*"):
+    for left in [*(run_dir / "checkpoints").glob(".tmp-*"), *(run_dir / "checkpoints").glob(".old-*")]:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def load(place: Path, model: torch.nn.Module, average: torch.nn.Module | None) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Put a checkpoint's weights into `model` (and `average`); return the trainer's state and tensors.
+def load(place: Path, model: torch.nn.Module) -> tuple[dict[str, Any], Tensors, list[torch.Tensor] | None]:
+    """Put the weights that a training goes on with into `model`.
+
+    Returns:
+        the trainer's state, its tensors, and the averaged weights, one a parameter, if the run averages.
 
     Raises:
         ConfigError: if the folder's weights do not fit the model.
     """
-    inner = place / "trainer_state"
-    raw = inner / "weights.safetensors"
+    published, raw = place / "model.safetensors", place / "trainer_state/weights.safetensors"
+    averaged = None
     try:
-        load_model(model, str(raw if raw.is_file() else place / "model.safetensors"))
-        if average is not None and raw.is_file():
-            load_model(average, str(place / "model.safetensors"))
-        state = json.loads((inner / "state.json").read_text(encoding="utf-8"))
-        return state, load_file(inner / "tensors.safetensors")
-    except (OSError, ValueError, RuntimeError) as error:
+        load_model(model, str(published))
+        if raw.is_file():
+            averaged = [p.detach().clone() for p in model.parameters()]
+            load_model(model, str(raw))
+        state = json.loads((place / "trainer_state/state.json").read_text(encoding="utf-8"))
+        return state, load_file(place / "trainer_state/tensors.safetensors"), averaged
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ConfigError(f"{place}: cannot be resumed from: {' '.join(str(error).split())[:400]}") from None
 
 
-def pack_optimizers(optimizers: list[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
-    """Optimizer states as flat tensors named `optimizer.parameter.key`."""
+def pack_optimizers(optimizers: list[torch.optim.Optimizer]) -> Tensors:
+    """Optimizer states as whole tensors on the CPU named `optimizer.parameter.key`; all processes together if sharded."""
     return {
-        f"optimizer.{i}.{j}.{key}": value
+        f"optimizer.{i}.{j}.{key}": whole(value).cpu()
         for i, optimizer in enumerate(optimizers)
         for j, entry in optimizer.state_dict()["state"].items()
         for key, value in entry.items()
     }
 
 
-def unpack_optimizers(optimizers: list[torch.optim.Optimizer], tensors: dict[str, torch.Tensor]) -> None:
+def unpack_optimizers(optimizers: list[torch.optim.Optimizer], tensors: Tensors) -> None:
     """The reverse of `pack_optimizers`; the groups' settings stay those of the config."""
     for i, optimizer in enumerate(optimizers):
-        state: dict[int, dict[str, torch.Tensor]] = {}
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        state: dict[int, Tensors] = {}
         for name, value in tensors.items():
             kind, number, *rest = name.split(".")
             if kind == "optimizer" and int(number) == i:
-                state.setdefault(int(rest[0]), {})[rest[1]] = value
+                j, key = int(rest[0]), rest[1]
+                state.setdefault(j, {})[key] = like(parameters[j], value) if value.ndim else value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

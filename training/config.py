@@ -7,14 +7,16 @@ app and the preflight can read a config without torch. Reading collects all mist
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import itertools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_type_hints
+from typing import Any, Literal
 
 import jsonargparse
 import yaml
+
+from training import mistakes
 
 jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -46,7 +48,7 @@ class SourceConfig:
     """Hub datasets: the split."""
 
 
-Sources = Union[str, SourceConfig, list[Union[str, SourceConfig]]]
+Sources = str | SourceConfig | list[str | SourceConfig]
 
 
 @dataclass
@@ -112,8 +114,6 @@ class TokenizerConfig:
     alphabet_coverage: float = 1.0
     """bpe: the most frequent characters that together make this share of all text get their own entry; the rest is
     spelt in bytes (SentencePiece's `character_coverage`)."""
-    simplify: bool = False
-    """Read traditional Chinese characters as simplified ones; part of the saved tokenizer."""
     sample_rows: int = 500_000
     """Most rows that the tokenizer is trained on."""
     path: str | None = None
@@ -268,31 +268,38 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> Config:
     """Read `--config FILE` and overrides such as `--optim.learning_rate 1e-3`.
 
     Raises:
-        ConfigError: naming every unknown key (with the nearest valid one) and every value of a wrong type.
+        ConfigError: naming every unknown key (with the nearest valid one), every value of a wrong type and every
+            relation between values that cannot be.
     """
     argv = sys.argv[1:] if argv is None else argv
     p = parser(description)
     problems: list[str] = []
-    known = [a.split("=")[0] for a in argv if a.startswith("--")]
-    for option in known:
-        key = option.removeprefix("--").removesuffix("+")
-        if key not in ("config", "help", "print_config") and not key.startswith("print_config"):
-            problems += _unknown({key.split(".")[0]: _nest(key.split(".")[1:])}, Config, "", "the command line")
-    for path in _config_files(argv):
-        tree = read_yaml(path)
-        problems += _unknown(tree, Config, "", path) + _wrong_types(tree, path)
+    whole: dict[str, Any] = {}
+    for where in [*_config_files(argv), "the command line"]:
+        tree = mistakes.from_options(argv) if where == "the command line" else read_yaml(where)
+        problems += mistakes.find(tree, Config, p, where)
+        whole = mistakes.merge(whole, tree)
+    wanted = not {"-h", "--help"} & set(argv) and not any(a.startswith("--print_") for a in argv)
+    if wanted and "task" not in whole and not any("task:" in problem for problem in problems):
+        problems.append("task: missing; gpt or translation")
+    try:
+        result = _make(p, p.parse_object({"task": "gpt", **whole}) if problems else p.parse_args(argv))
+    except jsonargparse.ArgumentError as error:
+        problems.append(_one_line(error))
+        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
+    told = "\n".join(problems)
+    for line in _relations(result):  # what is missing only because it was wrong is not told twice
+        if not (line.partition(".")[0].partition(":")[0] in told and (": no " in line or ": missing" in line)):
+            problems.append(line)
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
-    try:
-        namespace = p.parse_args(argv)
-        tree = namespace.clone()
-        tree.pop("config", None)
-        config = p.instantiate(tree)
-        result = Config(**{f.name: config[f.name] for f in dataclasses.fields(Config)})
-    except jsonargparse.ArgumentError as error:
-        raise ConfigError(_one_line(error)) from None
-    check(result)
     return result
+
+
+def _make(p: jsonargparse.ArgumentParser, values: jsonargparse.Namespace) -> Config:
+    values.pop("config", None)
+    made = p.instantiate(values)
+    return Config(**{f.name: made[f.name] for f in dataclasses.fields(Config)})
 
 
 def load(path: str | Path) -> Config:
@@ -307,7 +314,13 @@ def dump(config: Config) -> str:
 
 def check(config: Config) -> None:
     """Relations between fields that no type can express; raises ConfigError with all that are wrong."""
-    c, problems = config, []
+    if problems := _relations(config):
+        raise ConfigError("\n".join(problems))
+
+
+def _relations(config: Config) -> list[str]:
+    c: Config = config
+    problems: list[str] = []
     if not c.corpus.train:
         problems.append("corpus.train: no source given; name a file, e.g. corpus.train: data/verses.jsonl")
     if "type" not in c.model:
@@ -329,6 +342,8 @@ def check(config: Config) -> None:
         "tokenizer.sample_rows": c.tokenizer.sample_rows, "train.average_every_steps": c.train.average_every_steps,
     }  # fmt: skip
     problems += [f"{k}: {v} is not a positive number" for k, v in positive.items() if v is not None and not v > 0]
+    two = {"block_size": c.batch.block_size, "max_source_length": c.batch.max_source_length, "max_target_length": c.batch.max_target_length}
+    problems += [f"batch.{k}: 1 token is not enough to predict one from another" for k, v in two.items() if v == 1]
     shares = {
         "corpus.validation_share": c.corpus.validation_share, "optim.beta1": c.optim.beta1,
         "optim.beta2": c.optim.beta2, "train.label_smoothing": c.train.label_smoothing,
@@ -336,8 +351,10 @@ def check(config: Config) -> None:
     }  # fmt: skip
     problems += [f"{k}: {v} must be at least 0 and below 1" for k, v in shares.items() if not 0 <= v < 1]
     shares = {
-        "optim.decay_share": c.optim.decay_share, "optim.final_ratio": c.optim.final_ratio,
-        "train.average_share": c.train.average_share, "tokenizer.alphabet_coverage": c.tokenizer.alphabet_coverage,
+        "optim.decay_share": c.optim.decay_share,
+        "optim.final_ratio": c.optim.final_ratio,
+        "train.average_share": c.train.average_share,
+        "tokenizer.alphabet_coverage": c.tokenizer.alphabet_coverage,
     }
     problems += [f"{k}: {v} must lie between 0 and 1" for k, v in shares.items() if not 0 <= v <= 1]
     counts = {
@@ -350,13 +367,13 @@ def check(config: Config) -> None:
     }  # fmt: skip
     problems += [f"{k}: {v} must not be negative" for k, v in counts.items() if not v >= 0]
     wanted = {"gpt": ["text"], "translation": ["source", "target"]}[c.task]
-    for where, columns in [("corpus.columns", c.corpus.columns)] + [
-        ("corpus.train columns", s.columns or {}) for s in sources(c.corpus.train)
-    ]:
-        problems += [f"{where}: no column is called {k!r} here; valid: {', '.join(wanted)}" for k in columns if k not in wanted]
-    problems += [f"corpus.train: weight {s.weight} of {s.path} must be positive" for s in sources(c.corpus.train) if not s.weight > 0]
-    if problems:
-        raise ConfigError("\n".join(problems))
+    columns = {"corpus.columns": c.corpus.columns}
+    for key, value in {"corpus.train": c.corpus.train, "corpus.validation": c.corpus.validation}.items():
+        columns |= {f"{key}: {s.path}: columns": s.columns or {} for s in sources(value)}
+        problems += [f"{key}: weight {s.weight} of {s.path} must be positive" for s in sources(value) if not s.weight > 0]
+    for where, names in columns.items():
+        problems += [f"{where}: no column is called {k!r} here; valid: {', '.join(wanted)}" for k in names if k not in wanted]
+    return problems
 
 
 def sources(value: Sources | None) -> list[SourceConfig]:
@@ -382,81 +399,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def _config_files(argv: list[str]) -> list[str]:
     files = [a.removeprefix("--config=") for a in argv if a.startswith("--config=")]
-    return files + [b for a, b in zip(argv, argv[1:]) if a == "--config"]
-
-
-def _nest(keys: list[str]) -> Any:
-    """['a', 'b'] -> {'a': {'b': None}}"""
-    return {keys[0]: _nest(keys[1:])} if keys else None
+    return files + [b for a, b in itertools.pairwise(argv) if a == "--config"]
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _dataclass_in(hint: Any) -> type | None:
-    """The dataclass that a type hint holds, e.g. SourceConfig in `str | list[str | SourceConfig]`."""
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return hint
-    return next((d for d in map(_dataclass_in, get_args(hint)) if d), None)
-
-
-def _unknown(tree: Any, cls: type, prefix: str, where: str) -> list[str]:
-    """A line for every key of `tree` that is no field of `cls`, with the nearest one that is."""
-    problems: list[str] = []
-    if not isinstance(tree, dict):
-        return problems
-    hints = get_type_hints(cls)
-    for key, value in tree.items():
-        if key not in hints:
-            near = difflib.get_close_matches(str(key), list(hints), 1, 0.5)
-            elsewhere = [p for p in _all_keys(Config) if p.endswith("." + str(key))]
-            hint = f"did you mean {prefix + near[0]}?" if near else f"did you mean {elsewhere[0]}?" if elsewhere else ""
-            problems.append(f"{where}: unknown key {prefix}{key}; " + (hint or f"valid: {', '.join(hints)}"))
-        elif inner := _dataclass_in(hints[key]):
-            for item in value if isinstance(value, list) else [value]:
-                problems += _unknown(item, inner, f"{prefix}{key}.", where)
-    return problems
-
-
-def _all_keys(cls: type, prefix: str = "") -> list[str]:
-    keys = []
-    for name, hint in get_type_hints(cls).items():
-        inner = _dataclass_in(hint)
-        keys += _all_keys(inner, f"{prefix}{name}.") if inner and inner is hint else [prefix + name]
-    return keys
-
-
-def _wrong_types(tree: dict[str, Any], where: str) -> list[str]:
-    """A line for every leaf whose value jsonargparse refuses, found one leaf at a time."""
-    problems = []
-    p = parser("")
-    for key in _all_keys(Config):
-        value: Any = tree
-        for part in key.split("."):
-            value = value.get(part, dataclasses.MISSING) if isinstance(value, dict) else dataclasses.MISSING
-        if value is dataclasses.MISSING:
-            continue
-        nested = value
-        for part in reversed(key.split(".")):
-            nested = {part: nested}
-        try:
-            p.parse_object({"task": "gpt", **nested})
-        except (jsonargparse.ArgumentError, TypeError, ValueError):
-            hint: Any = Config
-            for part in key.split("."):
-                hint = get_type_hints(hint)[part]
-            problems.append(f"{where}: {key}: {value!r} is not valid here; wanted {_plain(hint)}")
-    return problems
-
-
-def _plain(hint: Any) -> str:
-    """A type in words: Literal['a', 'b'] -> one of a, b."""
-    if hint in (int, float, bool, str):
-        return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[hint]
-    args = [a for a in get_args(hint) if a is not type(None)]
-    if args and all(isinstance(a, str) for a in args):
-        return "one of " + ", ".join(args)
-    if len(args) == 1 and args[0] in (int, float, bool, str):
-        return _plain(args[0])
-    return str(hint).replace("training.config.", "").replace("typing.", "")

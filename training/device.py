@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import torch
 
+LAUNCHERS = ("accelerate", "torchrun", "torch.distributed")
+
 
 def share_threads() -> None:
-    """Give this process its share of the cores.
+    """Give this process its share of the cores, and let numbers too small for float32's normal range be zero.
 
     `accelerate launch` sets OMP_NUM_THREADS=1 where there is no GPU and nobody asked for it, so one process would use one
-    core. Whether the user asked shows in the launcher's own environment and command line.
+    core. Whether the user asked shows in the value, and in the launcher's own environment and command line.
     """
+    torch.set_flush_denormal(True)  # the small gradients of a converged model cost up to a hundred times as much otherwise
     if "LOCAL_RANK" not in os.environ and "ACCELERATE_MIXED_PRECISION" not in os.environ:
         return  # not launched by accelerate: torch's own choice stands
-    for parent in _parents():
+    if os.environ.get("OMP_NUM_THREADS", "1") != "1" or _user_asked():
+        return
+    torch.set_num_threads(max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+
+
+def cores() -> int:
+    """Cores that this process may use: those it is bound to, and no more than a container's quota."""
+    allowed = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return min(allowed, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no cgroup v2, or the quota is "max"
+        return allowed
+
+
+def _user_asked() -> bool:
+    """Whether the launcher was started with a number of threads."""
+    try:
+        parents = psutil.Process().parents()[:3]
+    except psutil.Error:
+        return False
+    for parent in parents:
         try:
-            if "OMP_NUM_THREADS" in parent.environ() and _is_launcher(parent):
-                return
-            if any("num_cpu_threads_per_process" in a.replace("-", "_") for a in parent.cmdline()):
-                return
+            words = parent.cmdline()
+            if not any(name in word for word in words[:4] for name in LAUNCHERS):
+                continue
+            if "OMP_NUM_THREADS" in parent.environ() or any("num_cpu_threads_per_process" in w.replace("-", "_") for w in words):
+                return True
         except (psutil.Error, OSError):
             continue
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-
-
-def _parents() -> list[psutil.Process]:
-    try:
-        return psutil.Process().parents()[:3]
-    except psutil.Error:
-        return []
-
-
-def _is_launcher(process: psutil.Process) -> bool:
-    return "accelerate" in " ".join(process.cmdline())
+    return False
 
 
 def pick_precision(step: Callable[[torch.dtype | None], None]) -> tuple[str, str]:
@@ -63,7 +78,7 @@ def pick_precision(step: Callable[[torch.dtype | None], None]) -> tuple[str, str
     measured = f"float32 {speed[torch.float32]:.0f}, bf16 {speed[torch.bfloat16]:.1f} GFLOP/s"
     if speed[torch.bfloat16] < 1.2 * speed[torch.float32]:
         return "no", f" (auto: {measured})"
-    seconds = {}
+    seconds: dict[torch.dtype | None, float] = {}
     for dtype in (None, torch.bfloat16, None, torch.bfloat16):  # in turn, for a noisy machine
         seconds[dtype] = min(seconds.get(dtype, 1e9), _best(lambda: step(dtype), 3, 1.0))  # noqa: B023
     chosen = "bf16" if seconds[torch.bfloat16] < 0.85 * seconds[None] else "no"

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from training.config import ConfigError
 from training.corpus import Corpus
 
 Batch = dict[str, np.ndarray]
@@ -26,24 +27,28 @@ class Chunks(IterableDataset):
     def __init__(self, corpus: Corpus, make_batches: MakeBatches, first: int = 0):
         self.corpus, self.make_batches, self.first = corpus, make_batches, first
 
-    def __iter__(self) -> Iterator[tuple[int, list[Batch], int]]:
+    def __iter__(self) -> Iterator[tuple[int, list[Batch], int] | str]:
         worker = get_worker_info()
         mine, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         number, per_epoch = self.first + mine, self.corpus.chunks_per_epoch
-        while True:
-            epoch = number // per_epoch
-            wanted = list(range(number % per_epoch, per_epoch, workers))
-            rows: list[dict[str, Any]] = []
-            at = 0
-            for row in self.corpus.stream(epoch, wanted):
-                while row["_chunk"] != wanted[at]:  # the chunk before is whole (or had no rows)
-                    yield self._build(epoch * per_epoch + wanted[at], rows)
-                    rows, at = [], at + 1
-                rows.append(row)
-            for chunk in wanted[at:]:
-                yield self._build(epoch * per_epoch + chunk, rows)
-                rows = []
-            number += len(wanted) * workers
+        try:
+            while True:
+                epoch = number // per_epoch
+                wanted = list(range(number % per_epoch, per_epoch, workers))
+                rows: list[dict[str, Any]] = []
+                at = 0
+                # Not through `stream()`: inside a loader worker, `datasets` would share the chunks out once more.
+                for row in self.corpus.rows(epoch, wanted):
+                    while row["_chunk"] != wanted[at]:  # the chunk before is whole (or had no rows)
+                        yield self._build(epoch * per_epoch + wanted[at], rows)
+                        rows, at = [], at + 1
+                    rows.append(row)
+                for chunk in wanted[at:]:
+                    yield self._build(epoch * per_epoch + chunk, rows)
+                    rows = []
+                number += len(wanted) * workers
+        except ConfigError as error:  # raised by the main process: from a worker it would come wrapped in a traceback
+            yield str(error)
 
     def _build(self, number: int, rows: list[dict[str, Any]]) -> tuple[int, list[Batch], int]:
         batches, left_out = self.make_batches(rows, np.random.default_rng([self.corpus.seed, 4, number])) if rows else ([], 0)
@@ -64,33 +69,43 @@ class MicroBatches:
         cursor = cursor or {}
         self.rank, self.world, self.per_epoch = rank, world, corpus.chunks_per_epoch
         self.chunk, self.next = cursor.get("chunk", 0), cursor.get("batch", 0)
-        self.left_out = cursor.get("left_out", 0)
+        self._left_out_before = cursor.get("left_out", 0)
         loader = DataLoader(
             Chunks(corpus, make_batches, self.chunk), batch_size=None, num_workers=workers,
             prefetch_factor=2 if workers else None,
             collate_fn=as_is,
         )  # fmt: skip
-        self._chunks = iter(loader)
-        self._batches: list[Batch] = []
-        self._counted = self.next > 0  # a chunk's left-out rows are counted when its first batch is dealt
+        self._chunks: Iterator[Any] = iter(loader)
         self._load()
 
     def _load(self) -> None:
-        self.chunk, self._batches, left_out = next(self._chunks)
-        if not self._counted:
-            self.left_out += left_out
-        self._counted = False
+        item = next(self._chunks)
+        if isinstance(item, str):
+            self.close()
+            raise ConfigError(item)
+        self.chunk, self._batches, self._left_out_here = item
 
     def _deal(self) -> Batch:
         empty = 0
         while self.next >= len(self._batches):
-            self.next = 0
-            self._load()
             empty = 0 if self._batches else empty + 1
             if empty > self.per_epoch:
-                raise RuntimeError("an epoch without a single batch: every row is longer than the batch section allows")
+                self.close()
+                raise ConfigError("batch: every pair is longer than max_source_length and max_target_length allow; nothing is left")
+            self.next = 0
+            self._left_out_before += self._left_out_here
+            self._load()
         self.next += 1
         return self._batches[self.next - 1]
+
+    def close(self) -> None:
+        """Let the workers go. Left to the garbage collector, each can take five seconds to notice."""
+        self._chunks = iter(())
+
+    @property
+    def left_out(self) -> int:
+        """Rows so far that the task left out as too long, up to the chunk that is being dealt."""
+        return self._left_out_before + self._left_out_here
 
     def step(self, accumulation: int) -> list[dict[str, torch.Tensor]]:
         """The next `accumulation` micro-batches of this process; moves on by `accumulation` x `world` in the sequence."""
@@ -99,7 +114,7 @@ class MicroBatches:
 
     def state(self) -> dict[str, int]:
         """The cursor: the same in every process."""
-        return {"chunk": self.chunk, "batch": self.next, "left_out": self.left_out}
+        return {"chunk": self.chunk, "batch": self.next, "left_out": self._left_out_before}
 
     @property
     def epoch(self) -> float:

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel
-from transformers import PreTrainedTokenizerFast
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
 
 from training.config import ConfigError
@@ -22,10 +21,11 @@ MAPPING = {"gpt": MODEL_FOR_CAUSAL_LM_MAPPING, "translation": MODEL_FOR_SEQ_TO_S
 OURS = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "is_encoder_decoder")
 
 
-def model_config(task: str, keys: dict[str, Any], tokenizer: PreTrainedTokenizerFast, context: int) -> Any:
+def model_config(task: str, keys: dict[str, Any], tokenizer: Any, context: int) -> Any:
     """The transformers config of `keys` with vocabulary, special ids and context filled in.
 
     Args:
+        tokenizer: asked for its length and special ids.
         context: the most tokens that the model will see at once.
 
     Raises:
@@ -36,7 +36,8 @@ def model_config(task: str, keys: dict[str, Any], tokenizer: PreTrainedTokenizer
     if name not in known:
         near = difflib.get_close_matches(name, sorted(known), 3, 0.5)
         family = "decoder-only" if task == "gpt" else "encoder-decoder"
-        raise ConfigError(f"model.type: {name!r} is no {family} model of transformers" + (f"; did you mean {', '.join(near)}?" if near else ""))
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise ConfigError(f"model.type: {name!r} is no {family} model of transformers{hint}")
     cls = type(AutoConfig.for_model(name))
     valid = set(inspect.signature(cls.__init__).parameters) | set(cls().to_dict()) | set(cls.attribute_map)
     problems = []
@@ -76,6 +77,9 @@ def model_config(task: str, keys: dict[str, Any], tokenizer: PreTrainedTokenizer
     if width and heads and width % heads and not getattr(config, "head_dim", None):
         fit = [h for h in range(1, width + 1) if width % h == 0 and h <= 2 * heads]
         raise ConfigError(f"model: {heads} heads do not divide the width {width}; heads that do: {', '.join(map(str, fit))}")
+    groups = getattr(config, "num_key_value_heads", None)
+    if heads and groups and heads % groups:
+        raise ConfigError(f"model.num_key_value_heads: {groups} does not divide the {heads} attention heads")
     return config
 
 
@@ -84,7 +88,10 @@ def build(task: str, config: Any, max_new_tokens: int, seed: int) -> PreTrainedM
     torch.manual_seed(seed)
     try:
         model = AUTO[task].from_config(config)
-    except Exception as error:  # wrong shapes surface as assertion, value or runtime errors of the class
+        ids = torch.full((1, 2), config.eos_token_id)
+        with torch.no_grad():  # some classes find out only here that their shapes do not fit
+            model(input_ids=ids, **({"decoder_input_ids": ids} if task == "translation" else {}))
+    except Exception as error:  # assertion, value or runtime errors, as the class likes
         raise ConfigError(f"model: {config.model_type} cannot be built: {' '.join(str(error).split())}") from None
     generation = GenerationConfig.from_model_config(model.config)
     generation.max_new_tokens, generation.max_length = max_new_tokens, None

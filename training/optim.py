@@ -6,13 +6,14 @@ slower than float32 (docs/log.md); this one takes the dtype that is fast and ort
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from training.config import OptimConfig, TrainConfig
 
@@ -31,7 +32,7 @@ class Muon(torch.optim.Optimizer):
         self.dtype = dtype
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> None:
         """One update of every matrix that has a gradient."""
         for group in self.param_groups:
             by_shape: dict[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] = defaultdict(list)
@@ -42,12 +43,12 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(p)
                 buffer = state["momentum_buffer"].lerp_(p.grad, 1 - group["momentum"])
-                by_shape[tuple(p.shape)].append((p, p.grad.lerp(buffer, group["momentum"])))  # Nesterov's look ahead
+                by_shape[tuple(p.shape)].append((p, whole(p.grad.lerp(buffer, group["momentum"]))))  # Nesterov's look ahead
             for (rows, columns), pairs in by_shape.items():
                 updates = orthogonalise(torch.stack([u for _, u in pairs]), self.dtype)  # (n, rows, columns)
                 scale = group["lr"] * math.sqrt(max(1.0, rows / columns))
                 for (p, _), update in zip(pairs, updates):
-                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update.to(p.dtype), alpha=-scale)
+                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(like(p, update.to(p.dtype)), alpha=-scale)
 
 
 def orthogonalise(matrices: torch.Tensor, dtype: torch.dtype, steps: int = 5) -> torch.Tensor:
@@ -122,14 +123,21 @@ def rate(config: OptimConfig, step: int, progress: float) -> float:
 
 
 class Average:
-    """A second copy of the weights that follows the training: exponentially, or as the mean of the last part.
+    """A second set of weights that follows the training: exponentially, or as the mean of the last part.
 
     The exponential average forgets its start faster at first (decay no more than (1 + n) / (10 + n), as in TensorFlow's
     ExponentialMovingAverage), so that a short run is not held back by its random beginning.
+
+    Args:
+        model: as it is trained (its weights may be sharded; the average is sharded alike).
+        updates, start: of the run that goes on, the number of updates and whole tensors, one a parameter.
     """
 
-    def __init__(self, model: torch.nn.Module, config: TrainConfig):
-        self.model, self.config, self.updates = copy.deepcopy(model).requires_grad_(False), config, 0
+    def __init__(self, model: torch.nn.Module, config: TrainConfig, updates: int = 0, start: list[torch.Tensor] | None = None):
+        self.config, self.updates = config, updates
+        self.weights = [p.detach().clone() for p in model.parameters()]
+        for mine, value in zip(self.weights, start or []):
+            mine.copy_(like(mine, value))
 
     def due(self, step: int, progress: float) -> bool:
         """Whether the average takes in the weights after this step."""
@@ -142,8 +150,37 @@ class Average:
         """Take in the present weights."""
         n = self.updates
         share = 1 / (n + 1) if self.config.averaging == "last" else 1 - min(self.config.ema_decay, (1 + n) / (10 + n))
-        for mine, theirs in zip(self.model.parameters(), model.parameters()):
+        for mine, theirs in zip(self.weights, model.parameters()):
             mine.lerp_(theirs.detach(), share)
-        for mine, theirs in zip(self.model.buffers(), model.buffers()):
-            mine.copy_(theirs)
         self.updates += 1
+
+    @contextmanager
+    def inside(self, model: torch.nn.Module) -> Iterator[None]:
+        """For a while, the model has the average as its weights; nothing is changed before the first update."""
+        if self.updates:
+            self._exchange(model)
+        try:
+            yield
+        finally:
+            if self.updates:
+                self._exchange(model)
+
+    @torch.no_grad()
+    def _exchange(self, model: torch.nn.Module) -> None:
+        for mine, theirs in zip(self.weights, model.parameters()):
+            kept = theirs.detach().clone()
+            theirs.copy_(mine)
+            mine.copy_(kept)
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A sharded tensor put together (every process must ask for it at once); any other as it is."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """A whole tensor that all processes have, on the device of `parameter` and sharded as it is."""
+    value = value.to(parameter.device)
+    if not isinstance(parameter, DTensor):
+        return value
+    return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)

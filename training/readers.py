@@ -147,17 +147,16 @@ def _compression(label: str) -> str:
     return next((c for c in COMPRESSION if label.split("?")[0].lower().endswith(c)), "")
 
 
-def _open(path: str, label: str) -> io.BufferedReader:
-    kind, raw = _compression(label), None
+def _open(path: str, label: str) -> Any:
+    """As a binary file. No second buffer around gz, xz and bz2: what it holds is lost when they break off."""
+    kind = _compression(label)
     if kind == ".gz":
-        raw = gzip.open(path, "rb")
-    elif kind == ".xz":
-        raw = lzma.open(path, "rb")
-    elif kind == ".bz2":
-        raw = bz2.open(path, "rb")
-    elif kind == ".zst":
-        raw = _Zst(path)
-    return io.BufferedReader(raw, 1 << 18) if raw else open(path, "rb", buffering=1 << 18)  # type: ignore[arg-type]
+        return gzip.open(path, "rb")
+    if kind == ".xz":
+        return lzma.open(path, "rb")
+    if kind == ".bz2":
+        return bz2.open(path, "rb")
+    return io.BufferedReader(_Zst(path) if kind == ".zst" else open(path, "rb", buffering=0), 1 << 18)
 
 
 def _lines(path: str, label: str, number: int = 1, offset: int = 0) -> Iterator[Line]:
@@ -165,7 +164,8 @@ def _lines(path: str, label: str, number: int = 1, offset: int = 0) -> Iterator[
     at = offset
     try:
         with _open(path, label) as f:
-            f.seek(offset)
+            if offset:
+                f.seek(offset)
             while line := f.readline(MAX_RECORD_BYTES):
                 size = len(line)
                 if size == MAX_RECORD_BYTES and not line.endswith(b"\n"):
@@ -193,7 +193,8 @@ def _pieces(path: str, label: str, number: int, offset: int) -> Iterator[Line]:
     at = offset
     try:
         with _open(path, label) as f:
-            f.seek(offset)
+            if offset:
+                f.seek(offset)
             while piece := f.read(PIECE_BYTES):
                 piece += f.readline(PIECE_BYTES)
                 # Neither a character nor a Windows line end is cut in two.

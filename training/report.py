@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,13 @@ model: {json.dumps(config.model)}
 """
 
 
-def meta(config: Config, step: int, parameters: int, metrics: dict[str, Any], rows: int, versions: dict[str, str]) -> dict[str, Any]:
+def meta(config: Config, step: int, parameters: int, metrics: dict[str, Any], rows: int) -> dict[str, Any]:
     """What meta.json says about a checkpoint; `serving/` reads task, name, step, metrics and examples."""
     prompts = [p for p in config.evaluation.prompts if p.strip()]
     return {
         "name": Path(config.run_dir).name, "task": config.task, "step": step, "parameters": parameters,
         "model_type": config.model["type"], "metrics": metrics, "examples": prompts,
-        "corpus": {"train": [s.path for s in sources(config.corpus.train)], "rows": rows}, "versions": versions,
+        "corpus": {"train": [s.path for s in sources(config.corpus.train)], "rows": rows}, "versions": _versions(),
     }  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def report(run_dir: Path, config: Config, parameters: int, corpus_line: str, tok
     if steps:
         last = steps[-1]
         lines.append(
-            f"- {last['step']:,} steps, {last['tokens']:,} target tokens, {last['epoch']:.2f} epochs in {last['seconds'] / 60:.1f} min; "
+            f"- {last['step']:,} steps, {last['tokens']:,} target tokens, {last['epoch']:.2f} epochs in {_time(last['seconds'])}; "
             f"final training loss {_number(last['loss'])}"
         )
     losses = [r for r in evaluations if r.get("val_loss") is not None]
@@ -91,12 +92,29 @@ def report(run_dir: Path, config: Config, parameters: int, corpus_line: str, tok
         if best.get("bleu") is not None:
             lines.append(f"- at that step BLEU {best['bleu']:.2f} ({best['bleu_signature']}), chrF2 {best['chrf']:.2f}")
         if best.get("stopped") is not None:
-            copied = f", {100 * best['copied_share']:.0f}% copied from the training text" if best.get("copied_share") is not None else ""
-            lines.append(f"- samples at that step: {100 * best['stopped']:.0f}% ended by themselves, {100 * best['repetition']:.1f}% repetition{copied}")
+            line = f"- samples at that step: {best['stopped']:.0%} ended by themselves, {best['repetition']:.1%} repetition"
+            copied = best.get("copied_share")
+            lines.append(line + ("" if copied is None else f", {copied:.0%} copied from the training text"))
     text = "\n".join(lines) + "\n"
     run_folder.write(run_dir / "report.md", text + "\n![curves](curves.png)\n\nSamples: [samples.md](samples.md)\n")
     return text
 
 
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
 def _number(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.4g}"
+
+
+def _versions() -> dict[str, str]:
+    """Of what a checkpoint was made with."""
+    import accelerate
+    import datasets
+    import tokenizers
+    import torch
+    import transformers
+
+    packages = {m.__name__: m.__version__ for m in (torch, transformers, tokenizers, datasets, accelerate)}
+    return {"python": platform.python_version(), **packages}

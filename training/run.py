@@ -1,464 +1,386 @@
 """One run: everything that the loop of train.py works on, set up from a config or from a checkpoint.
 
-`Run` opens the corpus, trains or loads the tokenizer, builds model and optimizers, and has one method for each thing
-that the loop does. Reading order: __init__, then the methods as the loop calls them.
+`State` is what is counted; a checkpoint keeps it. `Run` has one method for each thing that the loop does, in its order.
 """
 
 from __future__ import annotations
 
 import math
-import platform
-import shutil
+import os
 import signal
-import sys
+import threading
 import time
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedType, broadcast_object_list, gather_object, set_seed
-from tqdm import tqdm
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType, set_seed
 from transformers.utils import logging as transformers_logging
 
-from training import checkpoint, config as configs, corpus as corpora, model as models, report, run_folder
+from training import checkpoint, evaluation, prepare, report, run_folder
+from training import config as configs
+from training import corpus as corpora
+from training import model as models
 from training import tokenizer as tokenizers_
 from training.config import Config, ConfigError
-from training.device import pick_precision, share_threads
-from training.loader import MicroBatches, to_tensors
+from training.device import share_threads
+from training.loader import MicroBatches
 from training.optim import Average, make_optimizers, rate
-from training.tasks.gpt import Gpt
-from training.tasks.translation import Translation
-from training.train import NotFinite, TrainResult
+from training.outcome import NotFinite, Stopped, TrainResult
+from training.processes import Processes, Progress
 
-SAME = ("task", "seed", "tokenizer", "model", "batch")  # a run cannot go on with other values of these
+
+@dataclass
+class State:
+    """What a run counts, from its first launch on."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0  # up to the last time that all processes agreed on it
+    evaluated: int = 0  # the step of the last evaluation
+    best: dict[str, Any] | None = None  # its record
+    evaluations_since_best: int = 0
+    window_loss: float = 0.0  # since the last `train` record
+    window_tokens: int = 0
+    average_updates: int = 0
 
 
 class Run:
-    """The state of a run. `step`, `tokens` and `seconds` count since its first launch."""
+    """A run, ready for its first step."""
+
+    accelerator: Accelerator
+    bar: Progress
 
     def __init__(self, config: Config):
-        self.launched = time.monotonic()
-        self.step, self.tokens, self.seconds_before, self.resumed_at = 0, 0, 0.0, 0
-        self.grad_norm, self.window_loss, self.window_tokens = 0.0, 0.0, 0
-        self.best: dict[str, Any] | None = None
-        self.evaluations_since_best, self.improved = 0, False
-        self.metrics_latest: dict[str, Any] = {}
-        self.interrupted, self.elapsed_agreed, self.logged_at = "", 0.0, 0.0
-        self.dir = Path(config.run_dir)
         share_threads()
         transformers_logging.disable_progress_bar()  # one bar is enough
-        self.config, self.timings = config, ""
-        self.processes = PartialState()
-        self.main, self.device = self.processes.is_main_process, self.processes.device
-        self._open_folder()
-        self._open_corpus()
-        self._build()
-        self._start()
-
-    # ---- setting up
-
-    def _say(self, line: str) -> None:
-        if self.main:
-            tqdm.write(line, file=sys.stderr)
-
-    def _open_folder(self) -> None:
-        """Lock the run folder; find the checkpoint to resume from, or refuse to write over a run."""
-        problem = ""
-        if self.main:
-            try:
-                self.lock = run_folder.lock(self.dir)
-                here = checkpoint.newest(self.dir)
-                if here and not self.config.resume:
-                    problem = (
-                        f"run_dir: {self.dir} already holds a run (at {here.name}); "
-                        "go on with --resume true, or choose another --run_dir"
-                    )  # fmt: skip
-                elif here:
-                    problem = _differences(self._before(), self.config)
-                if here is None:  # nothing to go on from: what an earlier try left would only mislead
-                    for name in ("metrics.jsonl", "tokenizer", "best", "latest"):
-                        path = self.dir / name
-                        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            except ConfigError as error:
-                problem = str(error)
-        self._all_stop_if(problem)
-        self.resume_from = checkpoint.newest(self.dir) if self.config.resume else None
-
-    def _before(self) -> Config:
-        """The config that the run began with."""
-        return configs.load(self.dir / "config.yaml")
-
-    def _all_stop_if(self, problem: str) -> None:
-        """What the main process found wrong ends every process, instead of leaving the others waiting."""
-        told = broadcast_object_list([problem])
-        if told[0]:
-            raise ConfigError(told[0])
-
-    def _open_corpus(self) -> None:
-        """Scan the corpus and train the tokenizer on the main process; the others read what it left."""
-        c = self.config
-        problem = ""
-        for turn in (self.main, not self.main):
-            if turn and not problem:
-                try:
-                    self._read_corpus()
-                except ConfigError as error:
-                    problem = str(error)
-            self._all_stop_if(problem)
-        self.validation_rows = list(self.validation.held_out(c.evaluation.max_rows))
-        sample = list(islice(self.corpus.stream(), 2000))
-        self.task = {"gpt": Gpt, "translation": Translation}[c.task](c, self.tokenizer, sample)
-        self.validation_batches, _ = self.task.make_batches(self.validation_rows, None) if self.validation_rows else ([], 0)
-        self._sample = sample
-
-    def _read_corpus(self) -> None:
-        c, folder = self.config, self.dir / "corpus"
-        bar = tqdm(desc="reading the corpus", unit=" rows", unit_scale=True, disable=not self.main, delay=2, leave=False)
-        self.corpus, self.validation = corpora.open_corpus(
-            c.corpus, c.task, folder, c.seed, c.evaluation.max_rows, lambda n: bar.update(n - bar.n) and None
-        )
-        bar.close()
-        self._say(f"corpus: {corpora.summary(self.corpus.report)}")
-        if self.validation is not self.corpus:
-            self._say(f"validation: {corpora.summary(self.validation.report)}")
-        saved = self.dir / "tokenizer"
-        if not (saved / "tokenizer.json").is_file():
-            if c.tokenizer.path:
-                tokenizer = tokenizers_.load(c.tokenizer.path, c.task)
-            else:
-                rows = islice(self.corpus.stream(), c.tokenizer.sample_rows)
-                texts = (row[k] for row in rows for k in corpora.COLUMNS[c.task])
-                bar = tqdm(texts, desc="training the tokenizer", unit=" texts", unit_scale=True, delay=2, leave=False)
-                tokenizer = tokenizers_.train(c.tokenizer, bar, c.task)
-            beside = self.dir / "tokenizer.tmp"
-            tokenizer.save_pretrained(beside)
-            beside.replace(saved)
-        self.tokenizer = tokenizers_.load(saved, c.task)
+        transformers_logging.set_verbosity_error()  # it would advise on masks and padding, which the tasks see to
+        self.config, self.dir = config, Path(config.run_dir)
+        self.interrupted, self.handlers = "", dict[int, Any]()
+        self.metrics: run_folder.Metrics | None = None
+        self.processes = Processes()
+        self.main = self.processes.main
+        prepare.check(config, self.processes)
+        self.lock, self.resumed_from = prepare.open_folder(config, self.processes)
+        try:
+            self.data = prepare.open_data(config, self.processes)
+            self._build()
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
 
     def _build(self) -> None:
-        """Model, optimizers and average; from the checkpoint, if there is one."""
-        c = self.config
-        found = models.model_config(c.task, c.model, self.tokenizer, self.task.context)
-        net = models.build(c.task, found, min(c.evaluation.max_new_tokens, self.task.context), c.seed)
-        self.parameters = models.count(net)
-        columns = {k: [r[k] for r in self._sample] for k in corpora.COLUMNS[c.task]}
-        head = net.get_output_embeddings()
-        copies = 1 if head is None or head.weight is net.get_input_embeddings().weight else 2
-        self.vocabulary = tokenizers_.report(self.tokenizer, columns, found.hidden_size, copies)
-        if c.train.gradient_checkpointing:
-            net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self.average = Average(net, c.train) if c.train.averaging != "none" else None
-        self.state: dict[str, Any] = {}
-        self.tensors: dict[str, torch.Tensor] = {}
-        if self.resume_from:
-            self.state, self.tensors = checkpoint.load(self.resume_from, net, self.average.model if self.average else None)
+        """Model, optimizers, average and counters; from the checkpoint, if there is one."""
+        net, self.vocabulary = prepare.build_model(self.config, self.data)
+        self.parameters, self.state = models.count(net), State()
+        saved: dict[str, Any] = {}
+        tensors: checkpoint.Tensors = {}
+        averaged = None
+        if self.resumed_from:
+            saved, tensors, averaged = checkpoint.load(self.resumed_from, net)
+            self.state = self._restored(saved)
         net.train()
-        net.to(self.device)
-        self._choose_precision(net)
+        net.to(self.processes.device)
+        self.config, self.measured = prepare.choose_precision(self.config, self.data, net, self.processes, bool(saved))
+        c = self.config
         self.accelerator = Accelerator(
-            mixed_precision=self.config.train.mixed_precision, log_with=c.log.log_with, project_dir=str(self.dir),
-            gradient_accumulation_steps=c.train.gradient_accumulation_steps, step_scheduler_with_optimizer=False,
+            cpu=self.processes.device.type == "cpu", mixed_precision=c.train.mixed_precision, log_with=c.log.log_with,
+            project_dir=str(self.dir), gradient_accumulation_steps=c.train.gradient_accumulation_steps,
+            step_scheduler_with_optimizer=False,
         )  # fmt: skip
-        if self.average:
-            self.average.model.to(self.device)
-        made = make_optimizers(net, c.optim, self.device)
-        if self.tensors:
-            checkpoint.unpack_optimizers(made, self.tensors)
+        self.sharded = self.accelerator.distributed_type == DistributedType.FSDP
         self.network = net  # without what accelerate wraps around it
-        self.model, *self.optimizers = self.accelerator.prepare(net, *made)
+        self.model, *self.optimizers = self.accelerator.prepare(net, *make_optimizers(net, c.optim, self.processes.device))
+        self.inner_optimizers = [o.optimizer for o in self.optimizers]
+        if tensors:
+            checkpoint.unpack_optimizers(self.inner_optimizers, tensors)
+        self.average = None
+        if c.train.averaging != "none":
+            self.average = Average(net, c.train, self.state.average_updates, averaged)
+        self.evaluation = evaluation.Evaluation(c, self.data, self.accelerator, self.processes)
+        self.batches = MicroBatches(
+            self.data.corpus, self.data.task.make_batches, self.processes.rank, self.processes.world, c.corpus.workers, saved.get("cursor")
+        )
+        set_seed(c.seed + self.processes.rank)
+        if saved:
+            checkpoint.set_random_state(tensors[f"random.{self.processes.rank}"], self.processes.device)
+            if self.accelerator.scaler is not None and saved.get("scaler"):
+                self.accelerator.scaler.load_state_dict(saved["scaler"])
 
-    def _choose_precision(self, net: torch.nn.Module) -> None:
-        """Resolve `auto`: as the run began, or by trying a step of it; the main process decides."""
-        precision = self.config.train.mixed_precision
-        if precision == "auto" and self.resume_from:
-            precision = self._before().train.mixed_precision
-        if precision == "auto":
-            dealt, _ = self.task.make_batches(self._sample[:512], None)
-            batch = {k: v.to(self.device) for k, v in to_tensors(dealt[len(dealt) // 2]).items()}
+    def _restored(self, saved: dict[str, Any]) -> State:
+        """The counters of a checkpoint whose order of rows is still this run's."""
+        try:
+            counts = (("processes", saved["world"], self.processes.world), ("rows", saved["rows"], self.data.corpus.count()))
+            state = State(**saved["state"])
+        except (KeyError, TypeError):
+            raise ConfigError(f"{self.resumed_from}: another version of this trainer wrote it; it cannot be resumed from") from None
+        for what, before, now in counts:
+            if before != now:
+                raise ConfigError(
+                    f"resume: this run began with {before:,} {what}, now there are {now:,}; the order of its rows would change"
+                )
+        return state
 
-            def step(dtype: torch.dtype | None) -> None:
-                with torch.autocast(self.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-                    loss, _ = self.task.loss(net, batch)
-                loss.backward()
-                net.zero_grad()
-
-            precision, self.timings = broadcast_object_list(list(pick_precision(step) if self.main else ("", "")))
-        self.config = replace(self.config, train=replace(self.config.train, mixed_precision=precision))
-
-    def _start(self) -> None:
-        """Counters, loader and records, where the checkpoint left them."""
-        c, s = self.config, self.state
-        world, rank = self.processes.num_processes, self.processes.process_index
-        if s:
-            if s["world"] != world:
-                raise ConfigError(f"resume: this run has {s['world']} process(es), now there are {world}; its order of rows would change")
-            self.step, self.tokens, self.seconds_before = s["step"], s["tokens"], s["seconds"]
-            self.window_loss, self.window_tokens = s["window_loss"], s["window_tokens"]
-            self.best, self.evaluations_since_best = s["best"], s["evaluations_since_best"]
-            self.resumed_at = self.step
-            if self.average:
-                self.average.updates = s["average_updates"]
-        self.batches = MicroBatches(self.corpus, self.task.make_batches, rank, world, c.corpus.workers, s.get("cursor"))
-        set_seed(c.seed + rank)
-        if s:
-            checkpoint.set_random_state(self.tensors[f"random.{rank}"], self.accelerator.device)
-            if self.accelerator.scaler is not None and "scaler" in s:
-                self.accelerator.scaler.load_state_dict(s["scaler"])
-        del self.state, self.tensors
-        self.index = None
+    def _begin(self) -> None:
+        """Open the records, tell what will be trained, and start the clock."""
+        c, s, world = self.config, self.state, self.processes.world
+        self.saved = s.step  # the step of the last checkpoint
+        self.improved, self.grad_norm, self.latest = False, 0.0, dict[str, Any]()
         if self.main:
-            from training import metrics
-
-            if c.task == "gpt":
-                texts = (row["text"] for row in islice(self.corpus.stream(), 200_000))
-                self.index = metrics.NgramIndex().add(texts)
-            self.metrics = run_folder.Metrics(self.dir, self.step)
-            run_folder.write(self.dir / "config.yaml", configs.dump(replace(c, resume=False)))
+            with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
+                self.metrics = run_folder.Metrics(self.dir, s.step, s.evaluated)
+                run_folder.write(self.dir / "config.yaml", configs.dump(replace(c, resume=False)))
+                if self.resumed_from:
+                    self._point(self.resumed_from)
         if c.log.log_with:
             self.accelerator.init_trackers("stray-bird", config={"run_dir": c.run_dir, "model": str(c.model)})
-        if self.main:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._interrupt)
-        else:  # the main process decides; Ctrl-C reaches all of them
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if threading.current_thread() is threading.main_thread():
+            self.handlers = {n: signal.signal(n, self._interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
         self.vocabulary_line = tokenizers_.summary(self.vocabulary)
-        self._say(f"tokenizer: {self.vocabulary_line}")
+        say = self.processes.say
+        say(f"tokenizer: {self.vocabulary_line}")
         for warning in self.vocabulary["warnings"]:
-            self._say(f"  note: {warning}")
-        self._say(
-            f"model: {c.model['type']}, {self.parameters:,} parameters; {world} process(es) on {self.accelerator.device.type}, "
-            f"{torch.get_num_threads()} thread(s), precision {c.train.mixed_precision}{self.timings}"
+            say(f"  note: {warning}")
+        say(
+            f"model: {c.model['type']}, {self.parameters:,} parameters; {world} process{'es' if world > 1 else ''} on "
+            f"{self.processes.device.type}, {torch.get_num_threads()} thread(s), precision {c.train.mixed_precision}{self.measured}"
         )
-        if self.resumed_at:
-            self._say(f"resuming from {self.resume_from} (step {self.step:,})")
-        self.logged_at = self.seconds
-        self.bar = tqdm(
-            total=c.train.max_steps or 100, initial=self.step if c.train.max_steps else 0, disable=not self.main, unit=" steps" if c.train.max_steps else "%",
-            mininterval=0.5 if sys.stderr.isatty() else 20, dynamic_ncols=True,
-        )  # fmt: skip
+        if self.resumed_from:
+            say(f"resuming from {self.resumed_from} (step {s.step:,})")
+        self.launched, self.seconds_before = time.monotonic(), s.seconds
+        self.logged_at, self.drawn = self.seconds, self.launched
+        self.bar = Progress("training", total=1.0, done=min(1.0, self.share()), shown=self.main, delay=0)
 
     def _interrupt(self, number: int, frame: Any) -> None:
+        if self.interrupted and number == signal.SIGINT:  # asked twice: at once
+            os.write(2, b"\nstopped at once; the last checkpoint is whole, go on with --resume true\n")
+            os._exit(130)
         self.interrupted = signal.Signals(number).name
+        if self.main:
+            os.write(2, f"\n{self.interrupted}: finishing this step, then saving\n".encode())  # print is not safe in a handler
 
     # ---- what the loop asks for, in its order
 
     @property
     def seconds(self) -> float:
-        """Seconds of this run over all its launches."""
+        """Seconds of training, with evaluation and saving, over all launches."""
         return self.seconds_before + time.monotonic() - self.launched
 
-    def progress(self, seconds: float) -> float:
-        """Share of the nearest horizon that is done."""
-        t = self.config.train
-        shares = [self.step / t.max_steps if t.max_steps else 0, self.tokens / t.max_tokens if t.max_tokens else 0]
-        return max(*shares, seconds / (60 * t.max_minutes) if t.max_minutes else 0)
+    def share(self) -> float:
+        """Share of the nearest horizon that is done; 1 and more: the run is finished. The same in every process."""
+        s, t = self.state, self.config.train
+        horizons = [(s.step, t.max_steps), (s.tokens, t.max_tokens), (s.seconds, t.max_minutes and 60 * t.max_minutes)]
+        return max(done / whole for done, whole in horizons if whole)
 
     def finished(self) -> str | None:
-        """Whether a horizon is reached; a clock is the main process's."""
-        t = self.config.train
-        if (t.max_steps and self.step >= t.max_steps) or (t.max_tokens and self.tokens >= t.max_tokens):
-            return "finished"
-        return "finished" if t.max_minutes and self.elapsed_agreed >= 60 * t.max_minutes else None
+        """Whether a horizon is reached, or the run was interrupted."""
+        return "finished" if self.share() >= 1 else "interrupted" if self.agreed_interrupted else None
 
-    def agree(self, tokens: int) -> tuple[int, str | None, float]:
-        """Over all processes: target tokens of this step, whether the main process was interrupted, and its clock."""
-        elapsed, stop = self.seconds, bool(self.interrupted)
-        if self.accelerator.num_processes > 1:
-            mine = torch.tensor([tokens, stop and self.main, elapsed if self.main else 0.0], dtype=torch.float64, device=self.accelerator.device)
-            total = self.accelerator.reduce(mine, "sum").tolist()
-            tokens, stop, elapsed = int(total[0]), total[1] > 0, total[2]
-        self.elapsed_agreed = elapsed
-        return tokens, "interrupted" if stop else None, elapsed
+    agreed_interrupted = False
 
-    def set_rate(self, elapsed: float) -> None:
+    def evaluation_due(self, ended: str | None) -> bool:
+        """At its steps and at the end, once."""
+        s = self.state
+        last = ended is not None and ended != "interrupted"
+        return s.step > 0 and s.evaluated != s.step and (last or s.step % self.config.evaluation.every_steps == 0)
+
+    def save_due(self, ended: str | None) -> bool:
+        """At its steps, at the end and at the best evaluation, once."""
+        s = self.state
+        wanted = ended is not None or self.improved or s.step % self.config.checkpoint.every_steps == 0
+        return s.step > 0 and wanted and (self.saved != s.step or self.improved)
+
+    def agree(self, tokens: int) -> int:
+        """Over all processes: the target tokens of this step (returned), the clock, and whether somebody was interrupted."""
+        clock = self.seconds if self.main else 0.0
+        total, interrupted, self.state.seconds = self.processes.sum(tokens, bool(self.interrupted), clock)
+        self.agreed_interrupted = interrupted > 0
+        return int(total)
+
+    def set_rate(self) -> None:
         """The learning rate of the coming step."""
-        self.rate = rate(self.config.optim, self.step, self.progress(elapsed))
-        for optimizer in self.optimizers:
+        self.rate = rate(self.config.optim, self.state.step, self.share())
+        for optimizer in self.inner_optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * self.rate
 
-    def count(self, loss: float, tokens: int, batches: list[dict[str, torch.Tensor]]) -> None:
-        """Book a step: `loss` is summed over this process's tokens."""
-        if self.accelerator.num_processes > 1:
-            mine = torch.tensor([loss], dtype=torch.float64, device=self.accelerator.device)
-            loss = float(self.accelerator.reduce(mine, "sum")[0])
-        self.step += 1
-        self.tokens += tokens
+    def clip(self, batches: list[dict[str, torch.Tensor]], losses: list[torch.Tensor]) -> None:
+        """Scale the gradients down to max_grad_norm.
+
+        Raises:
+            NotFinite: if they are not finite; the weights are still those of the step before. With fp16's loss scaling, which
+                probes for the largest scale, an overflow only makes the optimizer leave the step out.
+        """
+        limit = self.config.optim.max_grad_norm or math.inf
+        self.grad_norm = float(checkpoint.whole(self.accelerator.clip_grad_norm_(self.network.parameters(), limit)))
+        if not math.isfinite(self.grad_norm) and self.accelerator.scaler is None:
+            self._not_finite(batches, losses)
+
+    def count(self, losses: list[torch.Tensor], tokens: int, batches: list[dict[str, torch.Tensor]]) -> None:
+        """Book a step: `losses` are summed over the tokens of each of this process's micro-batches."""
+        s = self.state
+        (loss,) = self.processes.sum(float(torch.stack(losses).double().sum()))
         if not math.isfinite(loss):
-            rows = [self.corpus.where(int(s), int(r)) for b in batches for s, r in b["rows"][:3]][:6]
-            raise NotFinite(
-                f"the loss of step {self.step} is {loss}; among its rows: {', '.join(rows)}. The last checkpoint is whole. "
-                "A lower learning rate, more warmup or mixed_precision bf16 instead of fp16 usually helps"
-            )
-        self.window_loss += loss
-        self.window_tokens += tokens
-        if self.average and self.average.due(self.step, self.progress(self.elapsed_agreed)):
+            self._not_finite(batches, losses)
+        s.step += 1
+        s.tokens += tokens
+        s.window_loss += loss
+        s.window_tokens += tokens
+        if self.average and self.average.due(s.step, self.share()):
             self.average.update(self.network)
+            s.average_updates = self.average.updates
+
+    def _not_finite(self, batches: list[dict[str, torch.Tensor]], losses: list[torch.Tensor]) -> None:
+        bad = [b for b, loss in zip(batches, losses) if not math.isfinite(float(loss))]
+        found = [self.data.corpus.where(int(s), int(r)) for b in bad or batches for s, r in b["rows"][:4]][:4]
+        everyones = self.processes.gather((bool(bad), found))
+        rows = [row for was_bad, rows in everyones for row in rows if was_bad or not any(b for b, _ in everyones)]
+        what = "loss" if any(b for b, _ in everyones) else "gradient"
+        kept = checkpoint.pointed(self.dir, "latest")
+        raise NotFinite(
+            f"the {what} of step {self.state.step + 1:,} is not finite; among its rows: {', '.join(rows[:8])}. "
+            + (f"The last checkpoint is whole ({kept.name}). " if kept else "There is no checkpoint yet. ")
+            + "A lower optim.learning_rate, more optim.warmup_steps, or bf16 in place of fp16 usually helps"
+        )
 
     def log(self) -> None:
-        """A `train` record every log.every_steps, and the progress bar."""
-        c = self.config
-        if self.step % c.log.every_steps and self.step != c.train.max_steps:
-            return
-        loss = self.window_loss / max(1, self.window_tokens)
-        since, self.logged_at = self.seconds - self.logged_at, self.seconds
-        numbers = {
-            "loss": loss, "learning_rate": c.optim.learning_rate * self.rate, "grad_norm": self.grad_norm, "tokens": self.tokens,
-            "epoch": round(self.batches.epoch, 4), "tokens_per_second": round(self.window_tokens / max(since, 1e-9), 1),
-        }  # fmt: skip
-        if self.main:
-            self.metrics.add("train", self.step, self.seconds, **numbers)
-            self.bar.set_postfix_str(f"loss {loss:.4f}, {numbers['tokens_per_second']:,.0f} tokens/s", refresh=False)
-            done = self.step if c.train.max_steps else int(100 * self.progress(self.elapsed_agreed))
-            self.bar.update(done - self.bar.n)
-        if c.log.log_with:
-            self.accelerator.log({k: v for k, v in numbers.items() if k != "tokens"}, step=self.step)
-        self.window_loss, self.window_tokens = 0.0, 0
+        """A `train` record every log.every_steps and at the horizon; the progress bar."""
+        c, s = self.config, self.state
+        if s.step % c.log.every_steps == 0 or self.share() >= 1:
+            since, self.logged_at = self.seconds - self.logged_at, self.seconds
+            speed = s.window_tokens / max(since, 1e-9)
+            numbers = {
+                "loss": s.window_loss / max(1, s.window_tokens), "learning_rate": c.optim.learning_rate * self.rate,
+                "grad_norm": self.grad_norm, "tokens": s.tokens, "epoch": round(self.batches.epoch, 4),
+                "tokens_per_second": round(speed, 1),
+            }  # fmt: skip
+            if self.metrics:
+                self.metrics.add("train", s.step, self.seconds, **numbers)
+            if c.log.log_with:
+                self.accelerator.log({k: v for k, v in numbers.items() if k != "tokens"}, step=s.step)
+            self.note = f"loss {numbers['loss']:.4f}, {speed:,.0f} tokens/s"
+            s.window_loss, s.window_tokens = 0.0, 0
+        of = f" of {c.train.max_steps:,}" if c.train.max_steps else ""
+        self.bar.to(min(1.0, self.share()), f"step {s.step:,}{of}, {self.note}")
 
-    def evaluate(self) -> dict[str, Any]:
-        """Validation loss over all processes; samples and their scores on the main one."""
-        from training import metrics
+    note = "loss …"
 
-        began = self.seconds
-        network = self.average.model if self.average and self.average.updates else self.network
-        model = self.model if self.accelerator.distributed_type == DistributedType.FSDP else network
-        result: dict[str, Any] = {}
-        model.eval()
-        if self.validation_batches:
-            world, rank = self.accelerator.num_processes, self.accelerator.process_index
-            sums = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
-            turns = -(-len(self.validation_batches) // world)  # every process takes as many turns, as FSDP must
-            with torch.no_grad(), self.accelerator.autocast():
-                for turn in range(turns):
-                    k = turn * world + rank
-                    batch = {n: v.to(self.accelerator.device) for n, v in to_tensors(self.validation_batches[k % len(self.validation_batches)]).items()}
-                    loss, tokens = self.task.loss(model, batch)
-                    if k < len(self.validation_batches):
-                        sums += torch.stack([loss.double(), tokens.double()])
-            loss, tokens = self.accelerator.reduce(sums, "sum").tolist()
-            result |= metrics.Perplexity().compute(
-                loss_sum=[loss], tokens=[int(tokens)], characters=[max(1, self.task.characters(self.validation_rows))]
-            )
-        samples: list[dict[str, Any]] = []
-        if self.main and self.accelerator.distributed_type != DistributedType.FSDP:  # generation needs whole weights
-            with self.accelerator.autocast():
-                samples = self.task.samples(network, self.validation_rows, self.config.seed)
-            if self.config.task == "gpt" and samples:
-                texts = [s["text"] for s in samples]
-                result["stopped"] = sum(s["stopped"] for s in samples) / len(samples)
-                result |= metrics.text_metrics(self.index).compute(predictions=texts)
-            elif any(s.get("reference") for s in samples):
-                pairs = [(s["text"], s["reference"]) for s in samples if s["reference"]]
-                result |= metrics.translation_metrics().compute(predictions=[p for p, _ in pairs], references=[r for _, r in pairs])
-        model.train()
-        network.train()
-        result = broadcast_object_list([result])[0]
-        record = {"step": self.step, **result}
-        if self.main:
-            self.metrics.add("evaluate", self.step, self.seconds, **result)
-            if samples:
-                self.metrics.add("sample", self.step, self.seconds, samples=samples)
-            run_folder.write_samples(self.dir)
-            run_folder.draw(self.dir, self.dir.name)
-            shown = {"val_loss": "validation loss {:.4f}", "perplexity": "perplexity {:.2f}", "bleu": "BLEU {:.2f}", "chrf": "chrF2 {:.2f}"}
-            line = ", ".join(text.format(result[k]) for k, text in shown.items() if result.get(k) is not None)
-            first = f": {samples[0]['text'][:60]!r}" if samples else ""
-            self._say(f"step {self.step:,}: {line}{first}")
-        if self.config.log.log_with:
-            self.accelerator.log({k: v for k, v in result.items() if isinstance(v, int | float)}, step=self.step)
-        self.metrics_latest = result
-        self.logged_at += self.seconds - began  # the training's speed is not the evaluation's
-        return record
-
-    def judge(self, record: dict[str, Any]) -> str | None:
-        """Whether this is the best evaluation so far, and whether to stop early."""
-        loss = record.get("val_loss")
-        if loss is None or not math.isfinite(loss):
-            return None
-        self.improved = self.best is None or loss < self.best["val_loss"]
-        if self.improved:
-            self.best, self.evaluations_since_best = record, 0
+    def evaluate(self, on_evaluation: Callable[[dict[str, Any]], str | None] | None) -> str | None:
+        """Measure, write down, and judge: a reason to end the run, if there is one."""
+        s, began = self.state, self.seconds
+        if self.average:
+            with self.average.inside(self.network):
+                numbers, samples = self.evaluation.measure(self.model, self.network)
         else:
-            self.evaluations_since_best += 1
-        patience = self.config.train.early_stopping
-        return "stopped early" if patience and self.evaluations_since_best >= patience else None
+            numbers, samples = self.evaluation.measure(self.model, self.network)
+        self.latest = {"step": s.step, **numbers}
+        s.evaluated = s.step
+        if self.metrics:
+            self.metrics.add("evaluate", s.step, self.seconds, **numbers)
+            if samples:
+                self.metrics.add("sample", s.step, self.seconds, samples=samples)
+            run_folder.write_samples(self.dir)
+            if time.monotonic() - self.drawn > 10:  # a picture takes half a second
+                run_folder.draw(self.dir, self.dir.name)
+                self.drawn = time.monotonic()
+        self.processes.say(evaluation.line(s.step, numbers, samples))
+        if self.config.log.log_with:
+            self.accelerator.log({k: v for k, v in numbers.items() if isinstance(v, int | float)}, step=s.step)
+        loss, patience = numbers.get("val_loss"), self.config.train.early_stopping
+        if loss is not None and math.isfinite(loss):
+            self.improved = s.best is None or loss < s.best["val_loss"]
+            s.best = self.latest if self.improved else s.best
+            s.evaluations_since_best = 0 if self.improved else s.evaluations_since_best + 1
+        verdict = on_evaluation(dict(self.latest)) if on_evaluation and self.main else None
+        verdict = self.processes.from_main(verdict)  # one decides: others could have drawn other numbers
+        self.logged_at += self.seconds - began  # the training's speed is not the evaluation's
+        return verdict or ("stopped early" if patience and s.evaluations_since_best >= patience else None)
 
     def save(self) -> None:
         """A checkpoint of this step; `latest` and perhaps `best` point to it."""
-        accelerator, began = self.accelerator, self.seconds
-        average = self.average.model if self.average else None
-        weights = average.state_dict() if average is not None else accelerator.get_state_dict(self.model)
-        states = gather_object([checkpoint.random_state(accelerator.device)])
+        began, problem, place = self.seconds, "", None
+        weights, raw = self._weights(), None
+        if self.average and self.average.updates:
+            raw = weights
+            with self.average.inside(self.network):
+                weights = {n: v.clone() for n, v in self._weights().items()}
+        states = self.processes.gather(checkpoint.random_state(self.processes.device))
+        tensors = checkpoint.pack_optimizers(self.inner_optimizers) if self.main or self.sharded else {}
         if self.main:
-            tensors = checkpoint.pack_optimizers([getattr(o, "optimizer", o) for o in self.optimizers])
             tensors |= {f"random.{i}": state for i, state in enumerate(states)}
+            scaler = self.accelerator.scaler
             state = {
-                "step": self.step, "tokens": self.tokens, "seconds": self.seconds, "world": accelerator.num_processes,
-                "cursor": self.batches.state(), "window_loss": self.window_loss, "window_tokens": self.window_tokens,
-                "best": self.best, "evaluations_since_best": self.evaluations_since_best,
-                "average_updates": self.average.updates if self.average else 0,
+                "world": self.processes.world, "rows": self.data.corpus.count(), "cursor": self.batches.state(),
+                "scaler": scaler.state_dict() if scaler is not None else None, "state": asdict(self.state) | {"seconds": self.seconds},
             }  # fmt: skip
-            if accelerator.scaler is not None:
-                state["scaler"] = accelerator.scaler.state_dict()
-            meta = report.meta(self.config, self.step, self.parameters, self.metrics_latest, self.corpus.count(), versions())
+            measured = {k: v for k, v in self.latest.items() if k != "step"} if self.latest.get("step") == self.state.step else {}
+            meta = report.meta(self.config, self.state.step, self.parameters, measured, self.data.corpus.count())
+            card = report.card(self.config, meta)
             try:
                 place = checkpoint.save(
-                    self.dir, self.step, self.network, weights, self.tokenizer, meta, report.card(self.config, meta), state, tensors,
-                    self.network if average is not None else None,
+                    self.dir, self.state.step, self.network, weights, self.data.tokenizer, meta, card, state, tensors, raw
                 )  # fmt: skip
-            except OSError as error:
-                raise ConfigError(f"{self.dir}: the checkpoint of step {self.step} cannot be written ({error.strerror or error})") from None
-            checkpoint.point(self.dir, "latest", place)
-            if self.improved or (self.best is None):
-                checkpoint.point(self.dir, "best", place)
-            checkpoint.prune(self.dir, self.config.checkpoint.keep)
-        self.improved = False
-        accelerator.wait_for_everyone()
+                self._point(place)
+                checkpoint.prune(self.dir, self.config.checkpoint.keep)
+            except (Stopped, OSError) as error:
+                problem = str(error)
+        self.processes.stop_if(problem, Stopped)
+        self.saved, self.improved = self.state.step, False
         self.logged_at += self.seconds - began
+
+    def _weights(self) -> checkpoint.Tensors:
+        """The present weights, whole and on the CPU, tied ones under one name; for the process that writes them."""
+        if not self.main and not self.sharded:  # sharded weights are put together by all processes
+            return {}
+        names = {n for n, _ in chain(self.network.named_parameters(), self.network.named_buffers())}
+        return {n: checkpoint.whole(v).cpu() for n, v in self.network.state_dict().items() if n in names}
+
+    def _point(self, latest: Path) -> None:
+        """`latest`, and `best`: the best evaluation's checkpoint, or without a validation set the latest."""
+        checkpoint.point(self.dir, "latest", latest)
+        best = latest.with_name(f"step-{self.state.best['step']:08d}") if self.state.best else latest
+        if best.is_dir():
+            checkpoint.point(self.dir, "best", best)
 
     def finish(self, ended: str) -> TrainResult:
         """The report, and what the caller gets."""
+        self.bar.close()
         if self.main:
-            self.bar.close()
-            if ended == "interrupted":
-                self._say(f"{self.interrupted}: saved at step {self.step:,}; go on with --resume true --run_dir {self.dir}")
-            else:
-                line = corpora.summary(self.corpus.report)
-                if left := self.batches.left_out:
-                    line += f"; {left:,} pairs longer than the batch section allows were left out"
-                print(report.report(self.dir, self.config, self.parameters, line, self.vocabulary_line, ended.capitalize() + "."))
-                print(f"model: {checkpoint.pointed(self.dir, 'best') or checkpoint.pointed(self.dir, 'latest')}")
-        best = {k: v for k, v in (self.best or {}).items() if k != "step"}
+            run_folder.draw(self.dir, self.dir.name)
         place = checkpoint.pointed(self.dir, "best") or checkpoint.pointed(self.dir, "latest")
-        return TrainResult(self.dir, self.step, ended, best, place)
+        if ended == "interrupted":
+            step = self.processes.gather(self.interrupted)
+            name = next((n for n in step if n), "signal")
+            self.processes.say(f"{name}: saved at step {self.state.step:,}; go on with --resume true --run_dir {self.dir}")
+        elif self.main:
+            line = corpora.summary(self.data.corpus.report)
+            if left := self.batches.left_out:
+                line += f"; {left:,} pairs longer than the batch section allows were left out"
+            print(report.report(self.dir, self.config, self.parameters, line, self.vocabulary_line, ended.capitalize() + "."))
+            print(f"model: {place}", flush=True)
+        best = {k: v for k, v in (self.state.best or {}).items() if k != "step"}
+        return TrainResult(self.dir, self.state.step, ended, best, place)
 
     def close(self) -> None:
-        """Let go of files, trackers and the folder."""
-        if self.main:
+        """Let go of files, trackers, signals and the folder, so that another run can follow in this process."""
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        if hasattr(self, "bar"):
             self.bar.close()
+        if self.metrics:
             self.metrics.close()
+        if hasattr(self, "batches"):
+            del self.batches  # the loader's workers end with it
+        if hasattr(self, "accelerator"):
+            if self.config.log.log_with:
+                self.accelerator.end_training()
+            self.accelerator.free_memory()
+            AcceleratorState._reset_state()
+        if self.lock:
             self.lock.release()
-        if self.config.log.log_with:
-            self.accelerator.end_training()
-
-
-def _differences(before: Config, now: Config) -> str:
-    """The first setting that a resumed run must not change, told; empty if there is none."""
-    for name in SAME:
-        if getattr(before, name) != getattr(now, name):
-            return f"resume: {name} was {getattr(before, name)} when the run began and is {getattr(now, name)} now; use the run's own config.yaml"
-    return ""
-
-
-def versions() -> dict[str, str]:
-    """Of what a checkpoint was made with."""
-    import accelerate
-    import datasets
-    import tokenizers
-    import transformers
-
-    packages = {m.__name__: m.__version__ for m in (torch, transformers, tokenizers, datasets, accelerate)}
-    return {"python": platform.python_version(), **packages}

@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import filelock
 
 from training.config import ConfigError
+
+
+@contextmanager
+def complaints(about: str) -> Iterator[None]:
+    """What the file system refuses inside becomes a ConfigError that begins with `about`."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{about} ({error.strerror or error})") from None
 
 
 def write(path: Path, text: str) -> None:
@@ -32,20 +44,32 @@ def lock(folder: Path) -> filelock.BaseFileLock:
         folder.mkdir(parents=True, exist_ok=True)
         held = filelock.FileLock(folder / ".lock")
         held.acquire(timeout=0)
-    except filelock.Timeout:
+    except filelock.Timeout:  # an OSError too, so it comes first
         raise ConfigError(f"run_dir: another run is writing in {folder}; wait for it or choose another --run_dir") from None
     except OSError as error:
-        raise ConfigError(f"run_dir: cannot write in {folder} ({error.strerror})") from None
+        raise ConfigError(f"run_dir: cannot write in {folder} ({error.strerror or error})") from None
     return held
+
+
+def clear(folder: Path) -> None:
+    """Remove what a try that never came to a checkpoint left: it would only mislead."""
+    with complaints(f"run_dir: cannot write in {folder}"):
+        for name in ("metrics.jsonl", "tokenizer", "best", "latest", "report.md", "samples.md", "curves.png"):
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 class Metrics:
     """metrics.jsonl, one record an event, appended and flushed."""
 
-    def __init__(self, folder: Path, step: int):
-        """`step`: where the run goes on from; records of later steps belong to a life that was cut off and are dropped."""
+    def __init__(self, folder: Path, step: int, evaluated: int):
+        """Records of a life that was cut off, after the `step` that the run goes on from, are dropped.
+
+        Args:
+            evaluated: the last step whose evaluation the checkpoint knows of.
+        """
         self.path = folder / "metrics.jsonl"
-        kept = [r for r in read(folder) if r["step"] <= step]
+        kept = [r for r in read(folder) if r["step"] <= (evaluated if r["event"] in ("evaluate", "sample") else step)]
         write(self.path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept))
         self._file = open(self.path, "a", encoding="utf-8", newline="\n")
 
@@ -96,7 +120,9 @@ def draw(folder: Path, title: str) -> None:
     top = axes[0]
     top.plot([r["step"] for r in train], [r["loss"] for r in train], lw=1, color="#8aa6c1", label="training loss")
     if evaluations:
-        top.plot([r["step"] for r in evaluations], [r["val_loss"] for r in evaluations], "o-", ms=3, color="#c2491d", label="validation loss")
+        top.plot(
+            [r["step"] for r in evaluations], [r["val_loss"] for r in evaluations], "o-", ms=3, color="#c2491d", label="validation loss"
+        )
         best = min(evaluations, key=lambda r: r["val_loss"])
         top.axvline(best["step"], color="#c2491d", lw=0.8, ls=":")
         top.annotate(f"best {best['val_loss']:.3f} at step {best['step']}", (best["step"], best["val_loss"]),
@@ -129,12 +155,15 @@ def write_samples(folder: Path) -> None:
         lines += [f"## Step {record['step']:,}", ""]
         for s in record["samples"][:12]:
             if "reference" in s:
-                lines += [f"- {_code(s['prompt'])}  ", f"  → {_code(s['text'])}" + (f"  \n  = {_code(s['reference'])}" if s["reference"] else "")]
+                lines += [
+                    f"- {_code(s['prompt'])}  ",
+                    f"  → {_code(s['text'])}" + (f"  \n  = {_code(s['reference'])}" if s["reference"] else ""),
+                ]
             else:
                 end = " ■" if s["stopped"] else " …"
                 lines.append(f"- **{_code(s['prompt'])}**{_code(s['text'])}{end}" if s["prompt"] else f"- {_code(s['text'])}{end}")
         lines.append("")
-    write(folder / "samples.md", "\n".join(lines + ["■ the model ended the text itself; … it was cut at the longest length.", ""]))
+    write(folder / "samples.md", "\n".join([*lines, "■ the model ended the text itself; … it was cut at the longest length.", ""]))
 
 
 def _code(text: str) -> str:

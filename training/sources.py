@@ -55,7 +55,9 @@ def _shards(s: SourceConfig, columns: dict[str, str], document: str, key: str) -
         if target and not pairs:
             raise ConfigError(f"{key}: {label} has a target_path, which is for translation; this task reads single texts")
         if kind == "txt" and pairs and not target:
-            raise ConfigError(f"{key}: {label} holds single texts; give its translations, line by line, as target_path, or use tsv or jsonl")
+            raise ConfigError(
+                f"{key}: {label} holds single texts; name the file with their translations as target_path, or use tsv or jsonl"
+            )
         if kind == "txt" and s.where:
             raise ConfigError(f"{key}: {label} has no columns, so `where` cannot choose among its rows")
         # A table's values are text, even where YAML reads `2020` as a number.
@@ -81,7 +83,7 @@ def _locate(path: str, key: str) -> list[tuple[str, str]]:
         return [(path, "hub:" + path)]
     if os.path.isdir(expanded):
         folder = path.rstrip("/")
-        raise ConfigError(f"{key}: {path} is a folder; name its files, e.g. {folder}/*.jsonl, or hub:{folder} if it is a dataset of the hub's kind")
+        raise ConfigError(f"{key}: {path} is a folder; name its files, e.g. {folder}/*.jsonl, or write hub:{folder} for a hub dataset")
     parent = os.path.dirname(expanded) or "."
     beside = sorted(os.listdir(parent))[:8] if os.path.isdir(parent) else []
     hint = f"; in {parent} there are: {', '.join(beside)}" if beside else f"; {parent} is empty" if os.path.isdir(parent) else ""

@@ -16,7 +16,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from training.config import ConfigError, TokenizerConfig
-from training.corpus import HAN
+from training.filters import HAN
 
 END_OF_TEXT = "<|endoftext|>"
 # gpt: one token both begins and ends a text, as in GPT-2. translation: fairseq's order, which M2M100's positions and
@@ -50,7 +50,10 @@ def load(path: str | Path, task: str) -> PreTrainedTokenizerFast:
     """The tokenizer of a folder; raises ConfigError if it is not there or lacks a special token that `task` needs."""
     if not (Path(path) / "tokenizer.json").is_file():
         raise ConfigError(f"tokenizer.path: {path} has no tokenizer.json; name a checkpoint folder")
-    tokenizer = AutoTokenizer.from_pretrained(str(path))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path), split_special_tokens=True)
+    except Exception as error:  # a broken file fails in as many ways as there are layers that read it
+        raise ConfigError(f"tokenizer.path: the tokenizer in {path} cannot be read ({' '.join(str(error).split())[:200]})") from None
     missing = [n for n in ("bos_token", "eos_token", "pad_token") if getattr(tokenizer, n) is None]
     if missing:
         raise ConfigError(f"tokenizer.path: the tokenizer in {path} has no {', '.join(missing)}, which {task} needs")
@@ -61,8 +64,8 @@ def _train_characters(config: TokenizerConfig, texts: Iterable[str], specials: l
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)
-    kept = [c for c, n in counts.most_common() if n >= config.min_frequency][: config.vocab_size - len(specials)]
-    kept.sort(key=lambda c: (-counts[c], c))
+    frequent = sorted((c for c, n in counts.items() if n >= config.min_frequency), key=lambda c: (-counts[c], c))
+    kept = frequent[: config.vocab_size - len(specials)]
     tokenizer = Tokenizer(models.WordLevel({t: i for i, t in enumerate(specials + kept)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
@@ -103,7 +106,8 @@ def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str
 
 def _alphabet(counts: Counter[str], config: TokenizerConfig, room: int) -> list[str]:
     """The characters that get an entry: the most frequent that reach `min_frequency`, up to the coverage and the room."""
-    wanted, covered, kept = config.alphabet_coverage * sum(counts.values()), 0, []
+    wanted, covered = config.alphabet_coverage * sum(counts.values()), 0
+    kept: list[str] = []
     for character, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if n < config.min_frequency or covered >= wanted or len(kept) == room:
             break
@@ -121,6 +125,7 @@ def _wrap(tokenizer: Tokenizer, task: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, pad_token="<pad>", unk_token="<unk>",
         clean_up_tokenization_spaces=False, padding_side="left" if task == "gpt" else "right",
+        split_special_tokens=True,  # "<s>" in somebody's text is three characters, not the beginning of a sentence
         model_input_names=["input_ids", "attention_mask"],
     )  # fmt: skip
 
@@ -175,7 +180,8 @@ def _warnings(r: dict[str, Any], entries: int) -> list[str]:
     if r["unknown"] > 0.001:
         found.append(f"{100 * r['unknown']:.2f}% of the tokens are <unk>; lower tokenizer.min_frequency or use type bpe")
     if r["seen_once"] > 0.3 and entries > 1000:
-        found.append(f"{100 * r['seen_once']:.0f}% of the entries were seen at most once; a smaller vocab_size or a higher min_frequency is enough")
+        once = f"{100 * r['seen_once']:.0f}% of the entries"
+        found.append(f"{once} were seen at most once; a smaller vocab_size or a higher min_frequency is enough")
     return found
 
 

@@ -2,6 +2,7 @@
 
 `train(config)` is the same for callers. The one loop, for every task: evaluate, sample, save, then accumulate
 micro-batches, clip, step and log. What it leaves behind is the run folder (README, "The run folder").
+Exit code 0: done, or saved after Ctrl-C; 1: stopped (a loss that is not finite, a full disk); 2: a mistake in the config.
 """
 
 from __future__ import annotations
@@ -12,38 +13,20 @@ import sys
 if __name__ == "__main__":  # the script's own folder is first on the path; the repository's root belongs there instead
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-import json
-import math
-import shutil
-import time
+import errno
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from training import config as configs
 from training.config import Config, ConfigError
+from training.outcome import NotFinite, Stopped, TrainResult
 
+if TYPE_CHECKING:
+    from training.run import Run
 
-class NotFinite(Exception):
-    """The loss became infinite or not a number; the last checkpoint is from before."""
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)  # what a disk can do to us
 
-
-@dataclass
-class TrainResult:
-    """How a run ended.
-
-    Attributes:
-        ended: finished, stopped early, interrupted, or what a caller's `on_evaluation` said.
-        metrics: the records of the best evaluation (val_loss, perplexity, …), empty without a validation set.
-        model_dir: the checkpoint to use: the best one, or the latest.
-    """
-
-    run_dir: Path
-    step: int
-    ended: str
-    metrics: dict[str, Any]
-    model_dir: Path | None
+__all__ = ["ConfigError", "NotFinite", "Stopped", "TrainResult", "train"]
 
 
 def train(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None] | None = None) -> TrainResult:
@@ -54,7 +37,7 @@ def train(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None] 
 
     Raises:
         ConfigError: for anything in the config or its files that cannot work.
-        NotFinite: when the loss is no longer a number.
+        Stopped: when the run cannot go on; NotFinite, when its loss is no longer a number.
     """
     configs.check(config)
     from training.run import Run
@@ -66,57 +49,67 @@ def train(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None] 
         run.close()
 
 
-def _loop(run: Any, on_evaluation: Callable[[dict[str, Any]], str | None] | None) -> TrainResult:
-    config, accelerator = run.config, run.accelerator
-    accumulation = config.train.gradient_accumulation_steps
-    ended = None
+def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None) -> TrainResult:
+    task, accelerator, t = run.data.task, run.accelerator, run.config.train
     while True:
-        finished = ended or run.finished()
-        fresh = run.step > run.resumed_at  # what was evaluated and saved before a resume is not done again
-        if fresh and run.step and (finished or run.step % config.evaluation.every_steps == 0) and ended != "interrupted":
-            record = run.evaluate()
-            verdict = run.judge(record) or (on_evaluation(record) if on_evaluation else None)
-            finished = finished or verdict
-        if fresh and run.step and (finished or run.improved or run.step % config.checkpoint.every_steps == 0):
+        ended = run.finished()
+        if run.evaluation_due(ended):
+            ended = run.evaluate(on_evaluation) or ended
+        if run.save_due(ended):
             run.save()
-        if finished:
-            return run.finish(finished)
+        if ended:
+            return run.finish(ended)
 
-        batches = run.batches.step(accumulation)
-        tokens, ended, elapsed = run.agree(sum(int(run.task.targets(b)) for b in batches))
-        run.set_rate(elapsed)
-        step_loss = 0.0
+        batches = run.batches.step(t.gradient_accumulation_steps)
+        tokens = run.agree(sum(int(task.targets(b)) for b in batches))
+        run.set_rate()
+        losses = []
         for batch in batches:
             with accelerator.accumulate(run.model):
-                batch = {k: v.to(accelerator.device, non_blocking=True) for k, v in batch.items()}
+                on_device = {k: v.to(accelerator.device, non_blocking=True) for k, v in batch.items()}
                 with accelerator.autocast():
-                    loss, _ = run.task.loss(run.model, batch, config.train.label_smoothing)
+                    loss, _ = task.loss(run.model, on_device, t.label_smoothing)
+                losses.append(loss.detach())
                 # The mean over all tokens of the step, on all processes: accelerate divides by the accumulation and
                 # DDP averages over processes, so both are taken back.
-                accelerator.backward(loss * (accumulation * accelerator.num_processes / tokens))
-                step_loss += float(loss.detach())
+                accelerator.backward(loss * (t.gradient_accumulation_steps * accelerator.num_processes / tokens))
                 if accelerator.sync_gradients:
-                    limit = config.optim.max_grad_norm or math.inf
-                    run.grad_norm = float(accelerator.clip_grad_norm_(run.model.parameters(), limit))
+                    run.clip(batches, losses)
                 for optimizer in run.optimizers:
                     optimizer.step()
                     optimizer.zero_grad()
-        run.count(step_loss, tokens, batches)
+        run.count(losses, tokens, batches)
         run.log()
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
+    die_with_the_launcher()
+    problem, code = "", 0
     try:
-        config = configs.parse_args(argv, __doc__ or "")
-        result = train(config)
+        train(configs.parse_args(argv, __doc__ or ""))
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except NotFinite as error:
-        print(f"stopped: {error}", file=sys.stderr)
-        return 1
-    return 0 if result else 1
+        problem, code = f"error: {error}", 2
+    except Stopped as error:
+        problem, code = f"stopped: {error}", 1
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        problem, code = f"stopped: {error.filename or 'the run folder'}: {error.strerror}; the last checkpoint is whole", 1
+    except KeyboardInterrupt:
+        problem, code = "stopped before the first step", 130
+    if problem and os.environ.get("RANK", "0") == "0":  # every process knows it; one says it
+        print(problem, file=sys.stderr)
+    return code
+
+
+def die_with_the_launcher() -> None:
+    """When `accelerate launch` is killed, its only child gets a SIGTERM, instead of training on unseen (Linux)."""
+    if sys.platform == "linux" and "ACCELERATE_MIXED_PRECISION" in os.environ:
+        import ctypes
+        import signal
+
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 if __name__ == "__main__":

@@ -129,7 +129,8 @@ class Gpt:
         for prompt in e.prompts:
             ids = self.tokenizer(prompt, return_tensors="pt")["input_ids"][:, -max(1, self.context - longest) :]
             inputs = ids.repeat(e.samples, 1).to(model.device)
-            for tokens in generate(model, seed, input_ids=inputs, max_new_tokens=longest, temperature=e.temperature):
+            given = {"input_ids": inputs, "attention_mask": torch.ones_like(inputs)}
+            for tokens in generate(model, seed, **given, max_new_tokens=longest, temperature=e.temperature):
                 new = tokens[inputs.shape[1] :].tolist()
                 stopped = self.tokenizer.eos_token_id in new
                 found.append({"prompt": prompt, "text": self.tokenizer.decode(new, skip_special_tokens=True), "stopped": stopped})

@@ -1,0 +1,322 @@
+"""The corpus: every bad row counted once, the rest filtered, held out, kept and streamed."""
+
+import gzip
+import json
+import os
+from collections import Counter
+
+import datasets
+import pytest
+
+from training.config import ConfigError, CorpusConfig, FiltersConfig, SourceConfig
+from training.corpus import open_corpus, summary
+from training.readers import MAX_RECORD_BYTES
+
+
+def opened(tmp_path, task="translation", seed=1, most=1000, folder="scan", **config):
+    config.setdefault("validation_share", 0)
+    return open_corpus(CorpusConfig(**config), task, tmp_path / folder, seed, most)
+
+
+def jsonl(path, rows):
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r, ensure_ascii=False)) + "\n" for r in rows), "utf-8")
+    return str(path)
+
+
+def pair(zh, en, **more):
+    return {"chinese": zh, "english": en, **more}
+
+
+def texts(n):
+    return [{"text": f"这是第{i}行"} for i in range(n)]
+
+
+def rows_of(corpus, epoch=0):
+    return list(corpus.rows(epoch, range(corpus.chunks_per_epoch)))
+
+
+def numbers(corpus, epoch=0):
+    return Counter((r["_shard"], r["_row"]) for r in rows_of(corpus, epoch))
+
+
+def quarantine(tmp_path, folder="scan"):
+    return [json.loads(line) for line in (tmp_path / folder / "quarantine.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_each_bad_row_is_counted_once_with_its_file_and_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    lines = [
+        json.dumps(pair("好", "good")), "{broken", json.dumps(pair("一", None)), json.dumps(pair("二", 2)), json.dumps(pair("三", " ")),
+        '{"chinese": "四", "english": "\\udfff"}', json.dumps(pair("x" * 90, "too long")), json.dumps(pair("好", "good")),
+        json.dumps(pair("同", "同")), json.dumps({"english": "no Chinese"}), json.dumps(pair("坏", "bad")),
+    ]  # fmt: skip
+    path.write_bytes("\n".join(lines).encode() + b'\n{"chinese": "\xff", "english": "five"}\n')
+    with path.open("a") as f:
+        f.write("y" * (MAX_RECORD_BYTES + 1))
+    corpus, _ = opened(tmp_path, train=str(path), filters=FiltersConfig(max_chars=80))
+    assert corpus.report["rejected"] == {
+        "malformed": 1, "missing_field": 2, "wrong_type": 1, "empty": 1, "not_utf8": 2, "too_long": 2, "duplicate": 1, "identical": 1,
+    }  # fmt: skip
+    assert corpus.report["rows_read"] == 13 and corpus.report["rows_kept"] == corpus.count() == 2
+    found = quarantine(tmp_path)
+    assert [(q["line"], q["reason"]) for q in found] == [
+        (2, "malformed"), (3, "missing_field"), (4, "wrong_type"), (5, "empty"), (6, "not_utf8"), (7, "too_long"), (8, "duplicate"),
+        (9, "identical"), (10, "missing_field"), (12, "not_utf8"), (13, "too_long"),
+    ]  # fmt: skip
+    assert all(q["file"] == str(path) for q in found)
+    assert found[0]["data"] == "{broken" and "'english' is int, not text" in found[2]["detail"] and "\\xff" in found[9]["data"]
+    line = summary(corpus.report)
+    assert line.startswith("2 of 13 rows used; rejected: ") and "2 missing_field" in line and "1 wrong_type" in line
+
+
+def test_lines_are_right_where_rows_take_several(tmp_path):
+    (tmp_path / "a.csv").write_text('chinese,english\n"一\n二",one two\n三,\n四,four\n', "utf-8")
+    (tmp_path / "b.txt").write_text("\n\n一首\n两行\n\n\n\nxx\n\n第三首\n", "utf-8")
+    corpus, _ = opened(tmp_path, train=str(tmp_path / "a.csv"))
+    assert [(q["line"], q["reason"]) for q in quarantine(tmp_path)] == [(4, "empty")]
+    assert [corpus.where(0, r).rsplit(":")[-1] for r in (0, 2)] == ["2", "5"]
+    corpus, _ = opened(
+        tmp_path, "gpt", train=str(tmp_path / "b.txt"), document="blank_line", filters=FiltersConfig(min_chars=3), folder="b",
+    )  # fmt: skip
+    assert sorted(r["text"] for r in rows_of(corpus)) == ["一首\n两行", "第三首"]
+    assert [(q["line"], q["reason"]) for q in quarantine(tmp_path, "b")] == [(8, "too_short")]
+    assert corpus.where(0, 2).endswith("b.txt:10")
+
+
+def test_only_the_first_hundred_are_written_down(tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", ["{"] * 250 + [pair("好", "good")])
+    corpus, _ = opened(tmp_path, train=path)
+    assert corpus.report["rejected"] == {"malformed": 250} and len(quarantine(tmp_path)) == 100
+    jsonl(tmp_path / "a.jsonl", [pair("好", "good")])
+    opened(tmp_path, train=path)
+    assert not (tmp_path / "scan" / "quarantine.jsonl").exists(), "nothing is rejected any more"
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("{", "malformed"),
+        (pair("好", 1), "wrong_type"),
+        (pair("好", ""), "empty"),
+        ({"chinese": "好"}, "missing_field"),
+        (pair("好" * 99, "x"), "too_long"),
+    ],
+)
+def test_strict_names_file_and_line(tmp_path, bad, reason):
+    path = jsonl(tmp_path / "a.jsonl", [pair("好", "good"), pair("好", "good"), bad])
+    with pytest.raises(ConfigError, match=rf"a\.jsonl:3: {reason}: .*corpus\.strict is on"):
+        opened(tmp_path, train=path, strict=True, filters=FiltersConfig(max_chars=50))
+    good = jsonl(tmp_path / "a.jsonl", [pair("好", "good"), pair("好", "good"), pair("同", "同")])
+    assert opened(tmp_path, train=good, strict=True)[0].count() == 1, "what a filter leaves out is no fault of the file"
+    (tmp_path / "a.txt").write_text("一行\n\n又一行\n", "utf-8")
+    assert opened(tmp_path, "gpt", train=str(tmp_path / "a.txt"), strict=True)[0].count() == 2, "blank lines of a text are no fault"
+
+
+def test_nothing_left_says_why(tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", ["{", "{", pair("好", None)])
+    with pytest.raises(ConfigError) as caught:
+        opened(tmp_path, train=path)
+    told = str(caught.value)
+    assert (
+        f"{path}: no usable row among 3: 2 malformed (first: {path}:1: not JSON" in told
+        and f"1 missing_field (first: {path}:3: no 'english'" in told
+    )
+    with pytest.raises(ConfigError, match=r"among 1: nothing in it; 1 not selected by `where`"):
+        opened(tmp_path, train=SourceConfig(jsonl(tmp_path / "b.jsonl", [pair("好", "good")]), where={"source": "tatoeba"}))
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(ConfigError, match=r"empty\.txt: no usable row among 0: nothing in it"):
+        opened(tmp_path, "gpt", train=str(tmp_path / "empty.txt"))
+
+
+@pytest.mark.parametrize(
+    ("filters", "row", "reason"),
+    [
+        ({"max_chars": 5}, pair("一二三四五六", "six"), "too_long"), ({"max_chars": 5}, pair("一二", "twelve"), "too_long"),
+        ({"min_chars": 3}, pair("一二", "two words"), "too_short"), ({"identical": True}, pair("OK 好", "OK 好"), "identical"),
+        ({"max_ratio": 3}, pair("好", "this is a rather long sentence for one character"), "ratio"),
+        ({"max_ratio": 3}, pair("这是一个很长很长的句子不是吗", "Yes."), "ratio"),
+        ({"script": True}, pair("This is English", "So is this."), "script"), ({"script": True}, pair("这是中文", "这也是中文"), "script"),
+    ],
+)  # fmt: skip
+def test_filters(tmp_path, filters, row, reason):
+    good = pair("我们今天去", "Go now" if "max_chars" not in filters else "go")
+    path = jsonl(tmp_path / "a.jsonl", [good, row])
+    assert opened(tmp_path, train=path, filters=FiltersConfig(**filters))[0].report["rejected"] == {reason: 1}
+    off = FiltersConfig(min_chars=0, identical=False, duplicates=False)
+    assert opened(tmp_path, train=path, filters=off)[0].count() == 2
+
+
+def test_duplicates_across_files_and_only_of_pairs(tmp_path):
+    first = jsonl(tmp_path / "a.jsonl", [pair("好", "good"), pair("好", "fine")])
+    second = jsonl(tmp_path / "b.jsonl", [pair("好", "good"), pair("坏", "bad")])
+    assert opened(tmp_path, train=[first, second])[0].report["rejected"] == {"duplicate": 1}
+    assert opened(tmp_path, train=[first, second], filters=FiltersConfig(duplicates=False))[0].count() == 4
+    assert opened(tmp_path, "gpt", train=jsonl(tmp_path / "c.jsonl", [{"text": "叠句"}] * 3))[0].count() == 3
+
+
+def test_many_rows_are_not_taken_for_duplicates(tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", [pair(f"第{i}句", f"sentence {i}") for i in range(20_000)])
+    assert opened(tmp_path, train=path)[0].count() == 20_000
+
+
+def test_max_rows(tmp_path):
+    paths = [jsonl(tmp_path / f"{i}.jsonl", texts(50)) for i in range(2)]
+    corpus, _ = opened(tmp_path, "gpt", train=paths, max_rows=7)
+    assert corpus.count() == 14 and {r["_row"] for r in rows_of(corpus)} == set(range(7))
+
+
+@pytest.mark.parametrize("how", ["spread", "tail"])
+def test_hold_out(tmp_path, how):
+    paths = [jsonl(tmp_path / f"{i}.jsonl", texts(300)) for i in range(2)]
+    found = []
+    for seed in (1, 2):
+        corpus, validation = opened(tmp_path, "gpt", seed, train=paths, validation_share=0.1, holdout=how, folder=f"s{seed}")
+        assert validation is corpus and corpus.report["held_out"] == 60 and corpus.count() == 540
+        held = [(r["_shard"], r["_row"]) for r in validation.held_out()]
+        assert len(set(held)) == 60 and held == sorted(held) and not set(held) & set(numbers(corpus))
+        assert "60 of them held out" in summary(corpus.report)
+        found.append(held)
+    assert found[0] == found[1], "the same for every seed"
+    if how == "tail":
+        assert found[0] == [(1, i) for i in range(240, 300)]
+    else:
+        assert 15 < sum(s == 0 for s, _ in found[0]) < 45
+    assert len(list(validation.held_out(5))) == 5
+    assert opened(tmp_path, "gpt", train=paths, validation_share=0.1, most=8)[0].report["held_out"] == 8
+    one = jsonl(tmp_path / "one.jsonl", texts(1))
+    assert opened(tmp_path, "gpt", train=one, validation_share=0.5)[0].count() == 1, "the only row is trained on"
+
+
+def test_a_validation_set_of_its_own_is_not_filtered(tmp_path):
+    train = jsonl(tmp_path / "a.jsonl", [pair("好", "good"), pair("一二三四五六", "six")])
+    valid = jsonl(tmp_path / "v.jsonl", [pair("一二三四五六", "six"), pair("一二三四五六", "six"), "{"])
+    corpus, validation = opened(tmp_path, train=train, validation=valid, filters=FiltersConfig(max_chars=5))
+    assert corpus.count() == 1 and [r["target"] for r in validation.held_out()] == ["six", "six"]
+    assert json.loads((tmp_path / "scan" / "quarantine_validation.jsonl").read_text())["line"] == 3
+
+
+@pytest.fixture
+def scans(monkeypatch):
+    import training.corpus as module
+
+    count, real = [], module.scan
+    monkeypatch.setattr(module, "scan", lambda *args: count.append(1) or real(*args))
+    return count
+
+
+def test_the_scan_is_kept_while_files_and_config_are_the_same(tmp_path, scans):
+    path = jsonl(tmp_path / "a.jsonl", texts(600))
+    first, _ = opened(tmp_path, "gpt", train=path, validation_share=0.1)
+    again, _ = opened(tmp_path, "gpt", train=path, validation_share=0.1, seed=2)
+    assert len(scans) == 1 and again.report == first.report and [s.tolist() for s in again.states] == [s.tolist() for s in first.states]
+    opened(tmp_path, "gpt", train=path, validation_share=0.2)
+    assert len(scans) == 2, "another config"
+    jsonl(tmp_path / "a.jsonl", texts(601))
+    assert opened(tmp_path, "gpt", train=path, validation_share=0.2)[0].report["rows_read"] == 601 and len(scans) == 3
+    jsonl(tmp_path / "b.jsonl", texts(10))
+    for _ in range(2):
+        opened(tmp_path, "gpt", train=str(tmp_path / "*.jsonl"), validation_share=0.2)
+    assert len(scans) == 4, "another file under the glob"
+    os.truncate(tmp_path / "scan" / "scan.npz", 50)
+    assert opened(tmp_path, "gpt", train=str(tmp_path / "*.jsonl"), validation_share=0.2)[0].report["rows_read"] == 611
+    assert len(scans) == 5, "half of a scan is none"
+
+
+def test_a_file_that_changes_during_the_run_is_told(tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", texts(600))
+    corpus, _ = opened(tmp_path, "gpt", train=path)
+    jsonl(tmp_path / "a.jsonl", texts(500))
+    with pytest.raises(ConfigError, match=r"a\.jsonl: changed since the run began"):
+        rows_of(corpus)
+    jsonl(tmp_path / "a.jsonl", [{"text": "x"}] * 600)
+    with pytest.raises(ConfigError, match=r"a\.jsonl: changed since the run began"):
+        rows_of(corpus)
+
+
+STORY = "第一章\r\n\r\n" + "".join(f"很久很久以前，有第{i}只飞鸟。\r\n" for i in range(2000)) + "\r\n完" + "长" * 9000 + "\r\n😀 end"
+
+
+@pytest.mark.parametrize("packing", ["", ".gz"])
+def test_a_file_as_one_text_is_rebuilt_exactly(tmp_path, packing):
+    path = tmp_path / f"story.txt{packing}"
+    path.write_bytes(gzip.compress(STORY.encode()) if packing else STORY.encode())
+    corpus, _ = opened(tmp_path, "gpt", train=str(path), document="file")
+    corpus.shuffle = False
+    rows = rows_of(corpus)
+    assert "".join(r["text"] for r in rows) == STORY.replace("\r\n", "\n") and len(rows) > 10
+    assert [r["_first"] for r in rows] == [True] + [False] * (len(rows) - 1) and rows[-1]["_last"]
+    corpus.shuffle = True
+    assert [r["text"] for r in rows_of(corpus)] == [r["text"] for r in rows], "pieces of one slice stay in order"
+
+
+def test_document_line_and_blank_line(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("\n静夜思\n床前明月光\n \n\n春晓\n春眠不觉晓\n处处闻啼鸟", "utf-8")
+    for document, wanted in {
+        "line": ["静夜思", "床前明月光", "春晓", "春眠不觉晓", "处处闻啼鸟"],
+        "blank_line": ["静夜思\n床前明月光", "春晓\n春眠不觉晓\n处处闻啼鸟"],
+    }.items():
+        corpus, _ = opened(tmp_path, "gpt", train=str(path), document=document)
+        assert sorted(r["text"] for r in rows_of(corpus)) == sorted(wanted)
+    path.write_text("".join(f"题{i}\n第{i}首\n\n" for i in range(700)), "utf-8")  # three slices, read from their offsets
+    corpus, _ = opened(tmp_path, "gpt", train=str(path), document="blank_line")
+    assert {r["text"] for r in rows_of(corpus)} == {f"题{i}\n第{i}首" for i in range(700)}
+
+
+def test_the_stream_is_a_datasets_iterable_dataset(tmp_path):
+    paths = [jsonl(tmp_path / "a.jsonl", texts(600)), str(tmp_path / "b.jsonl.gz")]
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress((tmp_path / "a.jsonl").read_bytes()))
+    corpus, _ = opened(tmp_path, "gpt", train=paths, shuffle_rows=256)
+    stream = corpus.stream()
+    assert isinstance(stream, datasets.IterableDataset) and corpus.chunks_per_epoch == 6
+    assert list(stream) == rows_of(corpus)
+    assert [r["n"] for r in stream.map(lambda r: {"n": len(r["text"])}).filter(lambda r: r["n"] == 5).take(3)] == [5, 5, 5]
+    assert len(list(stream.skip(1000))) == 200
+    parts = [list(corpus.rows(0, [chunk])) for chunk in range(6)]
+    assert list(corpus.rows(0, range(5, -1, -1))) == [row for part in parts[::-1] for row in part]
+    shuffled = Counter((r["_shard"], r["_row"]) for r in stream.shuffle(seed=5, buffer_size=10))
+    assert shuffled == numbers(corpus), "chunks asked for in any order, also from a file that is read front to back"
+    batch = next(iter(stream.batch(4)))
+    assert len(batch["text"]) == 4
+    from torch.utils.data import DataLoader
+
+    loaded = Counter((r["_shard"], r["_row"]) for r in DataLoader(stream, batch_size=None, num_workers=2))
+    assert loaded == numbers(corpus)
+
+
+@pytest.mark.parametrize("packing", ["", ".gz"])
+def test_weights(tmp_path, packing):
+    paths = []
+    for i in range(3):
+        data = "".join(json.dumps(r) + "\n" for r in texts(1000)).encode()
+        (tmp_path / f"{i}.jsonl{packing}").write_bytes(gzip.compress(data) if packing else data)
+        paths.append(str(tmp_path / f"{i}.jsonl{packing}"))
+    corpus, _ = opened(
+        tmp_path, "gpt", train=[SourceConfig(paths[0], weight=2.0), SourceConfig(paths[1], weight=0.5), SourceConfig(paths[2], weight=1.5)],
+    )  # fmt: skip
+    halves = []
+    for epoch in (0, 1):
+        seen = numbers(corpus, epoch)
+        assert [seen[0, i] for i in range(1000)] == [2] * 1000
+        half = {i for i in range(1000) if seen[1, i]}
+        assert 430 < len(half) < 570 and all(seen[1, i] == 1 for i in half)
+        assert {seen[2, i] for i in range(1000)} == {1, 2} and 1430 < sum(seen[2, i] for i in range(1000)) < 1570
+        halves.append(half)
+    assert halves[0] != halves[1], "another half each epoch"
+
+
+def test_long_texts_make_small_chunks(tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", [{"text": "长" * 40_000}] * 600)
+    corpus, _ = opened(tmp_path, "gpt", train=path)
+    assert corpus.chunks_per_epoch == 3, "256 rows a chunk instead of all 600: 16 million characters are enough"
+
+
+def test_epochs_and_seeds_have_different_orders(tmp_path):
+    path = jsonl(tmp_path / "a.jsonl", texts(2000))
+    corpus, _ = opened(tmp_path, "gpt", train=path, shuffle_rows=512)
+    order = [r["_row"] for r in rows_of(corpus)]
+    assert order == [r["_row"] for r in rows_of(corpus)] and sorted(order) == list(range(2000)) and order != sorted(order)
+    assert order != [r["_row"] for r in rows_of(corpus, 1)]
+    assert {r["_row"] for r in corpus.rows(0, [0])} != {r["_row"] for r in corpus.rows(1, [0])}, "other rows meet"
+    other, _ = opened(tmp_path, "gpt", train=path, shuffle_rows=512, seed=2)
+    assert order != [r["_row"] for r in rows_of(other)]

@@ -1,0 +1,310 @@
+"""Micro-batches: every row once in every epoch, an order that nothing but seed and epoch changes, and right contents."""
+
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training import tokenizer as tokenizers
+from training.config import BatchConfig, Config, ConfigError, CorpusConfig, FiltersConfig, SourceConfig, TokenizerConfig
+from training.corpus import open_corpus
+from training.loader import MicroBatches
+from training.tasks.common import IGNORE_INDEX
+from training.tasks.gpt import Gpt
+from training.tasks.translation import Translation
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+
+
+def texts(n, start=0):
+    return "".join(json.dumps({"text": f"第{i}行，{'啦' * (i % 23)}。"}, ensure_ascii=False) + "\n" for i in range(start, start + n))
+
+
+@pytest.fixture(scope="module")
+def char(tmp_path_factory):
+    return tokenizers.train(TokenizerConfig(type="char", min_frequency=1), [texts(1000), "ABC飞鸟集abcdefghijklmnopqrstuvwxyz \n"], "gpt")
+
+
+@pytest.fixture(scope="module")
+def bpe():
+    lines = [f"我有{i}本书 I have {i} books , don't I ?" for i in range(50)]
+    return tokenizers.train(TokenizerConfig(vocab_size=400), lines, "translation")
+
+
+def corpus_of(tmp_path, train, task="gpt", seed=1, folder="scan", **config):
+    options = {"validation_share": 0, "shuffle_rows": 512, "filters": FiltersConfig(duplicates=False), **config}
+    return open_corpus(CorpusConfig(train=train, **options), task, tmp_path / folder, seed, 100)[0]
+
+
+def gpt(char, **batch):
+    return Gpt(Config(task="gpt", batch=BatchConfig(**{"block_size": 64, "packing": "never", "micro_batch_size": 8, **batch})), char, [])
+
+
+def places(batch):
+    return [tuple(r) for r in batch["rows"].tolist()]
+
+
+def epoch_of(loader):
+    return loader.chunk // loader.per_epoch
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A plain file, a packed one and a short one: five chunks."""
+    (tmp_path / "a.jsonl").write_text(texts(1000), "utf-8")
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(texts(900, 5000).encode()))
+    (tmp_path / "c.jsonl").write_text(texts(20, 9000), "utf-8")
+    return [str(tmp_path / name) for name in ("a.jsonl", "b.jsonl.gz", "c.jsonl")]
+
+
+@pytest.mark.parametrize(("world", "workers"), [(1, 0), (2, 0), (3, 0), (1, 1), (1, 2), (2, 2), (1, 3), (3, 3), (1, 7)])
+def test_every_row_of_an_epoch_exactly_once(tmp_path, sources, char, world, workers):
+    corpus = corpus_of(tmp_path, sources)
+    make = gpt(char).make_batches
+    ranks = [MicroBatches(corpus, make, rank, world, workers) for rank in range(world)]
+    one = MicroBatches(corpus, make, 0, 1, 0)
+    total = 0  # micro-batches of the first epoch
+    while one.step(1) and epoch_of(one) == 0:
+        total += 1
+    dealt = []  # a turn of the processes after the other; the last turn may go on into the next epoch
+    for _ in range(-(-total // world)):
+        dealt += [batch for loader in ranks for batch in loader.step(1)]
+    seen = Counter(p for batch in dealt[:total] for p in places(batch))
+    assert corpus.chunks_per_epoch == 5 and set(seen.values()) == {1} and len(seen) == 1920
+    assert len({str(loader.state()) for loader in ranks}) == 1
+
+
+def sequence(corpus, make_batches, workers, steps, cursor=None, accumulation=1):
+    loader = MicroBatches(corpus, make_batches, 0, 1, workers, cursor)
+    return [{k: v.tolist() for k, v in b.items()} for _ in range(steps) for b in loader.step(accumulation)], loader.state()
+
+
+def test_the_sequence_does_not_depend_on_workers(tmp_path, sources, char):
+    corpus, make = corpus_of(tmp_path, sources), gpt(char).make_batches
+    wanted, state = sequence(corpus, make, 0, 300)  # more than an epoch
+    for workers in (1, 2, 3, 8):
+        assert (wanted, state) == sequence(corpus, make, workers, 300), workers
+    assert wanted[:200] == sequence(corpus, make, 0, 50, accumulation=4)[0]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stopped_anywhere_and_any_number_of_times_it_goes_on_the_same(tmp_path, sources, char, workers):
+    listed = [SourceConfig(sources[0], weight=0.5), SourceConfig(sources[1], weight=1.5), sources[2]]
+    corpus, make = corpus_of(tmp_path, listed), gpt(char).make_batches
+    wanted, _ = sequence(corpus, make, 0, 500)
+    dice = random.Random(workers)
+    found, cursor = [], None
+    while len(found) < 500:
+        n = min(dice.choice([1, 1, 2, 7, 63, 64, 65]), 500 - len(found))
+        some, cursor = sequence(corpus, make, workers, n, json.loads(json.dumps(cursor)))
+        found += some
+    assert found == wanted
+
+
+def test_every_position_is_one_to_go_on_from(tmp_path, char):
+    (tmp_path / "a.txt").write_text("".join(f"第{i}行\n" for i in range(300)), "utf-8")
+    corpus, make = corpus_of(tmp_path, str(tmp_path / "a.txt"), shuffle_rows=256), gpt(char).make_batches
+    loader = MicroBatches(corpus, make, 0, 1, 0)
+    cursors, wanted = [loader.state()], []
+    for _ in range(60):  # an epoch and a half, in two chunks each
+        wanted += [b["input_ids"].tolist() for b in loader.step(1)]
+        cursors.append(loader.state())
+    for stop in range(58):
+        again = MicroBatches(corpus, make, 0, 1, 0, cursors[stop])
+        assert [b["input_ids"].tolist() for b in again.step(2)] == wanted[stop : stop + 2], stop
+
+
+def test_another_seed_and_another_epoch_have_another_order(tmp_path, sources, char):
+    orders, together = [], []
+    for seed in (1, 2):
+        loader = MicroBatches(corpus_of(tmp_path, sources, seed=seed), gpt(char).make_batches, 0, 1, 0)
+        epochs = [[], [], []]
+        while epoch_of(loader) < 2:
+            (batch,) = loader.step(1)
+            epochs[epoch_of(loader)].append(places(batch))
+        orders += [tuple(p for b in e for p in b) for e in epochs[:2]]
+        together += [{frozenset(b) for b in e} for e in epochs[:2]]
+    assert all(len(o) == 1920 and sorted(o) == sorted(orders[0]) for o in orders)
+    assert len(set(orders)) == 4
+    assert len(together[0] & together[1]) < 24, "other rows meet in a batch"
+
+
+def test_pairs_left_out_are_counted_once_however_often_it_stops(tmp_path, bpe):
+    rows = [{"chinese": "书" * (90 if i % 10 == 0 else 3), "english": f"{i} books"} for i in range(1200)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    corpus = corpus_of(tmp_path, str(tmp_path / "a.jsonl"), "translation", shuffle_rows=256)
+    task = Translation(Config(task="translation", batch=BatchConfig(max_source_length=40, tokens_per_batch=200)), bpe, [])
+    loader = MicroBatches(corpus, task.make_batches, 0, 1, 0)
+    first = loader.left_out
+    assert 10 < first < 45
+    again = MicroBatches(corpus, task.make_batches, 0, 1, 0, loader.state())
+    assert again.left_out == first
+    while loader.chunk < corpus.chunks_per_epoch - 1:
+        loader.step(1)
+    assert loader.left_out == 120 and MicroBatches(corpus, task.make_batches, 0, 1, 0, loader.state()).left_out == 120
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_nothing_short_enough_is_a_clear_error(tmp_path, bpe, workers):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"chinese": "书" * 90, "english": "books"}) + "\n")
+    task = Translation(Config(task="translation", batch=BatchConfig(max_source_length=40)), bpe, [])
+    corpus = corpus_of(tmp_path, str(tmp_path / "a.jsonl"), "translation")
+    with pytest.raises(ConfigError, match="every pair is longer than max_source_length"):
+        MicroBatches(corpus, task.make_batches, 0, 1, workers).step(1)
+    (tmp_path / "a.jsonl").write_text("gone\n")
+    with pytest.raises(ConfigError) as caught:
+        MicroBatches(corpus, task.make_batches, 0, 1, workers).step(1)
+    assert "changed since the run began" in str(caught.value) and "Traceback" not in str(caught.value)
+
+
+def test_pairs_in_batches_of_a_token_budget(tmp_path, bpe):
+    dice = random.Random(1)
+    rows = [{"chinese": "书" * dice.randint(1, 30), "english": " ".join(["books"] * dice.randint(1, 30))} for _ in range(300)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    corpus = corpus_of(tmp_path, str(tmp_path / "a.jsonl"), "translation")
+    task = Translation(Config(task="translation", batch=BatchConfig(tokens_per_batch=300)), bpe, [])
+    batches, _ = task.make_batches(list(corpus.rows(0, [0])), np.random.default_rng(0))
+    padding = full = 0
+    for b in batches:
+        rows_in = len(b["rows"])
+        assert b["input_ids"].shape == b["attention_mask"].shape and len(b["labels"]) == rows_in
+        assert rows_in * max(b["input_ids"].shape[1], b["labels"].shape[1]) <= 300
+        full += rows_in * max(b["input_ids"].shape[1], b["labels"].shape[1]) > 240
+        for k, (_, row) in enumerate(places(b)):
+            kept = b["attention_mask"][k].astype(bool)
+            assert bpe.decode(b["input_ids"][k][kept]) == rows[row]["chinese"] + "</s>"
+            assert set(b["input_ids"][k][~kept]) <= {bpe.pad_token_id} and list(kept) == sorted(kept, reverse=True)
+            label = b["labels"][k]
+            wanted = label[label != IGNORE_INDEX]
+            assert bpe.decode(wanted) == rows[row]["english"] + "</s>", "the first token is there, the last is the end, nothing is shifted"
+            padding += int((label == IGNORE_INDEX).sum())
+    assert full > 0.8 * len(batches), "the budget is used"
+    assert padding < 0.4 * sum(b["labels"].size for b in batches)
+    assert {len(b["rows"]) for b in batches} != {len(batches[0]["rows"])}
+
+
+def test_texts_that_look_like_special_tokens(tmp_path, bpe, char):
+    pair = {"source": "书 <pad> <s>书</s>", "target": "a </s> b", "_shard": 0, "_row": 0}
+    (b,), _ = Translation(Config(task="translation"), bpe, []).make_batches([pair], None)
+    specials = set(bpe.all_special_ids)
+    assert not specials & set(b["input_ids"][0][:-1].tolist()) and not specials & set(b["labels"][0][:-1].tolist())
+    assert b["attention_mask"].all() and bpe.decode(b["labels"][0], skip_special_tokens=True) == "a </s> b"
+    (b,), _ = gpt(char).make_batches([{"text": "a<|endoftext|>b", "_shard": 0, "_row": 0}], None)
+    assert (b["input_ids"][0] == char.eos_token_id).sum() == 2
+
+
+def targets(batches):
+    """The tokens that are predicted, window by window, and what each is predicted from."""
+    found = []
+    for b in batches:
+        for ids, labels in zip(b["input_ids"], b["labels"]):
+            n = int((labels != IGNORE_INDEX).sum())
+            assert (labels[:n] == ids[:n]).all() and (labels[n:] == IGNORE_INDEX).all(), "labels are never shifted here"
+            found += list(pairwise(ids[:n].tolist()))
+    return found
+
+
+@pytest.mark.parametrize("block_size", [2, 3, 16, 64])
+@pytest.mark.parametrize("seed", [None, 1, 2])
+def test_packed_windows_predict_every_token_once(char, block_size, seed):
+    rows = [{"text": f"第{i}行，{'啦' * (i % 23)}", "_shard": 0, "_row": i} for i in range(40)]
+    end = [char.eos_token_id]
+    stream = end + [t for r in rows for t in char(r["text"], add_special_tokens=False)["input_ids"] + end]
+    rng = None if seed is None else np.random.default_rng(seed)
+    batches, _ = gpt(char, block_size=block_size, packing="always").make_batches(rows, rng)
+    assert Counter(targets(batches)) == Counter(pairwise(stream))
+    assert max(b["input_ids"].shape[1] for b in batches) <= block_size
+    assert sum(b["labels"].size for b in batches) >= len(stream)
+    order = [r for b in batches for _, r in places(b)]
+    assert set(order) <= set(range(40)) and (seed is None) == (order == sorted(order))
+
+
+def test_each_text_is_padded_or_goes_on_in_the_next_window(char):
+    short, exact, long = "飞鸟", "A" * 6, "abcdefghijklmnopqrstuvwxyz"
+    rows = [{"text": t, "_shard": 0, "_row": i} for i, t in enumerate([short, exact, long])]
+    batches, left_out = gpt(char, block_size=8, micro_batch_size=3).make_batches(rows, None)
+    end = char.eos_token_id
+    wanted = [pair for r in rows for pair in pairwise([end, *char(r["text"], add_special_tokens=False)["input_ids"], end])]
+    assert Counter(targets(batches)) == Counter(wanted) and left_out == 0
+    assert all(b["input_ids"].shape[1] <= 8 and len(b["input_ids"]) <= 3 for b in batches)
+    assert batches[0]["input_ids"][0].tolist()[:4] == [end, *char(short, add_special_tokens=False)["input_ids"], end]
+    assert (batches[0]["input_ids"][0][4:] == char.pad_token_id).all()
+
+
+@pytest.mark.parametrize("packing", ["auto", "always", "never"])
+@pytest.mark.parametrize("text", ["飞鸟集", "A"])
+def test_one_short_text_and_a_long_block(tmp_path, char, packing, text):
+    (tmp_path / "sentence.txt").write_text(text + "\n", "utf-8")
+    corpus = corpus_of(tmp_path, str(tmp_path / "sentence.txt"), validation_share=0.1)
+    config = Config(task="gpt", batch=BatchConfig(block_size=512, packing=packing))
+    loader = MicroBatches(corpus, Gpt(config, char, list(corpus.rows(0, [0]))).make_batches, 0, 1, 0)
+    for _ in range(5):
+        (b,) = loader.step(1)
+        assert b["input_ids"].tolist() == [[char.eos_token_id, *char(text, add_special_tokens=False)["input_ids"], char.eos_token_id]]
+        assert b["labels"].tolist() == b["input_ids"].tolist()
+    assert loader.epoch == 5
+
+
+def test_packing_is_chosen_by_the_length_of_texts(char):
+    sample = [{"text": "a" * n} for n in (30, 40, 50)]
+    for block_size, packed in ((60, True), (100, False)):
+        config = Config(task="gpt", batch=BatchConfig(block_size=block_size))
+        assert Gpt(config, char, sample).packed is packed
+
+
+def test_pieces_of_files_get_the_end_token_only_at_the_ends_of_the_text(tmp_path, char):
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text("".join(f"第{i}行\n" for i in range(1500)), "utf-8")
+    corpus = corpus_of(tmp_path, str(tmp_path / "?.txt"), document="file")
+    corpus.shuffle = False
+    batches, _ = gpt(char, packing="always").make_batches(list(corpus.rows(0, [0])), None)
+    stream = [t for b in batches for ids, labels in zip(b["input_ids"], b["labels"]) for t in ids[labels != IGNORE_INDEX][1:].tolist()]
+    assert stream.count(char.eos_token_id) in (2, 3) and stream[-1] == char.eos_token_id
+    text = "".join(f"第{i}行\n" for i in range(1500))
+    assert char.decode(stream, skip_special_tokens=True) == text * 2
+
+
+def test_memory_stays_the_same_however_large_the_file(tmp_path):
+    """A process that has read 30 MB holds hardly more than when it had read 3."""
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("reads the peak of memory as Linux gives it")
+    code = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from training.config import CorpusConfig, FiltersConfig
+from training.corpus import open_corpus
+from training.loader import MicroBatches
+def make(rows, rng):
+    return [{"n": np.array([sum(len(r["text"]) for r in rows)])}], 0
+def peak():
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) // 1024
+peaks = []
+for name in "ab":
+    corpus, _ = open_corpus(CorpusConfig(train=f"{sys.argv[1]}/{name}.txt", shuffle_rows=1024), "gpt", Path(sys.argv[1]) / name, 1, 100)
+    for workers in (0, 2):
+        loader = MicroBatches(corpus, make, 0, 1, workers)
+        while loader.epoch < 1:
+            loader.step(1)
+        del loader
+    peaks.append(peak())
+print(*peaks)
+"""
+    for name, n in (("a", 3_000), ("b", 30_000)):
+        with (tmp_path / f"{name}.txt").open("w") as f:
+            f.writelines(f"{i:06d} {'a line of a large file, ' * 42}\n" for i in range(n))
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert run.returncode == 0, run.stderr
+    small, large = map(int, run.stdout.split())
+    assert large - small < 15, (small, large)

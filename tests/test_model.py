@@ -1,0 +1,69 @@
+"""Models by name: every class trains, its special ids lie inside the vocabulary, and mistakes are told in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from training_runs import MODELS
+
+from training import tokenizer as tokenizers_
+from training.config import ConfigError, TokenizerConfig
+from training.model import build, count, model_config
+
+
+@pytest.fixture(scope="module")
+def vocabularies() -> dict[str, Any]:
+    texts = ["一只鸟从窗前飞过。", "a bird flew past the window ."] * 4
+    return {
+        task: tokenizers_.train(TokenizerConfig(type="bpe", vocab_size=320, min_frequency=1), texts, task)
+        for task in ("gpt", "translation")
+    }
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_special_id_is_set_and_inside_the_vocabulary(kind: str, vocabularies: dict[str, Any]) -> None:
+    task, keys = MODELS[kind]
+    tokenizer = vocabularies[task]
+    config = model_config(task, {"type": kind, **keys}, tokenizer, 24)
+    model = build(task, config, 8, seed=1)
+    assert (config.eos_token_id, config.pad_token_id) == (tokenizer.eos_token_id, tokenizer.pad_token_id)
+    for found in (config, model.config, model.generation_config):
+        for key, value in found.to_dict().items():
+            ids = value if isinstance(value, list) else [value]
+            if key.endswith(("_token_id", "_token_ids")):
+                assert all(i is None or 0 <= i < len(tokenizer) for i in ids), (key, value)
+    assert model.get_input_embeddings().weight.shape[0] == len(tokenizer)
+    assert count(model) == sum(p.numel() for p in set(model.parameters()) if p.requires_grad)
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+    again = build(task, config, 8, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("task", "keys", "told"),
+    [
+        ("gpt", {"type": "gtp2"}, ["'gtp2' is no decoder-only model", "gpt2"]),
+        ("gpt", {"type": "t5"}, ["'t5' is no decoder-only model"]),
+        ("translation", {"type": "gpt2"}, ["'gpt2' is no encoder-decoder model"]),
+        (
+            "gpt",
+            {"type": "gpt2", "n_layers": 2, "n_hed": 2},
+            ["n_layers", "did you mean n_layer?", "model.n_hed", "did you mean n_head?"],
+        ),
+        ("gpt", {"type": "gpt2", "vocab_size": 9}, ["model.vocab_size: comes from the tokenizer"]),
+        ("gpt", {"type": "gpt2", "n_embd": 32, "n_head": 5}, ["5 heads do not divide the width 32", "1, 2, 4, 8"]),
+        ("translation", {"type": "m2m_100", "d_model": 32, "encoder_attention_heads": 3}, ["3", "32"]),
+        ("translation", {"type": "m2m_100", "d_model": 32, "decoder_attention_heads": 5}, ["5", "32"]),
+        ("gpt", {"type": "gpt2", "n_positions": 8}, ["8 is less than the 24 tokens"]),
+        ("gpt", {"type": "gpt2", "n_layer": "two"}, ["n_layer"]),
+        ("gpt", {"type": "qwen3", "hidden_act": "swiglu"}, ["swiglu"]),
+        ("gpt", {"type": "llama", "num_attention_heads": 4, "num_key_value_heads": 3, "hidden_size": 32}, ["3"]),
+    ],
+)
+def test_a_mistake_is_told_in_words(task: str, keys: dict[str, Any], told: list[str], vocabularies: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(task, model_config(task, keys, vocabularies[task], 24), 8, seed=1)
+    for part in told:
+        assert part in str(caught.value), str(caught.value)

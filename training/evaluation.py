@@ -1,0 +1,97 @@
+"""Evaluation while training: the loss on held-out rows over all processes, sample texts and their scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from transformers import PreTrainedModel
+
+from training.config import Config
+from training.loader import to_tensors
+from training.prepare import Data
+from training.processes import Processes, Progress
+
+if TYPE_CHECKING:
+    from training.metrics import NgramIndex
+
+INDEXED_ROWS = 200_000  # training texts that samples are compared with; more would take gigabytes
+SHOWN = {"val_loss": "validation loss {:.4f}", "perplexity": "perplexity {:.2f}", "bleu": "BLEU {:.2f}", "chrf": "chrF2 {:.2f}"}
+
+
+class Evaluation:
+    """Measures a model as often as it is asked."""
+
+    def __init__(self, config: Config, data: Data, accelerator: Accelerator, processes: Processes):
+        self.config, self.data, self.accelerator, self.processes = config, data, accelerator, processes
+        self.sharded = accelerator.distributed_type == DistributedType.FSDP
+        self.index: NgramIndex | None = None
+
+    def measure(self, model: torch.nn.Module, network: PreTrainedModel) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Numbers (the same in every process) and samples (of the main process).
+
+        Args:
+            model: what accelerate made of `network`, for the loss.
+            network: without what is wrapped around it, for generation.
+        """
+        model.eval()
+        result = self._loss(model if self.sharded else network)
+        samples: list[dict[str, Any]] = []
+        # Sharded weights are put together layer by layer, so every process has to take part in the generation.
+        if self.processes.main or self.sharded:
+            with self.accelerator.autocast():
+                samples = self.data.task.samples(network, self.data.held_out, self.config.seed)
+        model.train()
+        if self.processes.main:
+            result |= self._scores(samples)
+        return self.processes.from_main(result), samples
+
+    def _loss(self, model: torch.nn.Module) -> dict[str, Any]:
+        batches, world = self.data.held_out_batches, self.processes.world
+        if not batches:
+            return {}
+        turns = -(-len(batches) // world)  # every process takes as many, as sharded weights demand
+        loss_sum, tokens_sum = torch.zeros(2, dtype=torch.float64)
+        bar = Progress("evaluating, batches", total=turns, shown=self.processes.main)
+        with torch.no_grad(), self.accelerator.autocast():
+            for turn in range(turns):
+                k = turn * world + self.processes.rank
+                batch = {n: v.to(self.processes.device) for n, v in to_tensors(batches[k % len(batches)]).items()}
+                loss, tokens = self.data.task.loss(model, batch)
+                if k < len(batches):
+                    loss_sum += loss.cpu().double()
+                    tokens_sum += tokens.cpu()
+                bar.to(turn + 1)
+        bar.close()
+        total, tokens = self.processes.sum(float(loss_sum), float(tokens_sum))
+        from training import metrics
+
+        characters = max(1, self.data.task.characters(self.data.held_out))
+        found: dict[str, Any] = metrics.Perplexity().compute(loss_sum=[total], tokens=[int(tokens)], characters=[characters])
+        return found
+
+    def _scores(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        from training import metrics  # takes a second, so not before it is needed
+
+        pairs = [(s["text"], s["reference"]) for s in samples if s.get("reference")]
+        if self.config.task == "gpt" and samples:
+            if self.index is None:
+                self.index = metrics.NgramIndex().add(self.data.texts(INDEXED_ROWS))
+            stopped = sum(s["stopped"] for s in samples) / len(samples)
+            return {"stopped": stopped} | metrics.text_metrics(self.index).compute(predictions=[s["text"] for s in samples])
+        if pairs:
+            predictions, references = map(list, zip(*pairs))
+            found: dict[str, Any] = metrics.translation_metrics().compute(predictions=predictions, references=references)
+            return found
+        return {}
+
+
+def line(step: int, result: dict[str, Any], samples: list[dict[str, Any]]) -> str:
+    """An evaluation in one line, with the first sample."""
+    numbers = ", ".join(text.format(result[k]) for k, text in SHOWN.items() if result.get(k) is not None)
+    if not samples:
+        return f"step {step:,}: {numbers}"
+    first = samples[0]
+    return f"step {step:,}: {numbers}  {first['prompt'][:40]} → {first['text'][:60]}".replace("\n", "⏎")

@@ -1,0 +1,223 @@
+"""What a run needs before its first step: a run folder of its own, the data, and a model with a precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+from accelerate.tracking import get_available_trackers
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from training import checkpoint, run_folder
+from training import config as configs
+from training import corpus as corpora
+from training import model as models
+from training import tokenizer as tokenizers_
+from training.config import Config, ConfigError
+from training.corpus import Corpus
+from training.device import pick_precision
+from training.loader import Batch, to_tensors
+from training.processes import Processes, Progress
+from training.tasks.gpt import Gpt
+from training.tasks.translation import Translation
+
+SAME = ("task", "seed", "tokenizer", "model", "batch")  # a run cannot go on with other values of these
+
+
+def open_folder(config: Config, processes: Processes) -> tuple[filelock.BaseFileLock | None, Path | None]:
+    """Lock the run folder (the main process does) and find the checkpoint to go on from, if there is one.
+
+    Raises:
+        ConfigError: if another run is writing there, or a run would be overwritten or cannot be gone on with.
+    """
+    folder, held, problem = Path(config.run_dir), None, ""
+    if processes.main:
+        try:
+            held = run_folder.lock(folder)
+            checkpoint.recover(folder)
+            whole, here = checkpoint.all_whole(folder), checkpoint.newest(folder)
+            if whole and not config.resume:
+                problem = (
+                    f"run_dir: {folder} already holds a run (at {whole[-1].name}); "
+                    "go on with --resume true, or choose another --run_dir"
+                )  # fmt: skip
+            elif whole and here is None:
+                problem = f"resume: the checkpoints in {folder} have no trainer_state any more; choose another --run_dir"
+            elif here:
+                problem = _differences(begun(folder), config)
+            else:
+                run_folder.clear(folder)
+        except ConfigError as error:
+            problem = str(error)
+    try:
+        processes.stop_if(problem)
+    except ConfigError:
+        if held:
+            held.release()
+        raise
+    return held, checkpoint.newest(folder) if config.resume else None
+
+
+class AnyTokenizer:
+    """Stands in for the tokenizer until it is there, so that a wrong model is told of before hours of reading."""
+
+    bos_token_id, eos_token_id, pad_token_id = 0, 0, 1
+
+    def __len__(self) -> int:
+        return 1000
+
+
+def check(config: Config, processes: Processes) -> None:
+    """Look for mistakes that need neither the corpus nor weights; raises ConfigError with all of them."""
+    problems = []
+    b = config.batch
+    context = b.block_size if config.task == "gpt" else max(b.max_source_length, b.max_target_length)
+    checks: list[Callable[[], Any]] = [lambda: models.model_config(config.task, config.model, AnyTokenizer(), context)]
+    if config.tokenizer.path:
+        checks.append(lambda: tokenizers_.load(str(config.tokenizer.path), config.task))
+    for look in checks:
+        try:
+            look()
+        except ConfigError as error:
+            problems.append(str(error))
+    if config.train.mixed_precision == "fp16" and processes.device.type == "cpu":
+        problems.append("train.mixed_precision: fp16 needs a GPU; use auto, no or bf16")
+    trackers = [str(t) for t in get_available_trackers()]
+    if config.log.log_with and config.log.log_with not in trackers:
+        problems.append(f"log.log_with: no tracker {config.log.log_with!r} is installed here; installed: {', '.join(trackers) or 'none'}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def begun(folder: Path) -> Config:
+    """The config that a run began with."""
+    return configs.load(folder / "config.yaml")
+
+
+def _differences(before: Config, now: Config) -> str:
+    """What a resumed run must not change and does, told; empty if there is nothing."""
+    told = []
+    old: dict[str, Any] = {name: getattr(before, name) for name in SAME} | {"optim.name": before.optim.name}
+    new: dict[str, Any] = {name: getattr(now, name) for name in SAME} | {"optim.name": now.optim.name}
+    for side, config in ((old, before), (new, now)):  # workers and strict do not change what is read
+        side["corpus"] = replace(config.corpus, workers=0, strict=False)
+    for name in old:
+        if old[name] != new[name]:
+            told.append(f"resume: {name} was {old[name]} when the run began and is {new[name]} now")
+    return "\n".join([*told, f"resume: go on with {before.run_dir}/config.yaml, or choose another --run_dir"]) if told else ""
+
+
+@dataclass
+class Data:
+    """What is trained on. `sample` has some training rows, `held_out` the validation rows."""
+
+    corpus: Corpus
+    validation: Corpus
+    tokenizer: PreTrainedTokenizerFast
+    task: Gpt | Translation
+    sample: list[dict[str, Any]]
+    held_out: list[dict[str, Any]]
+    held_out_batches: list[Batch]
+
+    def texts(self, rows: int) -> Iterator[str]:
+        """Training texts of the first column, at most so many."""
+        first = next(iter(corpora.COLUMNS[self.task.name]))
+        return (row[first] for row in islice(self.corpus.stream(), rows))
+
+
+def open_data(config: Config, processes: Processes) -> Data:
+    """Scan the corpus and train the tokenizer on the main process; the others read what it left in the run folder."""
+
+    def read() -> tuple[Corpus, Corpus, PreTrainedTokenizerFast]:
+        bar = Progress("reading the corpus, rows", shown=processes.main)
+        corpus, validation = corpora.open_corpus(
+            config.corpus, config.task, Path(config.run_dir) / "corpus", config.seed, config.evaluation.max_rows, bar.to
+        )
+        bar.close()
+        processes.say(f"corpus: {corpora.summary(corpus.report)}")
+        if validation is not corpus:
+            processes.say(f"validation: {corpora.summary(validation.report)}")
+        return corpus, validation, _tokenizer(config, corpus, processes)
+
+    corpus, validation, tokenizer = processes.in_turn(read)
+    sample = list(islice(corpus.stream(), 2000))
+    tasks: dict[str, type[Gpt] | type[Translation]] = {"gpt": Gpt, "translation": Translation}
+    task = tasks[config.task](config, tokenizer, sample)
+    held_out = list(validation.held_out(config.evaluation.max_rows))
+    batches, left_out = task.make_batches(held_out, None) if held_out else ([], 0)
+    if left_out:  # what is not in a batch is not in the numbers either
+        there = {(int(s), int(r)) for b in batches for s, r in b["rows"]}
+        held_out = [row for row in held_out if (row["_shard"], row["_row"]) in there]
+        processes.say(f"  note: {left_out:,} validation pairs are longer than the batch section allows and are left out")
+    return Data(corpus, validation, tokenizer, task, sample, held_out, batches)
+
+
+def _tokenizer(config: Config, corpus: Corpus, processes: Processes) -> PreTrainedTokenizerFast:
+    """The run's tokenizer: the one it began with, the one that the config names, or a new one."""
+    saved = Path(config.run_dir) / "tokenizer"
+    if not (saved / "tokenizer.json").is_file():
+        if config.tokenizer.path:
+            tokenizer = tokenizers_.load(config.tokenizer.path, config.task)
+        else:
+            bar = Progress("reading for the tokenizer, texts", shown=processes.main)
+
+            def texts() -> Iterator[str]:
+                n = 0
+                for row in islice(corpus.stream(), config.tokenizer.sample_rows):
+                    for column in corpora.COLUMNS[config.task]:
+                        n += 1
+                        bar.to(n)
+                        yield row[column]
+                bar.what = "training the tokenizer"
+
+            tokenizer = tokenizers_.train(config.tokenizer, texts(), config.task)
+            bar.close()
+        with run_folder.complaints(f"run_dir: cannot write in {config.run_dir}"):
+            beside = saved.with_name("tokenizer.tmp")
+            tokenizer.save_pretrained(beside)
+            beside.replace(saved)
+    return tokenizers_.load(saved, config.task)
+
+
+def build_model(config: Config, data: Data) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A model with fresh weights, and the report on its vocabulary (tokenizer.report)."""
+    context = data.task.context
+    found = models.model_config(config.task, config.model, data.tokenizer, context)
+    net = models.build(config.task, found, min(config.evaluation.max_new_tokens, context), config.seed)
+    if config.train.gradient_checkpointing:
+        if not net.supports_gradient_checkpointing:
+            raise ConfigError(f"train.gradient_checkpointing: {config.model['type']} cannot do it; leave it out")
+        if hasattr(net, "activation_checkpointing_enable"):  # its name from transformers 5.23 on
+            net.activation_checkpointing_enable({"use_reentrant": False})
+        else:
+            net.gradient_checkpointing_enable({"use_reentrant": False})
+    head = net.get_output_embeddings()
+    copies = 1 if head is None or head.weight is net.get_input_embeddings().weight else 2
+    columns = {k: [r[k] for r in data.sample] for k in corpora.COLUMNS[config.task]}
+    return net, tokenizers_.report(data.tokenizer, columns, net.get_input_embeddings().weight.shape[1], copies)
+
+
+def choose_precision(config: Config, data: Data, net: PreTrainedModel, processes: Processes, resumed: bool) -> tuple[Config, str]:
+    """The config with `auto` resolved, as the run began or by trying a step of it, and what was measured, in words."""
+    precision: Any = config.train.mixed_precision
+    measured = ""
+    if precision == "auto" and resumed:
+        precision = begun(Path(config.run_dir)).train.mixed_precision
+    if precision == "auto":
+        dealt, _ = data.task.make_batches(data.sample[:512], None)
+        batch = {k: v.to(processes.device) for k, v in to_tensors(dealt[len(dealt) // 2]).items()} if dealt else None
+
+        def step(dtype: torch.dtype | None) -> None:
+            assert batch is not None
+            with torch.autocast(processes.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+                loss, _ = data.task.loss(net, batch)
+            loss.backward()
+            net.zero_grad()
+
+        precision, measured = processes.from_main(pick_precision(step) if processes.main and batch else ("no", ""))
+    return replace(config, train=replace(config.train, mixed_precision=precision)), measured

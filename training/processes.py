@@ -1,0 +1,125 @@
+"""The processes of a run: which one this is, stopping together, speaking with one voice, and signs of life.
+
+The main process (the first) decides, writes files and talks; what it decides is told to the others.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
+from tqdm import tqdm
+
+from training.config import ConfigError
+
+T = TypeVar("T")
+PATIENCE = timedelta(hours=12)  # the others wait while the main process reads a large corpus; a dead process is noticed anyway
+
+
+class Processes:
+    """This process among those that were launched together."""
+
+    def __init__(self) -> None:
+        gpu = torch.cuda.is_available() or torch.backends.mps.is_available() or (hasattr(torch, "xpu") and torch.xpu.is_available())
+        # accelerate makes a group of processes on CPUs only if it is told that they are meant.
+        cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or (int(os.environ.get("WORLD_SIZE", 1)) > 1 and not gpu)
+        self.state = PartialState(cpu=cpu, timeout=PATIENCE)
+        self.main: bool = self.state.is_main_process
+        self.rank: int = self.state.process_index
+        self.world: int = self.state.num_processes
+        self.device: torch.device = self.state.device
+        if self.world == 1 and "MASTER_PORT" in os.environ and "RANK" not in os.environ:
+            self.say(
+                "note: `accelerate launch --cpu` starts one process, whatever --num_processes says; for several use "
+                "--config_file configs/accelerate/cpu_processes.yaml"
+            )
+
+    def say(self, line: str) -> None:
+        """A line on stderr, once, beside a progress bar if there is one."""
+        if self.main:
+            tqdm.write(line, file=sys.stderr)
+
+    def from_main(self, value: T) -> T:
+        """The main process's value, in every process."""
+        told: list[Any] = broadcast_object_list([value])
+        return told[0]
+
+    def gather(self, value: T) -> list[T]:
+        """Every process's value, in every process."""
+        found: list[T] = gather_object([value])
+        return found
+
+    def sum(self, *numbers: float) -> list[float]:
+        """Each number, summed over the processes."""
+        if self.world == 1:
+            return list(numbers)
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        total = torch.tensor(numbers, dtype=dtype, device=self.device)
+        torch.distributed.all_reduce(total)
+        return [float(n) for n in total]
+
+    def stop_if(self, problem: str, kind: type[Exception] = ConfigError) -> None:
+        """End every process if one of them has a problem, instead of leaving the others waiting."""
+        if problems := [p for p in self.gather(problem) if p]:
+            raise kind(problems[0])
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """`work` on the main process, then on the others, which find what it left on disk."""
+        result: list[T] = []
+        for turn in (self.main, not self.main):
+            problem = ""
+            if turn:
+                try:
+                    result.append(work())
+                except ConfigError as error:
+                    problem = str(error)
+            self.stop_if(problem)
+        return result[0]
+
+
+class Progress:
+    """How far something is: a bar on a terminal, elsewhere (a file, a pipe) a line every half minute.
+
+    Args:
+        total: what `done` goes up to, if that is known.
+        delay: seconds before anything is shown.
+    """
+
+    EVERY = 30.0
+
+    def __init__(self, what: str, total: float | None = None, done: float = 0, shown: bool = True, delay: float = 2.0, scale: bool = True):
+        self.what, self.total, self.first, self.done, self.note = what, total, done, done, ""
+        self.began = self.told = time.monotonic()
+        self.shown = shown
+        share = "{percentage:3.0f}%|{bar:20}| " if total else "{n_fmt} "
+        times = "[{elapsed}<{remaining}]" if total else "[{elapsed}]"
+        self.bar = tqdm(
+            total=total, initial=done, desc=what, delay=delay, leave=False, unit_scale=scale, file=sys.stderr, dynamic_ncols=True,
+            disable=not (shown and sys.stderr.isatty()), mininterval=0.3, bar_format="{desc}: " + share + "{postfix} " + times,
+        )  # fmt: skip
+
+    def to(self, done: float, note: str = "") -> None:
+        """It has come as far as `done`."""
+        self.done, self.note = done, note or self.note
+        self.bar.set_postfix_str(self.note, refresh=False)
+        self.bar.update(done - self.bar.n)
+        now = time.monotonic()
+        if self.shown and self.bar.disable and now - self.told >= self.EVERY:
+            self.told = now
+            parts = [f"{self.what}: {done / self.total:.0%}" if self.total else f"{self.what}: {done:,.0f}"]
+            parts += [self.note] if self.note else []
+            if self.total and done > self.first:
+                left = (now - self.began) * (self.total - done) / (done - self.first)
+                parts.append(f"{tqdm.format_interval(max(0, int(left)))} left")
+            print(", ".join(parts), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing more is shown."""
+        self.bar.close()
