@@ -22,10 +22,10 @@ from grammar.pattern import sentences  # noqa: E402
 from grammar.patterns import PATTERNS  # noqa: E402
 from grammar.slots import Slots  # noqa: E402
 
-PER_PATTERN = 78       # sentences per pattern (times its quota)
-HELD_OUT_EACH = 25     # test sentences per held-out pattern
+PER_PATTERN = 78  # sentences per pattern (times its quota)
+HELD_OUT_EACH = 25  # test sentences per held-out pattern
 VALID, TEST = 500, 1000
-SMALLEST_SPLIT = 60    # patterns with fewer sentences go into train only
+SMALLEST_SPLIT = 60  # patterns with fewer sentences go into train only
 FILES = ("train", "valid", "test_combinations", "test_patterns")
 
 
@@ -33,8 +33,7 @@ class Pair:
     def __init__(self, zh, en, pattern, words):
         self.zh, self.en, self.pattern = zh, en, pattern
         # What has to be known: English words, Chinese characters, lexicon words.
-        self.needs = sorted(set(en.lower().replace(",", "").strip(".?!").split())
-                            | set(zh) | {repr(w) for w in words})
+        self.needs = sorted(set(en.lower().replace(",", "").strip(".?!").split()) | set(zh) | {repr(w) for w in words})
 
 
 def generate(seed):
@@ -44,7 +43,7 @@ def generate(seed):
     # Held-out patterns come last, so that a sentence which both kinds produce counts as known.
     for pattern in sorted(PATTERNS, key=lambda p: p.held_out):
         for zh, en, words in sentences(pattern, slots, seed, PER_PATTERN):
-            if zh not in seen:          # one English per Chinese sentence
+            if zh not in seen:  # one English per Chinese sentence
                 seen.add(zh)
                 (held if pattern.held_out else known).append(Pair(zh, en, pattern.ident, words))
     return known, held
@@ -62,7 +61,7 @@ def split(known, held, seed):
     for i in movable:
         if len(chosen) == VALID + TEST:
             break
-        if all(count[n] > 2 for n in known[i].needs):    # leaves at least two in train
+        if all(count[n] > 2 for n in known[i].needs):  # leaves at least two in train
             count.subtract(known[i].needs)
             chosen.append(known[i])
             taken.add(i)

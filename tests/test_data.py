@@ -29,7 +29,7 @@ def test_there_are_enough_verses_each_with_its_english() -> None:
         assert set(verse) == {"chinese", "english"}
         assert 10 <= len(verse["chinese"]) <= 70 and not HAN.search(verse["english"])
         assert re.fullmatch(r"[\u4e00-\u9fff，。？！；：“”、…—]+", verse["chinese"]), verse
-        assert verse["chinese"][-1] in "。？！”…" and verse["english"][0].isupper() or verse["english"][0] in '"“'
+        assert (verse["chinese"][-1] in "。？！”…" and verse["english"][0].isupper()) or verse["english"][0] in '"“'
 
 
 def test_no_verse_repeats_another() -> None:

@@ -1,6 +1,6 @@
 """Checks the zh-en phrasebook corpus: reproducible, well split, and grammatical throughout.
 
-    pytest tests/test_phrasebook.py
+pytest tests/test_phrasebook.py
 """
 
 import json
@@ -27,8 +27,7 @@ from grammar.slots import Slots  # noqa: E402
 
 @pytest.fixture(scope="module")
 def corpus():
-    return {name: [json.loads(line) for line in (FOLDER / f"{name}.jsonl").open(encoding="utf-8")]
-            for name in SPLITS}
+    return {name: [json.loads(line) for line in (FOLDER / f"{name}.jsonl").open(encoding="utf-8")] for name in SPLITS}
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +46,9 @@ def violations(pairs, language, regex):
 
 # Reproducibility, counts, splits
 
+
 def test_script_regenerates_the_same_bytes(tmp_path):
-    subprocess.run([sys.executable, str(SCRIPT), "--seed", "1", "--out", str(tmp_path)],
-                   check=True, capture_output=True)
+    subprocess.run([sys.executable, str(SCRIPT), "--seed", "1", "--out", str(tmp_path)], check=True, capture_output=True)
     for name in SPLITS:
         assert (tmp_path / f"{name}.jsonl").read_bytes() == (FOLDER / f"{name}.jsonl").read_bytes(), name
 
@@ -86,6 +85,7 @@ def test_patterns_get_a_fair_share(corpus):
 def test_test_words_are_known(corpus):
     def parts(pair):
         return set(re.findall(r"[\w'.’-]+\b", pair["english"].lower())) | set(pair["chinese"])
+
     seen = Counter(part for pair in corpus["train"] for part in parts(pair))
     for name in SPLITS[1:]:
         unknown = {part for pair in corpus[name] for part in parts(pair) if seen[part] < 2}
@@ -93,6 +93,7 @@ def test_test_words_are_known(corpus):
 
 
 # Form of the sentences
+
 
 def test_punctuation_and_scripts(pairs):
     for p in pairs:
@@ -120,26 +121,40 @@ def test_a_and_an(pairs):
 
 
 def test_no_wrong_plurals_or_counted_mass_nouns(pairs):
-    wrong = (r"\b(childs|mouses|knifes|sheeps|gooses|foots|tooths|wolfs|leafs|deers|fishs|potatos|tomatos|"
-             r"scarfs|advices|furnitures|informations|rices|breads|milks|newses|luggages|homeworks|"
-             r"childrens|snowmans|mices|trouserses|shelfs|buses es)\b")
+    wrong = (
+        r"\b(childs|mouses|knifes|sheeps|gooses|foots|tooths|wolfs|leafs|deers|fishs|potatos|tomatos|"
+        r"scarfs|advices|furnitures|informations|rices|breads|milks|newses|luggages|homeworks|"
+        r"childrens|snowmans|mices|trouserses|shelfs|buses es)\b"
+    )
     assert violations(pairs, "english", wrong) == []
-    mass = r"\b(an?|one) (rice|tea|coffee|water|milk|bread|beef|pork|advice|news|soup|paper|soap|trousers|glasses|jeans)\b(?! (dumpling|table|cooker|maker))"
+    mass = r"\b(an?|one) (rice|tea|coffee|water|milk|bread|beef|pork|advice|news|soup|paper|soap|trousers|glasses|jeans)\b(?! (dumpling|table|cooker|maker))"  # noqa: E501
     assert violations(pairs, "english", mass) == []
 
 
 def test_english_agreement(pairs):
-    regex = (r"\b([Hh]e|[Ss]he|[Mm]y (father|mother)) (are|have|do|go|want|like|don't|haven't)\b(?! (be|been)\b)")
-    assert violations([p for p in pairs if not re.match(r"(Did|Does|Can|Will|Is|When|Where|What|How|Has|Why|Which)\b",
-                                                         p["english"]) and "?" not in p["english"]
-                       and " help " not in p["english"]
-                       and " and " not in p["english"]], "english", regex) == []
+    regex = r"\b([Hh]e|[Ss]he|[Mm]y (father|mother)) (are|have|do|go|want|like|don't|haven't)\b(?! (be|been)\b)"
+    assert (
+        violations(
+            [
+                p
+                for p in pairs
+                if not re.match(r"(Did|Does|Can|Will|Is|When|Where|What|How|Has|Why|Which)\b", p["english"])
+                and "?" not in p["english"]
+                and " help " not in p["english"]
+                and " and " not in p["english"]
+            ],
+            "english",
+            regex,
+        )
+        == []
+    )
     assert violations(pairs, "english", r"\b(I|we|they|We|They|[Yy]ou) (is|has|does|goes|wants|likes|doesn't|hasn't)\b") == []
     assert violations(pairs, "english", r"\b(on|in) \w+ o'clock|\bon (next|last|tomorrow|yesterday)\b") == []
     assert violations(pairs, "english", r"~|\{|\}|\[|\||_|\bmuch more (\w+)er\b") == []
 
 
 # Chinese grammar
+
 
 def measures(lexicon):
     found = {w.measure for kind in ("noun", "job", "place") for w in lexicon.words[kind] if w.measure != "-"}
@@ -152,7 +167,7 @@ def test_er_and_liang(pairs, lexicon):
     assert violations(pairs, "chinese", "两十|十两|两(月|日|号|分)") == []
 
 
-def measure_errors(sentence, lexicon, cache={}):
+def measure_errors(sentence, lexicon, cache={}):  # noqa: B006  (kept between calls on purpose)
     """(measure, noun) found in the sentence that contradict the lexicon."""
     if "regex" not in cache:
         nouns = {}
@@ -164,8 +179,14 @@ def measure_errors(sentence, lexicon, cache={}):
         all_measures = sorted({m for ms in nouns.values() for m in ms if m not in "-次"})  # 次 also counts actions
         cache["nouns"] = nouns
         cache["regex"] = re.compile(
-            "(?:[一两三四五六七八九十百这那哪几每])(" + "|".join(all_measures) + ")(?:"
-            + "|".join(attributes) + ")??(" + "|".join(longest) + ")")
+            "(?:[一两三四五六七八九十百这那哪几每])("
+            + "|".join(all_measures)
+            + ")(?:"
+            + "|".join(attributes)
+            + ")??("
+            + "|".join(longest)
+            + ")"
+        )
     return [(m, n) for m, n in cache["regex"].findall(sentence) if m not in cache["nouns"][n]]
 
 
@@ -180,22 +201,54 @@ def test_the_measure_word_test_bites(lexicon):
     assert measure_errors("请给我三张票和一本书。", lexicon) == []
 
 
-@pytest.mark.parametrize("noun, measure", [
-    ("书", "本"), ("猫", "只"), ("狗", "条"), ("电影票", "张"), ("鱼", "条"), ("马", "匹"), ("衬衫", "件"), ("裤子", "条"),
-    ("鞋子", "双"), ("汽车", "辆"), ("雨伞", "把"), ("树", "棵"), ("茶", "杯"), ("米饭", "碗"), ("信", "封"), ("大象", "头"),
-    ("花瓶", "个"), ("手机", "部"), ("电脑", "台"), ("帽子", "顶"), ("眼镜", "副"), ("飞机", "架"), ("山", "座")])
+@pytest.mark.parametrize(
+    "noun, measure",
+    [
+        ("书", "本"),
+        ("猫", "只"),
+        ("狗", "条"),
+        ("电影票", "张"),
+        ("鱼", "条"),
+        ("马", "匹"),
+        ("衬衫", "件"),
+        ("裤子", "条"),
+        ("鞋子", "双"),
+        ("汽车", "辆"),
+        ("雨伞", "把"),
+        ("树", "棵"),
+        ("茶", "杯"),
+        ("米饭", "碗"),
+        ("信", "封"),
+        ("大象", "头"),
+        ("花瓶", "个"),
+        ("手机", "部"),
+        ("电脑", "台"),
+        ("帽子", "顶"),
+        ("眼镜", "副"),
+        ("飞机", "架"),
+        ("山", "座"),
+    ],
+)
 def test_measure_words_of_common_nouns(lexicon, noun, measure):
     assert {w.measure for w in lexicon.words["noun"] if w.zh_text == noun} == {measure}
 
 
 # Numbers and morphology
 
+
 def test_numbers_round_trip():
     for n in list(range(2500)) + list(range(2500, 100000, 37)):
         assert numbers.parse_zh_number(numbers.zh_number(n)) == n
     assert len({numbers.en_number(n) for n in range(3000)}) == 3000
-    for n, zh, en in ((2, "二", "two"), (12, "十二", "twelve"), (23, "二十三", "twenty-three"), (105, "一百零五", "one hundred and five"),
-                      (110, "一百一十", "one hundred and ten"), (3000, "三千", "three thousand"), (2222, "两千二百二十二", None)):
+    for n, zh, en in (
+        (2, "二", "two"),
+        (12, "十二", "twelve"),
+        (23, "二十三", "twenty-three"),
+        (105, "一百零五", "one hundred and five"),
+        (110, "一百一十", "one hundred and ten"),
+        (3000, "三千", "three thousand"),
+        (2222, "两千二百二十二", None),
+    ):
         assert numbers.zh_number(n) == zh
         assert en is None or numbers.en_number(n) == en
     assert numbers.zh_count(2) == "两" and numbers.zh_count(12) == "十二"
@@ -227,7 +280,12 @@ def test_clock_prices_dates():
 def test_morphology(lexicon):
     assert [plural(w) for w in ("bus", "baby", "day", "box", "brush")] == ["buses", "babies", "days", "boxes", "brushes"]
     assert [with_article(w) for w in ("hour", "university", "egg", "uniform", "honest man")] == [
-        "an hour", "a university", "an egg", "a uniform", "an honest man"]
+        "an hour",
+        "a university",
+        "an egg",
+        "a uniform",
+        "an honest man",
+    ]
     swim, study = (verb_forms(v, lexicon.irregular) for v in ("swim", "study"))
     assert (swim["past"], swim["pp"], swim["ing"]) == ("swam", "swum", "swimming")
     assert (study["third"], study["past"], study["ing"]) == ("studies", "studied", "studying")
@@ -241,19 +299,23 @@ def test_lexicon_has_no_duplicates(lexicon):
 
 # Known sentences
 
-@pytest.mark.parametrize("ident, words, zh, en", [
-    ("shop.bought_one", {"s": "我们", "n": "书"}, "我们买了一本书。", "We bought a book."),
-    ("shop.bought_k", {"s": "她", "n": "裤子", "k": "二"}, "她买了两条裤子。", "She bought two pairs of trousers."),
-    ("food.drank", {"s": "他", "n": "茶", "k": "三"}, "他喝了三杯茶。", "He drank three cups of tea."),
-    ("comp.than", {"s": "他", "t": "小明", "a": "高"}, "他比小明高。", "He is taller than Xiaoming."),
-    ("now.doing", {"s": "我", "v": "做作业"}, "我正在做作业。", "I am doing my homework."),
-    ("habit.every_day", {"s": "他们", "v": "洗脸"}, "他们每天洗脸。", "They wash their faces every day."),
-    ("past.did", {"s": "她", "t": "昨天", "v": "写信"}, "她昨天写信了。", "She wrote a letter yesterday."),
-    ("exp.never", {"s": "他们", "v": "骑马"}, "他们没骑过马。", "They have never ridden a horse."),
-    ("where.on", {"s": "我", "f": "桌子", "n": "眼镜"}, "我的眼镜在桌子上。", "My glasses are on the table."),
-    ("ba.broke", {"s": "我弟弟", "n": "杯子"}, "我弟弟把杯子打破了。", "My younger brother broke the cup."),
-    ("past.zoo", {"s": "他们", "n": "老虎", "k": "二"}, "他们在动物园看到了两只老虎。", "They saw two tigers at the zoo."),
-])
+
+@pytest.mark.parametrize(
+    "ident, words, zh, en",
+    [
+        ("shop.bought_one", {"s": "我们", "n": "书"}, "我们买了一本书。", "We bought a book."),
+        ("shop.bought_k", {"s": "她", "n": "裤子", "k": "二"}, "她买了两条裤子。", "She bought two pairs of trousers."),
+        ("food.drank", {"s": "他", "n": "茶", "k": "三"}, "他喝了三杯茶。", "He drank three cups of tea."),
+        ("comp.than", {"s": "他", "t": "小明", "a": "高"}, "他比小明高。", "He is taller than Xiaoming."),
+        ("now.doing", {"s": "我", "v": "做作业"}, "我正在做作业。", "I am doing my homework."),
+        ("habit.every_day", {"s": "他们", "v": "洗脸"}, "他们每天洗脸。", "They wash their faces every day."),
+        ("past.did", {"s": "她", "t": "昨天", "v": "写信"}, "她昨天写信了。", "She wrote a letter yesterday."),
+        ("exp.never", {"s": "他们", "v": "骑马"}, "他们没骑过马。", "They have never ridden a horse."),
+        ("where.on", {"s": "我", "f": "桌子", "n": "眼镜"}, "我的眼镜在桌子上。", "My glasses are on the table."),
+        ("ba.broke", {"s": "我弟弟", "n": "杯子"}, "我弟弟把杯子打破了。", "My younger brother broke the cup."),
+        ("past.zoo", {"s": "他们", "n": "老虎", "k": "二"}, "他们在动物园看到了两只老虎。", "They saw two tigers at the zoo."),
+    ],
+)
 def test_known_sentences(lexicon, ident, words, zh, en):
     pattern = next(p for p in PATTERNS if p.ident == ident)
     slots, chosen = Slots(lexicon), {}

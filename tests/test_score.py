@@ -23,7 +23,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_pairs(path: Path, pairs: dict[str, str]) -> Path:
-    path.write_text("".join(json.dumps({"chinese": z, "english": e}, ensure_ascii=False) + "\n" for z, e in pairs.items()), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps({"chinese": z, "english": e}, ensure_ascii=False) + "\n" for z, e in pairs.items()), encoding="utf-8"
+    )
     return path
 
 

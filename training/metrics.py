@@ -63,9 +63,7 @@ class _Metric(evaluate.Metric):
         for name, feature in self.features.items():
             column = columns.get(name)
             if column is None or isinstance(column, str) or not hasattr(column, "__len__"):
-                raise ValueError(
-                    f"{self.name}: `{name}` must be a list, one element a row, not {column!r:.50}"
-                )
+                raise ValueError(f"{self.name}: `{name}` must be a list, one element a row, not {column!r:.50}")
             texts: Iterable[Any] = column if feature == TEXT else ()
             if feature == REFERENCES:  # one string or several a row; what is neither is found below
                 column = [row if isinstance(row, list | tuple) and row else [row] for row in column]
@@ -204,7 +202,7 @@ def translation_metrics(tokenize: str = "13a") -> evaluate.CombinedEvaluations:
 def text_metrics(index: NgramIndex | None = None) -> evaluate.CombinedEvaluations:
     """Diversity, repetition and, given an index of the training text, copying: `.compute(predictions=…)`."""
     metrics: list[_Metric] = [DistinctN(), Repetition()]
-    return evaluate.combine(metrics + [CopiedShare(index)] if index is not None else metrics)
+    return evaluate.combine([*metrics, CopiedShare(index)] if index is not None else metrics)
 
 
 class Match(NamedTuple):

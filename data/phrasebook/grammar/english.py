@@ -62,8 +62,7 @@ def verb_forms(base, irregular):
     if base in irregular:
         third, simple_past, participle, gerund = irregular[base]
     else:
-        third, simple_past, participle, gerund = (
-            third_person(base), past(base), past(base), ing(base))
+        third, simple_past, participle, gerund = (third_person(base), past(base), past(base), ing(base))
     return {"base": base, "third": third, "past": simple_past, "pp": participle, "ing": gerund}
 
 

@@ -5,13 +5,39 @@ Chinese numerals up to 99,999; English number words. Counting uses 两 for 2
 """
 
 DIGITS = "零一二三四五六七八九"
-ONES = ("zero one two three four five six seven eight nine ten eleven twelve thirteen "
-        "fourteen fifteen sixteen seventeen eighteen nineteen").split()
-TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
-MONTHS = ("January February March April May June July August September October "
-          "November December").split()
-WEEKDAYS = {"星期一": "Monday", "星期二": "Tuesday", "星期三": "Wednesday", "星期四": "Thursday",
-            "星期五": "Friday", "星期六": "Saturday", "星期天": "Sunday"}
+ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+WEEKDAYS = {
+    "星期一": "Monday",
+    "星期二": "Tuesday",
+    "星期三": "Wednesday",
+    "星期四": "Thursday",
+    "星期五": "Friday",
+    "星期六": "Saturday",
+    "星期天": "Sunday",
+}
 
 
 def zh_number(n):
@@ -89,8 +115,12 @@ def en_price(jiao):
     return f"{yuan}.{rest}0 yuan" if rest else f"{yuan} yuan"
 
 
-DAY_PARTS = {"早上": (range(6, 9), "in the morning"), "上午": (range(9, 12), "in the morning"),
-             "下午": (range(13, 18), "in the afternoon"), "晚上": (range(18, 23), "in the evening")}
+DAY_PARTS = {
+    "早上": (range(6, 9), "in the morning"),
+    "上午": (range(9, 12), "in the morning"),
+    "下午": (range(13, 18), "in the afternoon"),
+    "晚上": (range(18, 23), "in the evening"),
+}
 MINUTES = (0, 5, 10, 15, 20, 25, 30, 40, 45, 50, 55)
 
 

@@ -20,9 +20,9 @@ def parse(template):
     pieces, position = [], 0
     for match in PLACEHOLDER.finditer(template):
         form, *names = (match[2] or "").split(",")
-        pieces.append((template[position:match.start()], match[1], form, names))
+        pieces.append((template[position : match.start()], match[1], form, names))
         position = match.end()
-    return pieces + [(template[position:], None, "", [])]
+    return [*pieces, (template[position:], None, "", [])]
 
 
 class Pattern:
@@ -45,10 +45,8 @@ class Pattern:
         return chosen
 
     def render(self, chosen):
-        zh = "".join(text + (chosen[slot].zh(form, *[chosen[n] for n in names]) if slot else "")
-                     for text, slot, form, names in self.zh)
-        en = "".join(text + (chosen[slot].en(form, *[chosen[n] for n in names]) if slot else "")
-                     for text, slot, form, names in self.en)
+        zh = "".join(text + (chosen[slot].zh(form, *[chosen[n] for n in names]) if slot else "") for text, slot, form, names in self.zh)
+        en = "".join(text + (chosen[slot].en(form, *[chosen[n] for n in names]) if slot else "") for text, slot, form, names in self.en)
         return zh, capitalise(en)
 
 

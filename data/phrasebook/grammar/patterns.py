@@ -1,6 +1,11 @@
-"""Imports every pattern module; the order of the imports is the order of the patterns."""
+"""Imports every pattern module; the order of the imports is the order of the patterns, so the linter may not sort them."""
 
-from . import (  # noqa: F401
-    patterns_people, patterns_shop, patterns_travel, patterns_time, patterns_home, patterns_mind,
-    patterns_things)
-from .pattern import REGISTRY as PATTERNS  # noqa: F401
+# ruff: noqa: F401, I001
+from . import patterns_people
+from . import patterns_shop
+from . import patterns_travel
+from . import patterns_time
+from . import patterns_home
+from . import patterns_mind
+from . import patterns_things
+from .pattern import REGISTRY as PATTERNS

@@ -8,7 +8,9 @@ ASK = "person you|third -my"
 
 # Verb and object (lexicon/verbs.tsv)
 pattern("verb.did", "{s}{v}了{n:one}。", "{s} {v:past} {n:one}.", s=S, v="verb le", n="noun -$4 @v", quota=1.5)
-pattern("verb.did_time", "{s}{t}{v}了{n:one}。", "{s} {v:past} {n:one} {t}.", s=S, t="time past day", v="verb le", n="noun -$4 @v", quota=1.5)
+pattern(
+    "verb.did_time", "{s}{t}{v}了{n:one}。", "{s} {v:past} {n:one} {t}.", s=S, t="time past day", v="verb le", n="noun -$4 @v", quota=1.5
+)
 pattern("verb.did_k", "{s}{v}了{n:n,k}。", "{s} {v:past} {n:n,k}.", s=S, v="verb many", n="noun @v", k="num 2-5")
 pattern("verb.did_this_q", "{s}{v}了{n:this}吗？", "Did {s} {v} {n:this}?", s=ASK, v="verb le -result", n="noun @v")
 pattern("verb.did_not", "{s}没{v}{n:this}。", "{s} didn't {v} {n:this}.", s=S, v="verb le -result", n="noun @v")
@@ -18,7 +20,9 @@ pattern("verb.want", "{s}想{v}{n:one}。", "{s:+want} to {v} {n:one}.", s=S, v=
 pattern("verb.want_this", "{s}想{v}{n:this}。", "{s:+want} to {v} {n:this}.", s=S, v="verb want", n="noun @v")
 pattern("verb.not_want", "{s}不想{v}{n:this}。", "{s:+don't} want to {v} {n:this}.", s=S, v="verb want", n="noun @v")
 pattern("verb.want_q", "{s}想{v}{n:this}吗？", "{s:?do} want to {v} {n:this}?", s=ASK, v="verb want", n="noun @v", held_out=True)
-pattern("verb.will", "{s}{t}要{v}{n:one}。", "{s:+be} going to {v} {n:one} {t}.", s=S, t="time future day", v="verb future", n="noun -$4 @v")
+pattern(
+    "verb.will", "{s}{t}要{v}{n:one}。", "{s:+be} going to {v} {n:one} {t}.", s=S, t="time future day", v="verb future", n="noun -$4 @v"
+)
 pattern("verb.need", "{s}需要{v}{n:this}。", "{s:+need} to {v} {n:this}.", s=S, v="verb need", n="noun -$4 @v")
 pattern("verb.using", "{s}正在用{n:this}。", "{s:+be} using {n:this}.", s=S, n="noun tool|kitchen|elec")
 pattern("verb.can_use", "{s}可以用{n:this}吗？", "Can {s} use {n:this}?", s="person pron|my nonyou", n="noun tool|kitchen|elec|stat")
@@ -35,12 +39,14 @@ pattern("picture.took", "{s}给{t}拍了{k:count}张照片。", "{s} took {k} ph
 pattern("nature.is", "{n:this}很{a}。", "{n:this} is very {a}.", n="noun nature", a="adj -color @n")
 pattern("nature.than", "{n:this}比{n:that}{a}。", "{n:this} is {a:comp} than that one.", n="noun nature|tree", a="adj -color @n")
 pattern("nature.has", "{c}有{n:one,a}。", "There is {n:one,a} in {c}.", c="region city|country", n="noun scenic", a="adj attr @n")
-pattern("animal.are", "{n}很{a}。", "{n:pl} are very {a}.", n="noun zoo|farm", a="fixed 可爱=cute 聪明=smart 有意思=interesting 漂亮=beautiful")
+pattern(
+    "animal.are", "{n}很{a}。", "{n:pl} are very {a}.", n="noun zoo|farm", a="fixed 可爱=cute 聪明=smart 有意思=interesting 漂亮=beautiful"
+)
 pattern("animal.dangerous", "{n}很危险。", "{n:pl} are very dangerous.", n="noun fierce")
 pattern("animal.favorite", "{s}最喜欢的动物是{n}。", "{s:de} favorite animal is the {n}.", s=ONE, n="noun animal")
 pattern("animal.like_both", "{s}喜欢{n}和{m}。", "{s:+like} {n:pl} and {m:pl}.", s=S, n="noun animal -bug", m="noun animal -bug")
 pattern("road.saw", "{s}在路上看到了{n:n,k}。", "{s} saw {n:n,k} on the road.", s=S, n="noun veh road", k="num 2-9")
-pattern("road.fast", "{n:this}很快。", "{n:this} is very fast.", n="noun veh", quota=.2)
+pattern("road.fast", "{n:this}很快。", "{n:this} is very fast.", n="noun veh", quota=0.2)
 
 # Ideas, plans, news
 pattern("idea.have", "{s}有{n:one,a}。", "{s:+have} {n:one,a}.", s=S, n="noun good", a="adj attr @n")
@@ -48,11 +54,30 @@ pattern("idea.this", "这是{n:one,a}。", "This is {n:one,a}.", n="noun good|as
 pattern("idea.k", "{s}有{n:n,k}。", "{s:+have} {n:n,k}.", s=ONE, n="noun plural_idea", k="num 2-5")
 pattern("idea.told", "{s}告诉了{t}{n:one}。", "{s} told {t:obj} {n:one}.", s=ONE, t="person third", n="noun tell")
 pattern("idea.joke", "{s}给{t}讲了{n:one,a}。", "{s} told {t:obj} {n:one,a}.", s=ONE, t="person third", n="noun story", a="adj attr opus")
-pattern("idea.dream", "{s}{t}做了一个{a}的梦。", "{s} had {a} dream {t}.", s=S, t="fixed 昨天晚上=last_night 前天晚上=the_night_before_last",
-        a="fixed 奇怪=a_strange 有意思=an_interesting 可怕=a_terrible 美丽=a_beautiful")
-pattern("idea.mistakes", "{s}在{x}考试里犯了{k:count}个错误。", "{s} made {k} mistakes in the {x} exam.", s=S, x="topic subject|language",
-        k="num 2-12")
-pattern("idea.courses", "{s}这个学期有{k:count}门课程。", "{s:+have} {k} courses this term.", s="person pron|name nonyou", k="num 2-9", quota=.8)
+pattern(
+    "idea.dream",
+    "{s}{t}做了一个{a}的梦。",
+    "{s} had {a} dream {t}.",
+    s=S,
+    t="fixed 昨天晚上=last_night 前天晚上=the_night_before_last",
+    a="fixed 奇怪=a_strange 有意思=an_interesting 可怕=a_terrible 美丽=a_beautiful",
+)
+pattern(
+    "idea.mistakes",
+    "{s}在{x}考试里犯了{k:count}个错误。",
+    "{s} made {k} mistakes in the {x} exam.",
+    s=S,
+    x="topic subject|language",
+    k="num 2-12",
+)
+pattern(
+    "idea.courses",
+    "{s}这个学期有{k:count}门课程。",
+    "{s:+have} {k} courses this term.",
+    s="person pron|name nonyou",
+    k="num 2-9",
+    quota=0.8,
+)
 
 # Bodies
 pattern("body.eyes", "{s:de}眼睛是{a:attr}。", "{s:de} eyes are {a}.", s=ONE, a="adj eye attr")

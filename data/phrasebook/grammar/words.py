@@ -69,8 +69,17 @@ class Noun(Word):
             return self._described(args)
         if form == "n":
             return numbers.zh_count(args[0].value) + self.measure + self._described(args[1:])
-        head = {"one": "一", "a": "一", "this": "这", "that": "那", "which": "哪", "howmany": "几",
-                "each": "每", "another": "另一", "ord": "第一"}.get(form)
+        head = {
+            "one": "一",
+            "a": "一",
+            "this": "这",
+            "that": "那",
+            "which": "哪",
+            "howmany": "几",
+            "each": "每",
+            "another": "另一",
+            "ord": "第一",
+        }.get(form)
         if head:
             return head + self.measure + self._described(args)
         head = {"some": "一些", "these": "这些", "those": "那些"}[form]
@@ -92,17 +101,30 @@ class Noun(Word):
         if form == "n":
             return single_or_many(args[0].value, single, counted)
         simple = {
-            "one": english.with_article(single), "a": english.with_article(single),
-            "this": f"this {single}", "that": f"that {single}", "which": f"which {single}",
-            "each": f"each {single}", "another": f"another {single}", "the": f"the {plus}{self.en_text}",
-            "the one": f"the {single}", "poss": plus + self.en_text,
-            "howmany": f"how many {counted}", "pl": many, "some": f"some {many}",
-            "the pl": f"the {many}", "pl be": f"{many} {'is' if self.number == 'u' else 'are'}",
+            "one": english.with_article(single),
+            "a": english.with_article(single),
+            "this": f"this {single}",
+            "that": f"that {single}",
+            "which": f"which {single}",
+            "each": f"each {single}",
+            "another": f"another {single}",
+            "the": f"the {plus}{self.en_text}",
+            "the one": f"the {single}",
+            "poss": plus + self.en_text,
+            "howmany": f"how many {counted}",
+            "pl": many,
+            "some": f"some {many}",
+            "the pl": f"the {many}",
+            "pl be": f"{many} {'is' if self.number == 'u' else 'are'}",
             "these be": f"{self._these()} {many} {'is' if self.number == 'u' else 'are'}",
-            "these": f"{self._these()} {many}", "was": "were" if self.number == "p" else "was", "be": "are" if self.number == "p" else "is",
-            "it": "them" if self.number == "p" else "it", "them": "it" if self.number == "u" else "them",
+            "these": f"{self._these()} {many}",
+            "was": "were" if self.number == "p" else "was",
+            "be": "are" if self.number == "p" else "is",
+            "it": "them" if self.number == "p" else "it",
+            "them": "it" if self.number == "u" else "them",
             "single": single,
-            "are no": f"{'is' if self.number == 'u' else 'are'} no {many}", "any": f"any {many}",
+            "are no": f"{'is' if self.number == 'u' else 'are'} no {many}",
+            "any": f"any {many}",
         }
         return simple[form]
 
@@ -122,23 +144,21 @@ class Person(Word):
 
     def __init__(self, zh, en, person, obj=None, poss=None, pro=None, tags=()):
         super().__init__(zh, en, tags)
-        self.person = person                      # 1s, 3s or pl, see english.agree
+        self.person = person  # 1s, 3s or pl, see english.agree
         self.obj, self.poss, self.pro = obj or en, poss or f"{en}'s", pro
 
     def zh(self, form=""):
-        return {"": self.zh_text, "de": self.zh_text + "的", "obj": self.zh_text,
-                "pro": self.pro[0] if self.pro else self.zh_text}[form]
+        return {"": self.zh_text, "de": self.zh_text + "的", "obj": self.zh_text, "pro": self.pro[0] if self.pro else self.zh_text}[form]
 
     def en(self, form=""):
-        if form.startswith("+"):                  # {s:+want} -> he wants
+        if form.startswith("+"):  # {s:+want} -> he wants
             return f"{self.en_text} {english.agree(form[1:], self.person)}"
-        if form.startswith("?"):                  # {s:?do} -> does he
+        if form.startswith("?"):  # {s:?do} -> does he
             return f"{english.agree(form[1:], self.person)} {self.en_text}"
-        if form.startswith("="):                  # {s:=want} -> wants
+        if form.startswith("="):  # {s:=want} -> wants
             return english.agree(form[1:], self.person)
         pro = self.pro[1:] if self.pro else (self.en_text, self.obj, self.poss)
-        return {"": self.en_text, "obj": self.obj, "de": self.poss, "pro": pro[0],
-                "pro obj": pro[1], "pro de": pro[2]}[form]
+        return {"": self.en_text, "obj": self.obj, "de": self.poss, "pro": pro[0], "pro obj": pro[1], "pro de": pro[2]}[form]
 
 
 class Adjective(Word):
@@ -152,8 +172,7 @@ class Adjective(Word):
         return self.attr if form == "attr" else self.zh_text
 
     def en(self, form=""):
-        return {"": self.en_text, "comp": self.comparative, "sup": self.superlative,
-                "one": english.with_article(self.en_text)}[form]
+        return {"": self.en_text, "comp": self.comparative, "sup": self.superlative, "one": english.with_article(self.en_text)}[form]
 
 
 class Action(Word):
@@ -164,9 +183,11 @@ class Action(Word):
 
     def __init__(self, verb, obj, en, general, tags=(), places=(), objects=(), irregular=None):
         self.verb, self.obj = verb, "" if obj == "-" else obj
-        super().__init__(verb + self.obj, en, set(tags) | ({"obj"} if self.obj else set()) |
-                         ({"home"} if "家" in places else set()) |
-                         ({"somewhere"} if places else set()))
+        super().__init__(
+            verb + self.obj,
+            en,
+            set(tags) | ({"obj"} if self.obj else set()) | ({"home"} if "家" in places else set()) | ({"somewhere"} if places else set()),
+        )
         self.general, self.places, self.objects = general or en, tuple(places), frozenset(objects)
         self.irregular = irregular or {}
 
@@ -177,9 +198,9 @@ class Action(Word):
             return f"{self.verb}过{self.obj}"
         if form == "dur":
             return f"{self.verb}了{args[0].zh()}{self.obj}"
-        if form == "copy":                        # 看书看(得…): verb copying before 得
+        if form == "copy":  # 看书看(得…): verb copying before 得
             return f"{self.zh_text}{self.verb}" if self.obj else self.verb
-        if form == "times":                       # 打三次篮球
+        if form == "times":  # 打三次篮球
             return f"{self.verb}{numbers.zh_count(args[0].value)}次{self.obj}"
         return {"v": self.verb, "o": self.obj}.get(form, self.zh_text)
 
@@ -208,19 +229,26 @@ class Place(Word):
 
     def zh(self, form="", *args):
         adjectives = "".join(a.zh("attr") for a in args)
-        return {"one": f"一{self.measure}{adjectives}", "this": f"这{self.measure}{adjectives}",
-                "n": f"{self.measure}"}.get(form, "") + self.zh_text
+        return {"one": f"一{self.measure}{adjectives}", "this": f"这{self.measure}{adjectives}", "n": f"{self.measure}"}.get(
+            form, ""
+        ) + self.zh_text
 
     def en(self, form="", *args):
         full = " ".join([a.en() for a in args] + [self.en_text])
-        return {"": self.en_text, "at": self.at, "to": self.to, "the": f"the {full}",
-                "one": english.with_article(full), "this": f"this {full}",
-                "from": "home" if self.to == "home" else f"the {full}"}[form]
+        return {
+            "": self.en_text,
+            "at": self.at,
+            "to": self.to,
+            "the": f"the {full}",
+            "one": english.with_article(full),
+            "this": f"this {full}",
+            "from": "home" if self.to == "home" else f"the {full}",
+        }[form]
 
 
 class Job(Noun):
     kind = "job"
 
     def __init__(self, zh, measure, en, plural, place, tags=()):
-        super().__init__(zh, measure, en, plural, "", list(tags) + ["job"])
+        super().__init__(zh, measure, en, plural, "", [*list(tags), "job"])
         self.place = place
