@@ -136,6 +136,50 @@ def test_two_processes_resume_to_the_same_bits(two: Any, tmp_path: Path) -> None
         run_here(config, "--run_dir", str(cut), "--resume", "true")
 
 
+def sharded() -> None:
+    """FSDP2 on CPUs, which accelerate offers on GPUs only: it is told of GPUs at the moment when it decides."""
+    from accelerate.state import PartialState
+    from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+
+    from training import run as run_module
+
+    class Sharded(run_module.Accelerator):
+        def __init__(self, cpu: bool, **kwargs: Any):
+            PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+            plugin = FullyShardedDataParallelPlugin(
+                fsdp_version=2, auto_wrap_policy="transformer_based_wrap", reshard_after_forward=True, cpu_ram_efficient_loading=False
+            )
+            super().__init__(fsdp_plugin=plugin, **kwargs)
+            assert self.is_fsdp2
+
+    run_module.Accelerator = Sharded  # type: ignore[misc]
+
+
+def test_sharded_weights_train_save_and_resume_as_whole_ones(tmp_path: Path) -> None:
+    """With Muon and an average, which both look at whole matrices."""
+    config = gpt_config(
+        tmp_path, model=STILL, train={**STEPS, "max_steps": 8, "averaging": "ema"}, evaluation={"every_steps": 4, "samples": 2},
+        optim={"name": "muon", "warmup_steps": 2}, checkpoint={"every_steps": 4, "keep": 2}, log={"every_steps": 1},
+    )  # fmt: skip
+    done = run_to_end(config, world=2, before=sharded)
+    assert done.returncode == 0, done.stderr[-3000:]
+    whole, one = tmp_path / "run", run_here(config, "--run_dir", str(tmp_path / "one"), "--train.gradient_accumulation_steps", "2")
+    last = "checkpoints/step-00000008"
+    for name in ("model.safetensors", "trainer_state/weights.safetensors", "trainer_state/tensors.safetensors"):
+        mine, theirs = load_file(whole / last / name), load_file(one.run_dir / last / name)
+        assert {k: v.shape for k, v in mine.items() if "random" not in k} == {k: v.shape for k, v in theirs.items() if "random" not in k}
+    for mine, theirs in zip(records(whole), records(one.run_dir)):
+        for key in {"loss", "val_loss", "grad_norm"} & set(mine):
+            assert mine[key] == pytest.approx(theirs[key], rel=1e-3), key
+    cut = tmp_path / "cut"
+    shutil.copytree(whole, cut)
+    shutil.rmtree(cut / last)
+    assert run_to_end(config, "--run_dir", str(cut), "--resume", "true", world=2, before=sharded).returncode == 0
+    for name in ("model.safetensors", "trainer_state/weights.safetensors", "trainer_state/tensors.safetensors"):
+        assert (cut / last / name).read_bytes() == (whole / last / name).read_bytes(), name
+    assert numbers(cut) == numbers(whole)
+
+
 def test_a_mistake_ends_both_processes_promptly_and_is_told_once(tmp_path: Path) -> None:
     config = gpt_config(tmp_path, corpus={"train": str(tmp_path / "nowhere.jsonl")})
     processes = start(config, world=2)

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,14 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["training.run", "training.metrics", "training_runs"])
 
 
-def start(config: Path, *options: str, world: int = 1) -> list[multiprocessing.process.BaseProcess]:
-    """The command's processes; what they print goes to beside the config, `out-<rank>.txt` and `err-<rank>.txt`."""
+def start(
+    config: Path, *options: str, world: int = 1, before: Callable[[], None] | None = None
+) -> list[multiprocessing.process.BaseProcess]:
+    """The command's processes; what they print goes to beside the config, `out-<rank>.txt` and `err-<rank>.txt`.
+
+    Args:
+        before: called in each process before the command.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -120,21 +127,24 @@ def start(config: Path, *options: str, world: int = 1) -> list[multiprocessing.p
         group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "LOCAL_RANK": str(rank)}
         group |= {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
         env = {**environment(), **(group if world > 1 else {})}
-        process = FORKS.Process(target=_child, args=(["--config", str(config), *options], env, config.parent, rank))
+        process = FORKS.Process(target=_child, args=(["--config", str(config), *options], env, config.parent, rank, before))
         process.start()
         started.append(process)
     return started
 
 
-def _child(argv: list[str], env: dict[str, str], folder: Path, rank: int) -> None:
+def _child(argv: list[str], env: dict[str, str], folder: Path, rank: int, before: Callable[[], None] | None) -> None:
     os.setsid()
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(env)
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # as in a process that nobody forked
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / f"{name}-{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)
+    if before:
+        before()
     code = main(argv)
     sys.stdout.flush()
     os._exit(code)
@@ -148,9 +158,9 @@ def end(processes: list[multiprocessing.process.BaseProcess], config: Path) -> s
     return subprocess.CompletedProcess([], processes[0].exitcode or 0, *told)
 
 
-def run_to_end(config: Path, *options: str, world: int = 1) -> subprocess.CompletedProcess[str]:
+def run_to_end(config: Path, *options: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     """Start the command and wait for its end."""
-    return end(start(config, *options, world=world), config)
+    return end(start(config, *options, **kwargs), config)
 
 
 def kill_at(config: Path, run_dir: Path, step: int, *options: str, number: int = signal.SIGKILL) -> subprocess.CompletedProcess[str]:

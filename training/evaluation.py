@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 
 from training.config import Config
@@ -44,6 +45,9 @@ class Evaluation:
             with self.accelerator.autocast():
                 samples = self.data.task.samples(network, self.data.held_out, self.config.seed)
         model.train()
+        for module in network.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()  # a forward pass without a backward one leaves the outermost weights put together
         if self.processes.main:
             result |= self._scores(samples)
         return self.processes.from_main(result), samples

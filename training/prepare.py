@@ -26,6 +26,7 @@ from training.processes import Processes, Progress
 from training.tasks.gpt import Gpt
 from training.tasks.translation import Translation
 
+VOCABULARY_ROWS = 30_000  # of the corpus, on which the report on the vocabulary is made
 SAME = ("task", "seed", "tokenizer", "model", "batch")  # a run cannot go on with other values of these
 
 
@@ -198,7 +199,8 @@ def build_model(config: Config, data: Data) -> tuple[PreTrainedModel, dict[str, 
             net.gradient_checkpointing_enable({"use_reentrant": False})
     head = net.get_output_embeddings()
     copies = 1 if head is None or head.weight is net.get_input_embeddings().weight else 2
-    columns = {k: [r[k] for r in data.sample] for k in corpora.COLUMNS[config.task]}
+    rows = list(islice(data.corpus.stream(), VOCABULARY_ROWS))
+    columns = {k: [r[k] for r in rows] for k in corpora.COLUMNS[config.task]}
     return net, tokenizers_.report(data.tokenizer, columns, net.get_input_embeddings().weight.shape[1], copies)
 
 

@@ -139,14 +139,14 @@ def report(tokenizer: PreTrainedTokenizerFast, columns: dict[str, list[str]], wi
         copies: how many matrices of vocabulary x width the model has (1 if tied).
 
     Returns:
-        size, seen_once (share of entries seen once or never), han (entries that are one Chinese character), bytes
+        size, texts (how many it was measured on), seen_once (share of entries seen once or never in them), han
+        (entries that are one Chinese character), bytes
         (of the embeddings, float32) and training_bytes (with gradients and both Adam moments), and for each column
         tokens_per_text and tokens_per_character; `warnings` in words.
     """
     size, special = len(tokenizer), set(tokenizer.all_special_tokens)
     seen: Counter[int] = Counter()
-    result: dict[str, Any] = {"size": size}
-    unknown = 0
+    result: dict[str, Any] = {"size": size, "texts": max(map(len, columns.values()), default=0)}
     for name, texts in columns.items():
         encoded = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         tokens = sum(map(len, encoded))
@@ -181,7 +181,7 @@ def _warnings(r: dict[str, Any], entries: int) -> list[str]:
         found.append(f"{100 * r['unknown']:.2f}% of the tokens are <unk>; lower tokenizer.min_frequency or use type bpe")
     if r["seen_once"] > 0.3 and entries > 1000:
         once = f"{100 * r['seen_once']:.0f}% of the entries"
-        found.append(f"{once} were seen at most once; a smaller vocab_size or a higher min_frequency is enough")
+        found.append(f"{once} were seen at most once in {r['texts']:,} texts; a smaller vocab_size or a higher min_frequency is enough")
     return found
 
 
@@ -189,6 +189,7 @@ def summary(r: dict[str, Any]) -> str:
     """A report in two lines for people."""
     sides = ", ".join(f"{v['tokens_per_text']} tokens a {k}" for k, v in r.items() if isinstance(v, dict))
     return (
-        f"{r['size']:,} entries ({r['han']:,} single Chinese characters, {100 * r['seen_once']:.0f}% seen at most once); {sides}; "
+        f"{r['size']:,} entries ({r['han']:,} single Chinese characters, {100 * r['seen_once']:.0f}% seen at most once in "
+        f"{r['texts']:,} texts); {sides}; "
         f"embeddings take {r['bytes'] / 1e6:.1f} MB, {r['training_bytes'] / 1e6:.1f} MB in training"
     )
