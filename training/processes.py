@@ -98,11 +98,10 @@ class Progress:
         self.what, self.total, self.first, self.done, self.note = what, total, done, done, ""
         self.began = self.told = time.monotonic()
         self.shown = shown
-        share = "{percentage:3.0f}%|{bar:20}| " if total else "{n_fmt} "
-        times = "[{elapsed}<{remaining}]" if total else "[{elapsed}]"
+        form = "{desc}: {percentage:3.0f}%|{bar:20}| [{elapsed}<{remaining}{postfix}]" if total else "{desc}: {n_fmt} [{elapsed}]"
         self.bar = tqdm(
             total=total, initial=done, desc=what, delay=delay, leave=False, unit_scale=scale, file=sys.stderr, dynamic_ncols=True,
-            disable=not (shown and sys.stderr.isatty()), mininterval=0.3, bar_format="{desc}: " + share + "{postfix} " + times,
+            disable=not (shown and sys.stderr.isatty()), mininterval=0.3, bar_format=form,
         )  # fmt: skip
 
     def to(self, done: float, note: str = "") -> None:
