@@ -10,8 +10,8 @@ demo: train
 	$(BIN)/python app.py
 
 train: $(INSTALLED)
-	@test -f runs/verses/report.md || $(BIN)/accelerate launch --num_processes 1 training/train.py --config configs/gpt/verses.yaml --resume true
-	@test -f runs/phrasebook/report.md || $(BIN)/accelerate launch --num_processes 1 training/train.py --config configs/translation/phrasebook.yaml --resume true
+	@test -f runs/verses/report.md || $(BIN)/accelerate launch -q --num_processes 1 training/train.py --config configs/gpt/verses.yaml --resume true
+	@test -f runs/phrasebook/report.md || $(BIN)/accelerate launch -q --num_processes 1 training/train.py --config configs/translation/phrasebook.yaml --resume true
 
 $(INSTALLED): requirements.txt
 	$(PYTHON) -m venv .venv
@@ -22,11 +22,12 @@ $(DEVELOPER): $(INSTALLED) requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+# One thread each: two trainings with two threads on two cores wait for each other most of the time (docs/log.md).
 test: $(DEVELOPER)
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 soak: $(DEVELOPER)
-	$(BIN)/python -m pytest -q -m soak
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m soak
 
 check: $(DEVELOPER)
 	$(BIN)/ruff check .

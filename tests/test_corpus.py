@@ -10,6 +10,7 @@ import pytest
 
 from training.config import ConfigError, CorpusConfig, FiltersConfig, SourceConfig
 from training.corpus import open_corpus, summary
+from training.filters import length
 from training.readers import MAX_RECORD_BYTES
 
 
@@ -320,3 +321,37 @@ def test_epochs_and_seeds_have_different_orders(tmp_path):
     assert {r["_row"] for r in corpus.rows(0, [0])} != {r["_row"] for r in corpus.rows(1, [0])}, "other rows meet"
     other, _ = opened(tmp_path, "gpt", train=path, shuffle_rows=512, seed=2)
     assert order != [r["_row"] for r in rows_of(other)]
+
+
+def test_finished_files_are_closed(tmp_path):
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("counts open files as Linux shows them")
+    for i in range(60):
+        (tmp_path / f"{i}.jsonl.gz").write_bytes(gzip.compress(b'{"text": "x"}\n' * 300))
+    corpus, _ = opened(tmp_path, "gpt", train=str(tmp_path / "*.gz"), shuffle_rows=256 * 60)
+    before = len(os.listdir("/proc/self/fd"))
+    rows, most = corpus.rows(0, [0, 1]), 0
+    for _ in rows:
+        most = max(most, len(os.listdir("/proc/self/fd")) - before)
+    assert most <= 16, f"{most} files are open after a chunk of 60 slices"
+    rows, later = corpus.rows(0, [1]), corpus.rows(0, [0])
+    assert sum(1 for _ in rows) + sum(1 for _ in later) == 18_000
+
+
+def test_some_rows_are_bounded_by_characters_too(tmp_path):
+    corpus, _ = opened(tmp_path, "gpt", train=jsonl(tmp_path / "a.jsonl", [{"text": "长" * 100}] * 50))
+    assert [len(list(corpus.some(*bounds))) for bounds in ((7, 9999), (99, 250), (99, 300), (99, 1))] == [7, 3, 3, 1]
+
+
+@pytest.mark.parametrize("how", ["tail", "spread"])
+def test_each_part_of_a_file_has_a_first_and_a_last_piece(tmp_path, how):
+    (tmp_path / "story.txt").write_bytes(STORY.encode())
+    corpus, _ = opened(tmp_path, "gpt", train=str(tmp_path / "story.txt"), document="file", validation_share=0.3, holdout=how)
+    corpus.shuffle = False
+    for rows in (rows_of(corpus), list(corpus.held_out())):
+        assert len(rows) > 2 and [r["_first"] for r in rows] == [True] + [False] * (len(rows) - 1)
+        assert [r["_last"] for r in rows] == [False] * (len(rows) - 1) + [True]
+
+
+def test_punctuation_is_no_english_word():
+    assert length("你好 ， 世界 。 ！ ？") == 4 and length("Well , I never ! 3") == pytest.approx(1.6 * 4)

@@ -51,7 +51,7 @@ def gradients(config: Path, run_dir: Path, accumulation: int) -> dict[str, torch
         found.update({n: p.grad.clone() for n, p in run.network.named_parameters() if p.grad is not None})
         raise Done
 
-    run.inner_optimizers[0].step = stop  # type: ignore[method-assign]
+    run.optimizers[0].step = stop  # type: ignore[method-assign]
     try:
         with pytest.raises(Done):
             loop(run, None)

@@ -9,12 +9,14 @@ import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from training import tokenizer as tokenizers
-from training.config import BatchConfig, Config, ConfigError, CorpusConfig, FiltersConfig, SourceConfig, TokenizerConfig
+from training.config import BatchConfig, Config, ConfigError, CorpusConfig, EvaluationConfig, FiltersConfig, SourceConfig, TokenizerConfig
 from training.corpus import open_corpus
 from training.loader import MicroBatches
 from training.tasks.common import IGNORE_INDEX
@@ -271,6 +273,30 @@ def test_pieces_of_files_get_the_end_token_only_at_the_ends_of_the_text(tmp_path
     assert stream.count(char.eos_token_id) in (2, 3) and stream[-1] == char.eos_token_id
     text = "".join(f"第{i}行\n" for i in range(1500))
     assert char.decode(stream, skip_special_tokens=True) == text * 2
+
+
+def test_a_piece_in_the_middle_of_a_text_neither_begins_nor_ends_it(char):
+    pieces = [("飞鸟", True, False), ("集飞", False, False), ("A", False, False), ("BC", False, True)]
+    rows = [{"text": t, "_shard": 0, "_row": i, "_first": f, "_last": last} for i, (t, f, last) in enumerate(pieces)]
+    batches, _ = gpt(char, micro_batch_size=1).make_batches(rows, None)
+    plain = {t: char(t, add_special_tokens=False)["input_ids"] for t, _, _ in pieces}
+    end = char.eos_token_id
+    wanted = [[end, *plain["飞鸟"]], plain["集飞"], [*plain["BC"], end]]
+    assert sorted(b["input_ids"][0].tolist() for b in batches) == sorted(wanted), "one token alone predicts nothing"
+
+
+def test_a_prompt_goes_before_the_length_of_its_continuation(char):
+    asked = []
+
+    def generate(input_ids, max_new_tokens, **options):
+        asked.append((input_ids[0].tolist(), max_new_tokens))
+        return input_ids
+
+    config = Config(task="gpt", batch=BatchConfig(block_size=8), evaluation=EvaluationConfig(max_new_tokens=7, samples=1))
+    config.evaluation.prompts = ["", "ABC", "abcdefg", "abcdefghij"]
+    Gpt(config, char, [{"text": "飞"}]).samples(SimpleNamespace(device=torch.device("cpu"), generate=generate), [], 1)
+    ids = [char(p)["input_ids"] for p in config.evaluation.prompts]
+    assert asked == [(ids[0], 7), (ids[1], 4), (ids[2], 1), (ids[3][-8:], 1)]
 
 
 def test_memory_stays_the_same_however_large_the_file(tmp_path):

@@ -20,6 +20,7 @@ from training.metrics import (
     NgramIndex,
     Perplexity,
     Repetition,
+    bleu_tokenizer,
     text_metrics,
     translation_metrics,
 )
@@ -114,6 +115,10 @@ def test_chinese_needs_its_tokenizer_and_says_so():
     assert "tok:zh" in scores["bleu_signature"]
     with pytest.raises(ValueError, match=r"13a, intl, zh, char, none.*flores200"):
         Bleu(tokenize="flores200")  # it would download a model
+
+
+def test_the_tokenizer_of_bleu_follows_the_references():
+    assert bleu_tokenizer(REFS) == "13a" and bleu_tokenizer(["夏天的飞鸟，飞到我的 window 前唱歌。"]) == "zh"
 
 
 # --- diversity and repetition ---

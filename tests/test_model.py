@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from training_runs import MODELS
+from transformers import AutoModelForCausalLM, pipeline
 
 from training import tokenizer as tokenizers_
 from training.config import ConfigError, TokenizerConfig
@@ -27,7 +29,7 @@ def test_every_special_id_is_set_and_inside_the_vocabulary(kind: str, vocabulari
     task, keys = MODELS[kind]
     tokenizer = vocabularies[task]
     config = model_config(task, {"type": kind, **keys}, tokenizer, 24)
-    model = build(task, config, 8, seed=1)
+    model = build(task, config, 24, 8, seed=1)
     assert (config.eos_token_id, config.pad_token_id) == (tokenizer.eos_token_id, tokenizer.pad_token_id)
     for found in (config, model.config, model.generation_config):
         for key, value in found.to_dict().items():
@@ -37,7 +39,7 @@ def test_every_special_id_is_set_and_inside_the_vocabulary(kind: str, vocabulari
     assert model.get_input_embeddings().weight.shape[0] == len(tokenizer)
     assert count(model) == sum(p.numel() for p in set(model.parameters()) if p.requires_grad)
     assert all(p.dtype == torch.float32 for p in model.parameters())
-    again = build(task, config, 8, seed=1)
+    again = build(task, config, 24, 8, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters()))
 
 
@@ -64,6 +66,29 @@ def test_every_special_id_is_set_and_inside_the_vocabulary(kind: str, vocabulari
 )
 def test_a_mistake_is_told_in_words(task: str, keys: dict[str, Any], told: list[str], vocabularies: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
-        build(task, model_config(task, keys, vocabularies[task], 24), 8, seed=1)
+        build(task, model_config(task, keys, vocabularies[task], 24), 24, 8, seed=1)
     for part in told:
         assert part in str(caught.value), str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "electra"])
+def test_a_class_that_can_look_at_both_sides_looks_back_only(kind: str, vocabularies: dict[str, Any]) -> None:
+    keys = {"type": kind, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = build("gpt", model_config("gpt", keys, vocabularies["gpt"], 24), 24, 8, seed=1)
+    model(input_ids=torch.full((1, 24), 5))  # as long as a batch may be
+    with pytest.raises(ConfigError, match=f"model.type: {kind} .*sees the tokens"):
+        build("gpt", model_config("gpt", {**keys, "is_decoder": False}, vocabularies["gpt"], 24), 24, 8, seed=1)
+
+
+def test_plain_generation_never_runs_past_the_context(vocabularies: dict[str, Any], tmp_path: Path) -> None:
+    tokenizer = vocabularies["gpt"]
+    config = model_config("gpt", {"type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2}, tokenizer, 24)
+    model = build("gpt", config, 24, 24, seed=1)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    prompt = "鸟" * 20
+    ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert 10 < ids.shape[1] < 24 and model.generate(ids, do_sample=False, eos_token_id=None).shape[1] == 24
+    write = pipeline("text-generation", str(tmp_path))
+    assert write(prompt, do_sample=True, eos_token_id=None)[0]["generated_text"].startswith(prompt)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers.pytorch_utils import Conv1D
 
 from training.config import OptimConfig, TrainConfig
 from training.optim import Average, Muon, make_optimizers, orthogonalise, rate
@@ -109,6 +110,20 @@ def test_muon_is_torchs_up_to_its_bfloat16(shape: tuple[int, int]) -> None:
     moved = (theirs - start).norm()
     assert (mine - theirs).norm() < 0.02 * moved  # bfloat16 has eight bits
     assert moved > 0.1
+
+
+def test_muon_moves_a_transposed_weight_as_the_plain_one() -> None:
+    torch.manual_seed(3)
+    plain, turned = torch.nn.Linear(16, 48), Conv1D(48, 16)  # weights (48, 16) and (16, 48)
+    with torch.no_grad():
+        turned.weight.copy_(plain.weight.T)
+        turned.bias.copy_(plain.bias)
+    for model in (plain, turned):
+        _, muon = make_optimizers(model, OptimConfig(name="muon"), CPU)
+        inputs = torch.linspace(-1, 1, 32).reshape(2, 16)
+        model(inputs).square().sum().backward()
+        muon.step()
+    torch.testing.assert_close(plain.weight.T, turned.weight)
 
 
 def test_orthogonalise_brings_singular_values_near_one() -> None:

@@ -12,7 +12,8 @@ import sacrebleu
 from serving_fixtures import PAIRS, save_run, tiny_gpt, tiny_translator
 from training_runs import ROOT, environment
 
-from training.score import main, score
+from training.config import ConfigError
+from training.score import main, model_folder, score
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,21 @@ def test_the_command_prints_a_signed_table_and_writes_the_sentences(run: Path, t
     assert [set(json.loads(line)) for line in out.read_text(encoding="utf-8").splitlines()] == [{"source", "hyp", "ref"}] * 3
 
 
+def test_columns_and_the_language_of_the_references(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps({"zh": z, "en": e}) + "\n" for z, e in PAIRS.items()), encoding="utf-8")
+    assert main(["--model", str(run), "--test", str(path), "--columns", "{source: zh, target: en}"]) == 0
+    assert "| t | 3 | 100.00 | 100.00 |" in capsys.readouterr().out
+    (record,), _ = score(run, [str(path)], columns={"source": "en", "target": "zh"})
+    assert "tok:zh" in record["bleu_signature"]
+
+
+def test_a_pointer_does_not_lead_out_of_the_run(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "best").write_text(str(run / "checkpoints" / "step-00000100"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="must hold the name of a folder"):
+        model_folder(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -59,6 +75,7 @@ def test_the_command_prints_a_signed_table_and_writes_the_sentences(run: Path, t
         (["--model", "{run}", "--test", "{empty}"], "has no usable pair"),
         (["--model", "{gpt}", "--test", "{good}"], "is no translation model"),
         (["--model", "{run}", "--test", "{good}", "--beams", "0"], "beams"),
+        (["--model", "{run}", "--test", "{good}", "--columns", "{{sauce: zh}}"], "no column is called sauce"),
         (["--modell", "{run}"], "--model"),
     ],
 )

@@ -210,3 +210,12 @@ def test_unknown_characters_and_idle_entries_are_told():
     )
     assert any("seen at most once" in w for w in r["warnings"])
     assert tokenizers.report(trained(), {"text": []}, 8, 1)["text"]["tokens_per_text"] == 0
+
+
+@pytest.mark.parametrize(("made_for", "task", "told"), [
+    ("gpt", "translation", "does not end a sentence"), ("translation", "gpt", "must begin a text with its end-of-text token"),
+])  # fmt: skip
+def test_a_tokenizer_made_for_the_other_task_is_refused(tmp_path, made_for, task, told):
+    trained(made_for).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=rf"tokenizer\.path: .*{told}"):
+        tokenizers.load(tmp_path, task)

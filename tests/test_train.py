@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -22,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from training import checkpoint, prepare, run_folder
 from training import config as configs
 from training import run as run_module
+from training import train as train_module
 from training.outcome import NotFinite, Stopped, TrainResult
 from training.processes import Processes
 from training.tasks.gpt import Gpt
@@ -157,6 +159,17 @@ def test_each_class_trains_and_loads_as_what_was_measured(kind: str, tmp_path: P
     assert val_loss(result.model_dir, configs.load(path)) == pytest.approx(result.metrics["val_loss"], rel=1e-5)
 
 
+def test_into_chinese_the_score_the_card_and_the_samples_follow(tmp_path: Path) -> None:
+    result = run_here(translation_config(
+        tmp_path, corpus={"columns": {"source": "english", "target": "chinese"}}, train={"max_steps": 1},
+        evaluation={"every_steps": 1, "samples": 2, "prompts": ["The night."]},
+    ))  # fmt: skip
+    assert "tok:zh" in result.metrics["bleu_signature"]
+    assert "it translates English into Chinese" in (result.model_dir / "README.md").read_text(encoding="utf-8")
+    (record,) = [r for r in records(result.run_dir) if r["event"] == "sample"]
+    assert [bool(s["reference"]) for s in record["samples"]] == [True, True, False]  # BLEU was of four
+
+
 def test_one_sentence_comes_back_word_for_word_and_stops(sentence: TrainResult) -> None:
     (sample,) = [r for r in records(sentence.run_dir) if r["event"] == "sample"]
     assert sample["samples"][0] == {"prompt": "", "text": SENTENCE, "stopped": True}
@@ -280,7 +293,8 @@ def test_a_step_left_out_by_the_loss_scaler_is_no_failure_and_its_scale_survives
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "Accelerator", Scaled)
-    config = gpt_config(tmp_path, train={"max_steps": 16}, checkpoint={"every_steps": 7, "keep": 9}, log={"every_steps": 1})
+    several = {"checkpoint": {"every_steps": 7, "keep": 9}, "log": {"every_steps": 1}, "optim": {"name": "muon"}}
+    config = gpt_config(tmp_path, train={"max_steps": 16}, **several)
     whole = run_here(config, "--run_dir", str(tmp_path / "whole"))
     left_out = [r["step"] for r in records(whole.run_dir) if r["event"] == "train" and r["grad_norm"] is None]
     assert 0 < len(left_out) < 12
@@ -290,6 +304,8 @@ def test_a_step_left_out_by_the_loss_scaler_is_no_failure_and_its_scale_survives
     ends = [json.loads((tmp_path / d / "checkpoints/step-00000016/trainer_state/state.json").read_text()) for d in ("whole", "cut")]
     assert ends[0]["scaler"] == ends[1]["scaler"] and ends[0]["scaler"]["scale"] < 2.0**127
     assert numbers(whole.run_dir) == numbers(tmp_path / "cut")
+    # Half the scale for each step left out, whatever the number of optimizers; the growth counts from the last of them.
+    assert ends[0]["scaler"]["scale"] == 2.0 ** (127 - len(left_out)) and ends[0]["scaler"]["_growth_tracker"] == 16 - left_out[-1]
 
 
 # ---- how a run ends
@@ -331,6 +347,29 @@ def test_a_signal_at_an_evaluation_changes_nothing(at: int, plain: TrainResult, 
     assert f"SIGINT: saved at step {at + 1}; go on with --resume true" in capfd.readouterr().err
     result = run_here(config, "--resume", "true")
     assert numbers(result.run_dir) == numbers(plain.run_dir)
+
+
+@pytest.mark.parametrize("at", [8, 16, 24])
+def test_after_a_signal_the_run_saves_and_the_resumed_one_evaluates(
+    at: int, plain: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = run_module.Run.count
+
+    def signal_in_the_step(self: Any, *args: Any) -> None:
+        count(self, *args)
+        if self.state.step == at and not self.resumed_from:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(run_module.Run, "count", signal_in_the_step)
+    config = gpt_config(tmp_path)
+    cut = run_here(config)
+    assert (cut.ended, cut.step) == ("interrupted", at)
+    assert at not in [r["step"] for r in records(cut.run_dir) if r["event"] == "evaluate"]
+    result = run_here(config, "--resume", "true")
+    assert (result.ended, numbers(result.run_dir)) == ("finished", numbers(plain.run_dir))
+    for folder in sorted((plain.run_dir / "checkpoints").iterdir()):
+        metas = [json.loads((run / "checkpoints" / folder.name / "meta.json").read_text()) for run in (plain.run_dir, result.run_dir)]
+        assert metas[0]["metrics"] == metas[1]["metrics"]
 
 
 def test_early_stopping(tmp_path: Path) -> None:
@@ -471,6 +510,19 @@ def test_a_run_that_cannot_start_leaves_the_folder_free(tmp_path: Path, capsys: 
     config = gpt_config(tmp_path, train={"max_steps": 1}, evaluation={"every_steps": 1, "samples": 1})
     refused(capsys, "--config", str(config), "--model.n_head", "5")
     assert run_here(config).step == 1
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_disk_that_fails_is_told_by_the_process_that_met_it(
+    rank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def full(config: configs.Config) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "corpus")
+
+    monkeypatch.setattr(train_module, "train", full)
+    monkeypatch.setenv("RANK", rank)
+    assert main(["--config", str(gpt_config(tmp_path))]) == 1
+    assert capsys.readouterr().err == "stopped: corpus: No space left on device; there is no checkpoint yet\n"
 
 
 def test_stopped_is_not_a_mistake_of_the_user() -> None:

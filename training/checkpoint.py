@@ -163,15 +163,22 @@ def unpack_optimizers(optimizers: list[torch.optim.Optimizer], tensors: Tensors)
 
 def random_state(device: torch.device) -> torch.Tensor:
     """This process's random number generators as bytes: torch's on the CPU, then the device's."""
-    parts = [torch.get_rng_state()]
+    return torch.cat([torch.get_rng_state(), _device_state(device)])
+
+
+def _device_state(device: torch.device) -> torch.Tensor:
     if device.type == "cuda":
-        parts.append(torch.cuda.get_rng_state(device))
-    return torch.cat(parts)
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else torch.empty(0, dtype=torch.uint8)
 
 
 def set_random_state(state: torch.Tensor, device: torch.device) -> None:
-    """Put back what `random_state` gave."""
+    """Put back what `random_state` gave; of another kind of device, the CPU's part alone."""
     size = len(torch.get_rng_state())
     torch.set_rng_state(state[:size])
-    if device.type == "cuda" and len(state) > size:
+    if len(state) - size != len(_device_state(device)):
+        return
+    if device.type == "cuda":
         torch.cuda.set_rng_state(state[size:], device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state[size:])

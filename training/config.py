@@ -56,7 +56,7 @@ class FiltersConfig:
     """Which pairs are left out. Each rejected row is counted under the filter's name; 0 or false turns one off."""
 
     max_chars: int = 0
-    """Rows with a side longer than this many characters are `too_long`."""
+    """Rows with a side longer than this many characters are `too_long`; under `corpus.strict` the first one is an error."""
     min_chars: int = 1
     """Rows with a side shorter than this are `too_short`."""
     max_ratio: float = 0.0
@@ -90,7 +90,8 @@ class CorpusConfig:
     """gpt, txt files: what one text is, and so where the end-of-text token goes."""
     filters: FiltersConfig = field(default_factory=FiltersConfig)
     strict: bool = False
-    """Stop at the first bad row instead of counting it and going on."""
+    """Stop at the first bad row (malformed, not UTF-8, a field missing, of a wrong type or empty, too long) instead of
+    counting it and going on. What the other filters leave out is no fault of a file and does not stop the run."""
     max_rows: int | None = None
     """Read only this many rows of every file or dataset: a small part first, or a bound for an endless stream."""
     shuffle_rows: int = 16384
@@ -115,7 +116,7 @@ class TokenizerConfig:
     """bpe: the most frequent characters that together make this share of all text get their own entry; the rest is
     spelt in bytes (SentencePiece's `character_coverage`)."""
     sample_rows: int = 500_000
-    """Most rows that the tokenizer is trained on."""
+    """Most rows that the tokenizer is trained on; of long texts fewer, so that they have about 200M characters."""
     path: str | None = None
     """Use the tokenizer of this folder instead of training one."""
 
@@ -179,7 +180,8 @@ class TrainConfig:
     gradient_accumulation_steps: int = 1
     """Micro-batches per process that make up one step. The loss is the mean over all their tokens."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    """`auto` times a matrix product on this device and takes the fastest that is safe."""
+    """`auto`: on a CPU, a step of the run is timed in float32 and, where its products are fast, in bf16, and the faster
+    is taken; on a GPU, bf16 if it has that, else fp16."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
     label_smoothing: float = 0.0
@@ -206,7 +208,8 @@ class EvaluationConfig:
     prompts: list[str] = field(default_factory=lambda: [""])
     """gpt: beginnings to continue; translation: sentences to translate besides those of the validation set."""
     samples: int = 4
-    """Sample texts an evaluation; gpt: for each prompt."""
+    """Sample texts that an evaluation writes down. gpt: for each prompt. translation: of the validation sentences, while
+    BLEU is of all `generate_rows`; every prompt is translated once besides."""
     max_new_tokens: int = 128
     temperature: float = 0.8
     """Of the samples; 0 is greedy."""

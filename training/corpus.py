@@ -9,12 +9,13 @@ loader workers. It knows no model.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,6 +57,7 @@ class Corpus:
     seed: int = 1
     shuffle_rows: int = 16384
     shuffle: bool = True
+    _ends: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, init=False, repr=False)
 
     def count(self, state: int = TRAIN) -> int:
         """Rows in that state."""
@@ -108,6 +110,7 @@ class Corpus:
         Each row has our columns and `_chunk`, `_shard` and `_row`, which say where it came from.
         """
         plan, per = self.plan(epoch), self._slices_per_chunk
+        last = {(s.shard, s.visit): at for at, s in enumerate(plan)}
         front_to_back: dict[tuple[int, int], Iterator[Record]] = {}
         before = -1
         for chunk in chunks:
@@ -115,8 +118,12 @@ class Corpus:
                 front_to_back.clear()
             before = chunk
             held: list[dict[str, Any]] = []
-            for s in plan[chunk * per : (chunk + 1) * per]:
+            for visit in [v for v in front_to_back if last[v] < chunk * per]:  # another worker read its last slice
+                del front_to_back[visit]
+            for at, s in enumerate(plan[chunk * per : (chunk + 1) * per], chunk * per):
                 held += self._slice_rows(s, epoch, front_to_back)
+                if last[s.shard, s.visit] == at:  # its file is closed with it
+                    front_to_back.pop((s.shard, s.visit), None)
             order = range(len(held))
             if self.shuffle and not self.keeps_order:
                 order = np.random.default_rng([self.seed, epoch, 2, chunk]).permutation(len(held)).tolist()
@@ -140,16 +147,24 @@ class Corpus:
         for record in records:
             k = record.row - first
             if k >= 0 and wanted[k]:
-                yield {**_reread(record, shard), **self._place(s.shard, record.row)}
+                yield {**_reread(record, shard), **self._place(s.shard, record.row, TRAIN)}
             if k >= last:
                 return
         raise ConfigError(f"{shard.label}: changed since the run began (it ends before row {first + last})")
 
-    def _place(self, shard: int, row: int) -> dict[str, Any]:
-        """Where a row is from; and, for a long text in pieces, whether it is the first or the last of them."""
-        pieces = self.shards[shard].document == "file" and self.shards[shard].format == "txt"
-        ends = {"_first": row == 0, "_last": row == len(self.states[shard]) - 1} if pieces else {}
-        return {"_shard": shard, "_row": row, **ends}
+    def _place(self, shard: int, row: int, state: int) -> dict[str, Any]:
+        """Where a row is from; and, for a long text in pieces, whether it is the first or the last of those in that state.
+
+        Not of the file's: with `holdout: tail` its last piece is held out, and no end of a text would be trained on.
+        """
+        place: dict[str, Any] = {"_shard": shard, "_row": row}
+        if self.shards[shard].document == "file" and self.shards[shard].format == "txt":
+            if (shard, state) not in self._ends:
+                found = np.flatnonzero(self.states[shard] == state)
+                self._ends[shard, state] = int(found[0]), int(found[-1])
+            first, last = self._ends[shard, state]
+            place |= {"_first": row == first, "_last": row == last}
+        return place
 
     def held_out(self, limit: int | None = None) -> Iterator[dict[str, Any]]:
         """The validation rows, in the order of the files."""
@@ -162,7 +177,7 @@ class Corpus:
             offset = int(self.offsets[i][first]) if shard.seekable else None
             for record in read(shard, first * SLICE, offset):
                 if states[record.row] == HELD_OUT:
-                    yield {**_reread(record, shard), **self._place(i, record.row)}
+                    yield {**_reread(record, shard), **self._place(i, record.row, HELD_OUT)}
                     found += 1
                 if record.row >= marked[-1] or found == limit:
                     break
@@ -175,6 +190,14 @@ class Corpus:
 
         wanted = range(self.chunks_per_epoch) if chunks is None else chunks
         return datasets.IterableDataset.from_generator(self.rows, gen_kwargs={"epoch": epoch, "chunks": wanted})
+
+    def some(self, rows: int, characters: int) -> Iterator[dict[str, Any]]:
+        """The beginning of the stream: at most so many rows, and no more of them once they have so many characters."""
+        for row in itertools.islice(self.stream(), rows):
+            yield row
+            characters -= sum(len(value) for value in row.values() if isinstance(value, str))
+            if characters <= 0:
+                return
 
     def where(self, shard: int, row: int) -> str:
         """`file:line` of a row, for messages; where rows take several lines, they are counted through again."""

@@ -57,8 +57,8 @@ def _user_asked() -> bool:
     return False
 
 
-def pick_precision(step: Callable[[torch.dtype | None], None]) -> tuple[str, str]:
-    """The fastest safe precision of this device, and in words what was measured.
+def pick_precision(device: torch.device, step: Callable[[torch.dtype | None], None]) -> tuple[str, str]:
+    """The fastest safe precision of the run's device, and in words what was measured.
 
     A GPU has bf16 or it has not. A CPU is asked: first a matrix product, because many CPUs emulate bf16 hundreds of times
     slower, then, where that is fast, the run's own training step, because casts can eat what the products save.
@@ -66,32 +66,34 @@ def pick_precision(step: Callable[[torch.dtype | None], None]) -> tuple[str, str
     Args:
         step: does one forward and backward pass under autocast to that dtype (None: float32).
     """
-    if torch.cuda.is_available():
-        native = torch.cuda.get_device_capability()[0] >= 8
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device)[0] >= 8
         return ("bf16", " (auto: this GPU has it)") if native else ("fp16", " (auto: this GPU has no bf16)")
-    if torch.backends.mps.is_available():
+    if device.type != "cpu":
         return "no", " (auto)"
-    speed = {}
+    speed, threads = {}, torch.get_num_threads()
+    torch.set_num_threads(1)  # on cores that others use, threads wait for each other far longer than such a product takes
     for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.randn(128, 256).to(dtype), torch.randn(256, 256).to(dtype)
-        speed[dtype] = 2 * 128 * 256 * 256 / _best(lambda: a @ b, 20, 0.05) / 1e9  # noqa: B023
+        a, b = torch.randn(2, 192, 192).to(dtype)  # in smaller ones, bf16 that is fast does not show it
+        speed[dtype] = 2 * 192**3 / _best(lambda: a @ b, 50, 0.01) / 1e9  # noqa: B023
+    torch.set_num_threads(threads)
     measured = f"float32 {speed[torch.float32]:.0f}, bf16 {speed[torch.bfloat16]:.1f} GFLOP/s"
     if speed[torch.bfloat16] < 1.2 * speed[torch.float32]:
         return "no", f" (auto: {measured})"
     seconds: dict[torch.dtype | None, float] = {}
     for dtype in (None, torch.bfloat16, None, torch.bfloat16):  # in turn, for a noisy machine
-        seconds[dtype] = min(seconds.get(dtype, 1e9), _best(lambda: step(dtype), 3, 1.0))  # noqa: B023
+        seconds[dtype] = min(seconds.get(dtype, 1e9), _best(lambda: step(dtype), 3, 2.0))  # noqa: B023
     chosen = "bf16" if seconds[torch.bfloat16] < 0.85 * seconds[None] else "no"
     return chosen, f" (auto: a step takes {1e3 * seconds[None]:.0f} ms in float32, {1e3 * seconds[torch.bfloat16]:.0f} ms in bf16)"
 
 
 def _best(work: Callable[[], object], times: int, enough: float) -> float:
-    """Seconds of the fastest of some runs after a first one; stops early when a run takes longer than `enough`."""
-    best = float("inf")
-    for k in range(times + 1):
+    """Seconds of the fastest of some runs after a first one; stops early when all took longer than `enough`."""
+    work()
+    best, spent = float("inf"), 0.0
+    while times and spent < enough:
         begin = time.perf_counter()
         work()
-        best = min(best, time.perf_counter() - begin) if k else best
-        if time.perf_counter() - begin > enough and k:
-            break
+        took = time.perf_counter() - begin
+        best, spent, times = min(best, took), spent + took, times - 1
     return best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 
 from training.config import Config
+from training.filters import chinese
 from training.loader import to_tensors
 from training.prepare import Data
 from training.processes import Processes, Progress
@@ -18,7 +20,8 @@ from training.processes import Processes, Progress
 if TYPE_CHECKING:
     from training.metrics import NgramIndex
 
-INDEXED_ROWS = 200_000  # training texts that samples are compared with; more would take gigabytes
+# Training texts that samples are compared with: the index has 32 MiB, and about 120M different n-grams would overfill it.
+INDEXED_ROWS, INDEXED_CHARACTERS = 200_000, 50_000_000
 SHOWN = {"val_loss": "validation loss {:.4f}", "perplexity": "perplexity {:.2f}", "bleu": "BLEU {:.2f}", "chrf": "chrF2 {:.2f}"}
 
 
@@ -31,7 +34,7 @@ class Evaluation:
         self.index: NgramIndex | None = None
 
     def measure(self, model: torch.nn.Module, network: PreTrainedModel) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """Numbers (the same in every process) and samples (of the main process).
+        """Numbers (the same in every process) and the samples to show (of the main process).
 
         Args:
             model: what accelerate made of `network`, for the loss.
@@ -50,7 +53,9 @@ class Evaluation:
                 module.reshard()  # a forward pass without a backward one leaves the outermost weights put together
         if self.processes.main:
             result |= self._scores(samples)
-        return self.processes.from_main(result), samples
+        scored = [s for s in samples if s.get("reference")]  # BLEU needs more of these than anybody reads
+        shown = scored[: self.config.evaluation.samples] + [s for s in samples if not s.get("reference")]
+        return self.processes.from_main(result), shown
 
     def _loss(self, model: torch.nn.Module) -> dict[str, Any]:
         batches, world = self.data.held_out_batches, self.processes.world
@@ -82,12 +87,17 @@ class Evaluation:
         pairs = [(s["text"], s["reference"]) for s in samples if s.get("reference")]
         if self.config.task == "gpt" and samples:
             if self.index is None:
-                self.index = metrics.NgramIndex().add(self.data.texts(INDEXED_ROWS))
+                texts = self.data.texts(INDEXED_ROWS, INDEXED_CHARACTERS)
+                first = list(islice(texts, 50))
+                n = 8 if chinese("".join(t[:1000] for t in first)) else 30  # eight letters of English are anybody's
+                self.index = metrics.NgramIndex(n).add(chain(first, texts))
             stopped = sum(s["stopped"] for s in samples) / len(samples)
             return {"stopped": stopped} | metrics.text_metrics(self.index).compute(predictions=[s["text"] for s in samples])
         if pairs:
             predictions, references = map(list, zip(*pairs))
-            found: dict[str, Any] = metrics.translation_metrics().compute(predictions=predictions, references=references)
+            found: dict[str, Any] = metrics.translation_metrics(metrics.bleu_tokenizer(references)).compute(
+                predictions=predictions, references=references
+            )
             return found
         return {}
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
@@ -29,8 +28,9 @@ from datasets import Features, Value
 from datasets import Sequence as ListOf
 from sacrebleu.metrics import BLEU, CHRF
 
+from training.filters import HAN, chinese
+
 TOKENIZERS = ("13a", "intl", "zh", "char", "none")  # sacrebleu's others download a model or need a package
-HAN = re.compile("[\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
 TEXT, REFERENCES = Value("string"), ListOf(Value("string"))
 TEXTS = Features({"predictions": TEXT})
 PAIRS = Features({"predictions": TEXT, "references": REFERENCES})
@@ -192,6 +192,11 @@ class CopiedShare(_Metric):
     def _compute(self, predictions: list[str]) -> dict[str, Any]:
         share, longest, exact = self.index.match(predictions)
         return {"copied_share": share, "longest_copied": longest, "copied_exact": exact}
+
+
+def bleu_tokenizer(references: Iterable[str]) -> str:
+    """sacrebleu's tokenizer for these references: its 13a leaves a Chinese sentence in one piece."""
+    return "zh" if chinese("".join(references)) else "13a"
 
 
 def translation_metrics(tokenize: str = "13a") -> evaluate.CombinedEvaluations:

@@ -50,14 +50,17 @@ def model_config(task: str, keys: dict[str, Any], tokenizer: Any, context: int) 
     if problems:
         raise ConfigError("\n".join(problems))
     given = {k: v for k, v in keys.items() if k != "type"}
+    bidirectional = task == "gpt" and "is_decoder" in valid  # BERT and its kin
     if "max_position_embeddings" in valid and not {"max_position_embeddings", "n_positions"} & set(given):
-        given["max_position_embeddings"] = context
+        given["max_position_embeddings"] = context + (tokenizer.pad_token_id + 1 if bidirectional else 0)  # RoBERTa's begin after it
     # Layer drop is on by default in M2M100; it leaves parameters without gradients, which several processes cannot have.
     given |= {k: 0.0 for k in ("encoder_layerdrop", "decoder_layerdrop", "layerdrop") if k in valid and k not in given}
     given |= {
         "vocab_size": len(tokenizer), "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }  # fmt: skip
+    if bidirectional:
+        given.setdefault("is_decoder", True)  # otherwise they look at both sides
     if task == "translation":
         given["decoder_start_token_id"] = tokenizer.eos_token_id  # as M2M100 and BART were trained; any fixed id serves
         given |= {k: tokenizer.eos_token_id for k in ("forced_eos_token_id",) if k in valid}
@@ -83,18 +86,30 @@ def model_config(task: str, keys: dict[str, Any], tokenizer: Any, context: int) 
     return config
 
 
-def build(task: str, config: Any, max_new_tokens: int, seed: int) -> PreTrainedModel:
-    """A model with fresh float32 weights, the same for the same seed; raises ConfigError if the class refuses its config."""
+def build(task: str, config: Any, context: int, max_new_tokens: int, seed: int) -> PreTrainedModel:
+    """A model with fresh float32 weights, the same for the same seed; raises ConfigError if the class refuses its config.
+
+    Args:
+        context: the most tokens that the model will see at once; a gpt's generation ends there.
+        max_new_tokens: where a translation ends.
+    """
     torch.manual_seed(seed)
     try:
-        model = AUTO[task].from_config(config)
-        ids = torch.full((1, 2), config.eos_token_id)
+        model = AUTO[task].from_config(config).eval()
+        ids = torch.full((2, min(8, context)), config.eos_token_id)  # (2, T): the same but for the last token
+        ids[1, -1] = config.vocab_size - 1
         with torch.no_grad():  # some classes find out only here that their shapes do not fit
-            model(input_ids=ids, **({"decoder_input_ids": ids} if task == "translation" else {}))
+            key = "input_ids" if task == "gpt" else "decoder_input_ids"
+            logits = torch.cat([model(**{"input_ids": ids[:1], key: one[None]}, use_cache=False).logits[:, :-1] for one in ids])
     except Exception as error:  # assertion, value or runtime errors, as the class likes
         raise ConfigError(f"model: {config.model_type} cannot be built: {' '.join(str(error).split())}") from None
+    if not torch.allclose(logits[0], logits[1], rtol=1e-4, atol=1e-4 * float(logits.abs().max())):
+        raise ConfigError(f"model.type: {config.model_type} with these keys sees the tokens that it is to predict; choose another")
     generation = GenerationConfig.from_model_config(model.config)
-    generation.max_new_tokens, generation.max_length = max_new_tokens, None
+    if task == "gpt":  # whatever the prompt: learned positions end with the context
+        generation.max_new_tokens, generation.max_length = None, context
+    else:
+        generation.max_new_tokens, generation.max_length = max_new_tokens, None
     model.generation_config = generation
     return model.float()
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers.pytorch_utils import Conv1D
 
 from training.config import OptimConfig, TrainConfig
 
@@ -24,11 +25,12 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised by Newton-Schulz: the update of each matrix gets singular values near one.
 
-    Scaled by sqrt(max(1, rows / columns)) and with decoupled weight decay, as `torch.optim.Muon` does by default.
+    Scaled by sqrt(max(1, rows / columns)) and with decoupled weight decay, as `torch.optim.Muon` does by default. A group
+    that is `transposed` has its weights as (in, out).
     """
 
     def __init__(self, params: Any, lr: float, momentum: float = 0.95, weight_decay: float = 0.0, dtype: torch.dtype = torch.float32):
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "transposed": False})
         self.dtype = dtype
 
     @torch.no_grad()
@@ -46,7 +48,7 @@ class Muon(torch.optim.Optimizer):
                 by_shape[tuple(p.shape)].append((p, whole(p.grad.lerp(buffer, group["momentum"]))))  # Nesterov's look ahead
             for (rows, columns), pairs in by_shape.items():
                 updates = orthogonalise(torch.stack([u for _, u in pairs]), self.dtype)  # (n, rows, columns)
-                scale = group["lr"] * math.sqrt(max(1.0, rows / columns))
+                scale = group["lr"] * math.sqrt(max(1.0, columns / rows if group["transposed"] else rows / columns))
                 for (p, _), update in zip(pairs, updates):
                     p.mul_(1 - group["lr"] * group["weight_decay"]).add_(like(p, update.to(p.dtype)), alpha=-scale)
 
@@ -70,8 +72,11 @@ def make_optimizers(model: torch.nn.Module, config: OptimConfig, device: torch.d
 
     Weight decay is for weights of two and more dimensions; embeddings of positions, biases and norms have none.
     """
-    hidden, decayed, plain = [], [], []
+    hidden: list[torch.nn.Parameter] = []
+    hidden_transposed: list[torch.nn.Parameter] = []
+    decayed, plain = [], []
     embeddings = {id(p) for m in model.modules() if isinstance(m, torch.nn.Embedding) for p in m.parameters()}
+    transposed = {id(m.weight) for m in model.modules() if isinstance(m, Conv1D)}
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     embeddings |= {id(p) for p in head.parameters()} if head is not None else set()
     for name, p in model.named_parameters():
@@ -80,7 +85,7 @@ def make_optimizers(model: torch.nn.Module, config: OptimConfig, device: torch.d
         if p.ndim < 2 or "position" in name or "wpe" in name or "relative_attention_bias" in name:
             plain.append(p)
         elif config.name == "muon" and p.ndim == 2 and id(p) not in embeddings:
-            hidden.append(p)
+            (hidden_transposed if id(p) in transposed else hidden).append(p)
         else:
             decayed.append(p)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -89,9 +94,10 @@ def make_optimizers(model: torch.nn.Module, config: OptimConfig, device: torch.d
         fused=device.type in ("cpu", "cuda"),
     )  # fmt: skip
     optimizers: list[torch.optim.Optimizer] = [adamw]
-    if hidden:
+    matrices = [g for g in ({"params": hidden}, {"params": hidden_transposed, "transposed": True}) if g["params"]]
+    if matrices:
         dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-        optimizers.append(Muon(hidden, lr=config.muon_learning_rate, weight_decay=config.weight_decay, dtype=dtype))
+        optimizers.append(Muon(matrices, lr=config.muon_learning_rate, weight_decay=config.weight_decay, dtype=dtype))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]

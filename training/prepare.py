@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,9 @@ from training.processes import Processes, Progress
 from training.tasks.gpt import Gpt
 from training.tasks.translation import Translation
 
-VOCABULARY_ROWS = 30_000  # of the corpus, on which the report on the vocabulary is made
+VOCABULARY_ROWS, VOCABULARY_CHARACTERS = 30_000, 4_000_000  # of the corpus, on which the report on the vocabulary is made
+TOKENIZER_CHARACTERS = 200_000_000  # that a tokenizer is trained on at most, whatever `sample_rows` allows: they are held in memory
+SAMPLE_ROWS, SAMPLE_CHARACTERS = 2000, 16_000_000  # of the corpus, at hand for choices such as packing
 SAME = ("task", "seed", "tokenizer", "model", "batch")  # a run cannot go on with other values of these
 
 
@@ -117,6 +118,7 @@ def _differences(before: Config, now: Config) -> str:
 class Data:
     """What is trained on. `sample` has some training rows, `held_out` the validation rows."""
 
+    processes: Processes
     corpus: Corpus
     validation: Corpus
     tokenizer: PreTrainedTokenizerFast
@@ -125,10 +127,10 @@ class Data:
     held_out: list[dict[str, Any]]
     held_out_batches: list[Batch]
 
-    def texts(self, rows: int) -> Iterator[str]:
-        """Training texts of the first column, at most so many."""
+    def texts(self, rows: int, characters: int) -> Iterator[str]:
+        """Training texts of the first column, at most so many and about so many characters."""
         first = next(iter(corpora.COLUMNS[self.task.name]))
-        return (row[first] for row in islice(self.corpus.stream(), rows))
+        return (row[first] for row in self.corpus.some(rows, characters))
 
 
 def open_data(config: Config, processes: Processes) -> Data:
@@ -146,7 +148,7 @@ def open_data(config: Config, processes: Processes) -> Data:
         return corpus, validation, _tokenizer(config, corpus, processes)
 
     corpus, validation, tokenizer = processes.in_turn(read)
-    sample = list(islice(corpus.stream(), 2000))
+    sample = list(corpus.some(SAMPLE_ROWS, SAMPLE_CHARACTERS))
     tasks: dict[str, type[Gpt] | type[Translation]] = {"gpt": Gpt, "translation": Translation}
     task = tasks[config.task](config, tokenizer, sample)
     held_out = list(validation.held_out(config.evaluation.max_rows))
@@ -155,7 +157,7 @@ def open_data(config: Config, processes: Processes) -> Data:
         there = {(int(s), int(r)) for b in batches for s, r in b["rows"]}
         held_out = [row for row in held_out if (row["_shard"], row["_row"]) in there]
         processes.say(f"  note: {left_out:,} validation pairs are longer than the batch section allows and are left out")
-    return Data(corpus, validation, tokenizer, task, sample, held_out, batches)
+    return Data(processes, corpus, validation, tokenizer, task, sample, held_out, batches)
 
 
 def _tokenizer(config: Config, corpus: Corpus, processes: Processes) -> PreTrainedTokenizerFast:
@@ -169,7 +171,7 @@ def _tokenizer(config: Config, corpus: Corpus, processes: Processes) -> PreTrain
 
             def texts() -> Iterator[str]:
                 n = 0
-                for row in islice(corpus.stream(), config.tokenizer.sample_rows):
+                for row in corpus.some(config.tokenizer.sample_rows, TOKENIZER_CHARACTERS):
                     for column in corpora.COLUMNS[config.task]:
                         n += 1
                         bar.to(n)
@@ -189,7 +191,7 @@ def build_model(config: Config, data: Data) -> tuple[PreTrainedModel, dict[str, 
     """A model with fresh weights, and the report on its vocabulary (tokenizer.report)."""
     context = data.task.context
     found = models.model_config(config.task, config.model, data.tokenizer, context)
-    net = models.build(config.task, found, min(config.evaluation.max_new_tokens, context), config.seed)
+    net = models.build(config.task, found, context, min(config.evaluation.max_new_tokens, context), config.seed)
     if config.train.gradient_checkpointing:
         if not net.supports_gradient_checkpointing:
             raise ConfigError(f"train.gradient_checkpointing: {config.model['type']} cannot do it; leave it out")
@@ -199,9 +201,12 @@ def build_model(config: Config, data: Data) -> tuple[PreTrainedModel, dict[str, 
             net.gradient_checkpointing_enable({"use_reentrant": False})
     head = net.get_output_embeddings()
     copies = 1 if head is None or head.weight is net.get_input_embeddings().weight else 2
-    rows = list(islice(data.corpus.stream(), VOCABULARY_ROWS))
-    columns = {k: [r[k] for r in rows] for k in corpora.COLUMNS[config.task]}
-    return net, tokenizers_.report(data.tokenizer, columns, net.get_input_embeddings().weight.shape[1], copies)
+    vocabulary: dict[str, Any] = {}
+    if data.processes.main:  # the others need not read and count as well
+        rows = list(data.corpus.some(VOCABULARY_ROWS, VOCABULARY_CHARACTERS))
+        columns = {k: [r[k] for r in rows] for k in corpora.COLUMNS[config.task]}
+        vocabulary = tokenizers_.report(data.tokenizer, columns, net.get_input_embeddings().weight.shape[1], copies)
+    return net, data.processes.from_main(vocabulary)
 
 
 def choose_precision(config: Config, data: Data, net: PreTrainedModel, processes: Processes, resumed: bool) -> tuple[Config, str]:
@@ -221,5 +226,5 @@ def choose_precision(config: Config, data: Data, net: PreTrainedModel, processes
             loss.backward()
             net.zero_grad()
 
-        precision, measured = processes.from_main(pick_precision(step) if processes.main and batch else ("no", ""))
+        precision, measured = processes.from_main(pick_precision(processes.device, step) if processes.main and batch else ("no", ""))
     return replace(config, train=replace(config.train, mixed_precision=precision)), measured

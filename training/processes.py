@@ -94,13 +94,13 @@ class Progress:
 
     EVERY = 30.0
 
-    def __init__(self, what: str, total: float | None = None, done: float = 0, shown: bool = True, delay: float = 2.0, scale: bool = True):
+    def __init__(self, what: str, total: float | None = None, done: float = 0, shown: bool = True, delay: float = 2.0):
         self.what, self.total, self.first, self.done, self.note = what, total, done, done, ""
         self.began = self.told = time.monotonic()
         self.shown = shown
         form = "{desc}: {percentage:3.0f}%|{bar:20}| [{elapsed}<{remaining}{postfix}]" if total else "{desc}: {n_fmt} [{elapsed}]"
         self.bar = tqdm(
-            total=total, initial=done, desc=what, delay=delay, leave=False, unit_scale=scale, file=sys.stderr, dynamic_ncols=True,
+            total=total, initial=done, desc=what, delay=delay, leave=False, unit_scale=True, file=sys.stderr, dynamic_ncols=True,
             disable=not (shown and sys.stderr.isatty()), mininterval=0.3, bar_format=form,
         )  # fmt: skip
 

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
 from training import run_folder
 from training.config import Config, sources
+from training.corpus import COLUMNS
+from training.filters import HAN
+
+LANGUAGES = {"zh": "Chinese", "chinese": "Chinese", "cn": "Chinese", "en": "English", "english": "English"}
+CODES = {"Chinese": "zh", "English": "en"}
 
 
 def card(config: Config, meta: dict[str, Any]) -> str:
     """README.md of a checkpoint: what it is, what it was trained on, how it scores, how to load it."""
     gpt = config.task == "gpt"
     tags = ["text-generation"] if gpt else ["translation"]
-    languages = ["zh"] if gpt else ["zh", "en"]
+    sides = _languages(config)
+    does = " ".join(["it continues", *sides, "text"] if gpt else ["it translates", " into ".join(sides)]).strip()
     scores = "\n".join(f"| {k} | {v:.4g} |" for k, v in meta["metrics"].items() if isinstance(v, float))
     signature = meta["metrics"].get("bleu_signature")
     auto = "AutoModelForCausalLM" if gpt else "AutoModelForSeq2SeqLM"
     example = meta["examples"][0] if meta["examples"] else ""
-    front = {"language": languages, "library_name": "transformers", "pipeline_tag": tags[0], "tags": ["stray-bird"]}
+    language = {"language": [CODES[side] for side in sides]} if sides else {}
+    front = {**language, "library_name": "transformers", "pipeline_tag": tags[0], "tags": ["stray-bird"]}
     return f"""---
 {chr(10).join(f"{k}: {json.dumps(v)}" for k, v in front.items())}
 ---
@@ -28,7 +36,7 @@ def card(config: Config, meta: dict[str, Any]) -> str:
 # {meta["name"]}
 
 A {meta["model_type"]} model of {meta["parameters"]:,} parameters, trained from nothing by Stray Bird · 飞鸟
-({"it continues Chinese text" if gpt else "it translates Chinese into English"}); step {meta["step"]:,}.
+({does}); step {meta["step"]:,}.
 
 | measured on the validation set | |
 |---|---|
@@ -52,6 +60,18 @@ The configuration that it was trained with:
 model: {json.dumps(config.model)}
 ```
 """
+
+
+def _languages(config: Config) -> list[str]:
+    """Of translation, the source's and the target's; of gpt, Chinese if the prompts are. Empty where nothing tells."""
+    if config.task == "gpt":
+        return ["Chinese"] if HAN.search("".join(config.evaluation.prompts)) else []
+    s = sources(config.corpus.train)[0]
+    columns = {**COLUMNS["translation"], **config.corpus.columns, **(s.columns or {})}
+    names = (s.path, s.target_path) if s.target_path else (columns["source"], columns["target"])  # aligned files have no columns
+    words = [re.split(r"[\W_]+", Path(name).name.lower()) for name in names]
+    found = [LANGUAGES[known[-1]] for w in words if (known := [x for x in w if x in LANGUAGES])]
+    return found if len(set(found)) == 2 else []
 
 
 def meta(config: Config, step: int, parameters: int, metrics: dict[str, Any], rows: int) -> dict[str, Any]:

@@ -96,10 +96,10 @@ class Run:
         )  # fmt: skip
         self.sharded = self.accelerator.distributed_type == DistributedType.FSDP
         self.network = net  # without what accelerate wraps around it
-        self.model, *self.optimizers = self.accelerator.prepare(net, *make_optimizers(net, c.optim, self.processes.device))
-        self.inner_optimizers = [o.optimizer for o in self.optimizers]
+        self.model, *wrapped = self.accelerator.prepare(net, *make_optimizers(net, c.optim, self.processes.device))
+        self.optimizers = [o.optimizer for o in wrapped]
         if tensors:
-            checkpoint.unpack_optimizers(self.inner_optimizers, tensors)
+            checkpoint.unpack_optimizers(self.optimizers, tensors)
         self.average = None
         if c.train.averaging != "none":
             self.average = Average(net, c.train, self.state.average_updates, averaged)
@@ -130,7 +130,7 @@ class Run:
     def _begin(self) -> None:
         """Open the records, tell what will be trained, and start the clock."""
         c, s, world = self.config, self.state, self.processes.world
-        self.saved = s.step  # the step of the last checkpoint
+        self.saved = (s.step, s.evaluated)  # of the last checkpoint
         self.improved, self.grad_norm, self.latest = False, 0.0, dict[str, Any]()
         if self.main:
             with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
@@ -159,7 +159,8 @@ class Run:
 
     def _interrupt(self, number: int, frame: Any) -> None:
         if self.interrupted and number == signal.SIGINT:  # asked twice: at once
-            os.write(2, b"\nstopped at once; the last checkpoint is whole, go on with --resume true\n")
+            kept = b"the last checkpoint is whole, go on with --resume true" if self.saved[0] else b"there is no checkpoint yet"
+            os.write(2, b"\nstopped at once; " + kept + b"\n")
             os._exit(130)
         self.interrupted = signal.Signals(number).name
         if self.main:
@@ -179,22 +180,30 @@ class Run:
         return max(done / whole for done, whole in horizons if whole)
 
     def finished(self) -> str | None:
-        """Whether a horizon is reached, or the run was interrupted."""
-        return "finished" if self.share() >= 1 else "interrupted" if self.agreed_interrupted else None
+        """Whether a horizon is reached, or the run was interrupted.
+
+        A signal goes before an evaluation: whoever sent it may not wait (the launcher kills 30 s later). The resumed run
+        evaluates instead.
+        """
+        ended = "finished" if self.share() >= 1 else "interrupted" if self.agreed_interrupted else None
+        if self.evaluation_due(ended):
+            (interrupted,) = self.processes.sum(bool(self.interrupted))
+            ended = "interrupted" if interrupted else ended
+        return ended
 
     agreed_interrupted = False
 
     def evaluation_due(self, ended: str | None) -> bool:
-        """At its steps and at the end, once."""
+        """At its steps and at the end, once, but not after a signal."""
         s = self.state
-        last = ended is not None and ended != "interrupted"
-        return s.step > 0 and s.evaluated != s.step and (last or s.step % self.config.evaluation.every_steps == 0)
+        due = ended is not None or s.step % self.config.evaluation.every_steps == 0
+        return ended != "interrupted" and s.step > 0 and s.evaluated != s.step and due
 
     def save_due(self, ended: str | None) -> bool:
-        """At its steps, at the end and at the best evaluation, once."""
+        """At its steps, at the end and at the best evaluation; again if an evaluation came after (`meta.json` has its numbers)."""
         s = self.state
         wanted = ended is not None or self.improved or s.step % self.config.checkpoint.every_steps == 0
-        return s.step > 0 and wanted and (self.saved != s.step or self.improved)
+        return s.step > 0 and wanted and self.saved != (s.step, s.evaluated)
 
     def agree(self, tokens: int) -> int:
         """Over all processes: the target tokens of this step (returned), the clock, and whether somebody was interrupted."""
@@ -206,7 +215,7 @@ class Run:
     def set_rate(self) -> None:
         """The learning rate of the coming step."""
         self.rate = rate(self.config.optim, self.state.step, self.share())
-        for optimizer in self.inner_optimizers:
+        for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * self.rate
 
@@ -221,6 +230,20 @@ class Run:
         self.grad_norm = float(checkpoint.whole(self.accelerator.clip_grad_norm_(self.network.parameters(), limit)))
         if not math.isfinite(self.grad_norm) and self.accelerator.scaler is None:
             self._not_finite(batches, losses)
+
+    def update(self) -> None:
+        """One step of all optimizers; of none if the gradients overflowed fp16's loss scaling.
+
+        accelerate's own step updates the scale once for each optimizer, whereupon the next one's gradients count as scaled
+        again. `clip` has unscaled them all; what it found is the same on every process.
+        """
+        scaler = self.accelerator.scaler
+        for optimizer in self.optimizers:
+            if scaler is None or math.isfinite(self.grad_norm):
+                optimizer.step()
+            optimizer.zero_grad()
+        if scaler is not None:
+            scaler.update()
 
     def count(self, losses: list[torch.Tensor], tokens: int, batches: list[dict[str, torch.Tensor]]) -> None:
         """Book a step: `losses` are summed over the tokens of each of this process's micro-batches."""
@@ -311,7 +334,7 @@ class Run:
             with self.average.inside(self.network):
                 weights = {n: v.clone() for n, v in self._weights().items()}
         states = self.processes.gather(checkpoint.random_state(self.processes.device))
-        tensors = checkpoint.pack_optimizers(self.inner_optimizers) if self.main or self.sharded else {}
+        tensors = checkpoint.pack_optimizers(self.optimizers) if self.main or self.sharded else {}
         if self.main:
             tensors |= {f"random.{i}": state for i, state in enumerate(states)}
             scaler = self.accelerator.scaler
@@ -331,7 +354,7 @@ class Run:
             except (Stopped, OSError) as error:
                 problem = str(error)
         self.processes.stop_if(problem, Stopped)
-        self.saved, self.improved = self.state.step, False
+        self.saved, self.improved = (self.state.step, self.state.evaluated), False
         self.logged_at += self.seconds - began
 
     def _weights(self) -> checkpoint.Tensors:

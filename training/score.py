@@ -24,19 +24,31 @@ from training.config import ConfigError, SourceConfig
 def model_folder(path: Path) -> Path:
     """The checkpoint that a run folder's `best` names, or the folder itself; raises ConfigError if neither holds a model."""
     pointer = path / "best" if (path / "best").is_file() else path / "latest"
-    folder = path / "checkpoints" / pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else path
+    folder = path
+    if pointer.is_file():
+        name = pointer.read_bytes()[:1000].decode(errors="replace").strip()
+        if name != Path(name).name or name in ("", ".", ".."):  # a pointer must not lead out of the run folder
+            raise ConfigError(f"--model: {pointer} must hold the name of a folder in {path / 'checkpoints'}")
+        folder = path / "checkpoints" / name
     if not (folder / "config.json").is_file():
         raise ConfigError(f"--model: {path} holds no model; name a run folder or a checkpoint")
     return folder
 
 
-def read_pairs(path: str) -> list[dict[str, Any]]:
-    """The readable pairs of a test set, in order; raises ConfigError if there are none."""
+def read_pairs(path: str, columns: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    """The readable pairs of a test set, in order; raises ConfigError if there are none.
+
+    Args:
+        columns: names of the file's columns, as in `corpus.columns`.
+    """
     from training.corpus import COLUMNS
     from training.sources import BadRow, parse, read, resolve
 
+    names = {**COLUMNS["translation"], **(columns or {})}
+    if wrong := set(names) - {"source", "target"}:
+        raise ConfigError(f"--columns: no column is called {', '.join(sorted(wrong))} here; valid: source, target")
     rows, bad = [], []
-    for shard in resolve([SourceConfig(path)], COLUMNS["translation"], "line", "--test"):
+    for shard in resolve([SourceConfig(path)], names, "line", "--test"):
         for record in read(shard):
             try:
                 row = parse(record, shard)
@@ -52,7 +64,9 @@ def read_pairs(path: str) -> list[dict[str, Any]]:
     return rows
 
 
-def score(model: Path, tests: list[str], beams: int = 1, limit: int | None = None) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+def score(
+    model: Path, tests: list[str], beams: int = 1, columns: dict[str, str] | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Translate and score each test set.
 
     Returns:
@@ -62,7 +76,7 @@ def score(model: Path, tests: list[str], beams: int = 1, limit: int | None = Non
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     from training.device import share_threads
-    from training.metrics import translation_metrics
+    from training.metrics import bleu_tokenizer, translation_metrics
     from training.tasks.translation import translate
 
     share_threads()
@@ -76,10 +90,11 @@ def score(model: Path, tests: list[str], beams: int = 1, limit: int | None = Non
     longest = getattr(net.config, "max_position_embeddings", None) or 256
     records, lines = [], []
     for test in tests:
-        rows = read_pairs(test)[:limit]
+        rows = read_pairs(test, columns)
         begin = time.monotonic()
         hyps = translate(net, tokenizer, [r["source"] for r in rows], longest, longest - 1, beams)
-        found = translation_metrics().compute(predictions=hyps, references=[r["target"] for r in rows])
+        references = [r["target"] for r in rows]
+        found = translation_metrics(bleu_tokenizer(references)).compute(predictions=hyps, references=references)
         records.append({"test": test, "pairs": len(rows), "seconds": time.monotonic() - begin, **found})
         lines += [{"source": r["source"], "hyp": h, "ref": r["target"]} for r, h in zip(rows, hyps)]
     return records, lines
@@ -90,7 +105,8 @@ def table(records: list[dict[str, Any]]) -> str:
     rows = ["| test set | pairs | BLEU | chrF2 | sentences/s |", "|---|---:|---:|---:|---:|"]
     for r in records:
         rows.append(f"| {Path(r['test']).stem} | {r['pairs']:,} | {r['bleu']:.2f} | {r['chrf']:.2f} | {r['pairs'] / r['seconds']:.0f} |")
-    return "\n".join([*rows, "", f"BLEU {records[0]['bleu_signature']}  ", f"chrF2 {records[0]['chrf_signature']}"])
+    signatures = [f"{name} {r[key]}" for name, key in (("BLEU", "bleu_signature"), ("chrF2", "chrf_signature")) for r in records]
+    return "\n".join([*rows, "", "  \n".join(dict.fromkeys(signatures))])  # several, if the sets are in several languages
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -98,11 +114,12 @@ def main(argv: list[str] | None = None) -> int:
     p = jsonargparse.ArgumentParser(description=__doc__, exit_on_error=False)
     p.add_argument("--model", type=Path, required=True, help="a run folder or a checkpoint")
     p.add_argument("--test", type=str, nargs="+", required=True, help="test sets: files with a pair a row")
+    p.add_argument("--columns", type=dict[str, str], default={}, help="the columns' names, e.g. '{source: zh, target: en}'")
     p.add_argument("--out", type=Path, help="write one JSON line a sentence here: source, hyp, ref")
     p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
     try:
         args = p.parse_args(argv)
-        records, lines = score(args.model, args.test, args.beams)
+        records, lines = score(args.model, args.test, args.beams, args.columns)
         if args.out:
             args.out.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
     except (ConfigError, jsonargparse.ArgumentError) as error:

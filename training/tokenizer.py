@@ -47,7 +47,7 @@ def train(config: TokenizerConfig, texts: Iterable[str], task: str) -> PreTraine
 
 
 def load(path: str | Path, task: str) -> PreTrainedTokenizerFast:
-    """The tokenizer of a folder; raises ConfigError if it is not there or lacks a special token that `task` needs."""
+    """The tokenizer of a folder; raises ConfigError if it is not there or does not begin and end texts as `task` needs it."""
     if not (Path(path) / "tokenizer.json").is_file():
         raise ConfigError(f"tokenizer.path: {path} has no tokenizer.json; name a checkpoint folder")
     try:
@@ -57,6 +57,17 @@ def load(path: str | Path, task: str) -> PreTrainedTokenizerFast:
     missing = [n for n in ("bos_token", "eos_token", "pad_token") if getattr(tokenizer, n) is None]
     if missing:
         raise ConfigError(f"tokenizer.path: the tokenizer in {path} has no {', '.join(missing)}, which {task} needs")
+    ids, eos = tokenizer("x")["input_ids"], tokenizer.eos_token_id
+    if task == "gpt" and (ids[:1] != [eos] or eos in ids[1:]):  # in gpt's batches one token both ends a text and begins the next
+        raise ConfigError(
+            f"tokenizer.path: the tokenizer in {path} must begin a text with its end-of-text token and not end it; "
+            "gpt needs one made for gpt by this trainer, or set up likewise"
+        )
+    if task == "translation" and ids[-1:] != [eos]:
+        raise ConfigError(
+            f"tokenizer.path: the tokenizer in {path} does not end a sentence with {tokenizer.eos_token}, so a model could not "
+            "learn where to stop; translation needs one made for translation by this trainer, or set up likewise"
+        )
     return tokenizer
 
 
@@ -81,7 +92,7 @@ def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str
     tokenizer.normalizer = normalizers.Sequence(spaces)
     pattern = WORDS % (r"\p{Han}" if config.isolate_han else r"\p{Han}+")
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
-    held = list(texts)  # at most `sample_rows` texts: the alphabet must be known before the merges are
+    held = list(texts)  # prepare.py bounds their number and their characters: the alphabet must be known before the merges
     counts: Counter[str] = Counter()
     for text in held:
         counts.update(tokenizer.normalizer.normalize_str(text))
@@ -148,9 +159,11 @@ def report(tokenizer: PreTrainedTokenizerFast, columns: dict[str, list[str]], wi
     seen: Counter[int] = Counter()
     result: dict[str, Any] = {"size": size, "texts": max(map(len, columns.values()), default=0)}
     for name, texts in columns.items():
-        encoded = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        tokens = sum(map(len, encoded))
-        seen.update(t for ids in encoded for t in ids)
+        tokens = 0
+        for start in range(0, len(texts), 256):  # the tokenizer's own records take a hundred bytes a token
+            for ids in tokenizer(texts[start : start + 256], add_special_tokens=False)["input_ids"]:
+                tokens += len(ids)
+                seen.update(ids)
         result[name] = {
             "tokens_per_text": round(tokens / max(1, len(texts)), 2),
             "tokens_per_character": round(tokens / max(1, sum(map(len, texts))), 3),

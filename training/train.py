@@ -15,6 +15,7 @@ if __name__ == "__main__":  # the script's own folder is first on the path; the 
 
 import errno
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training import config as configs
@@ -75,9 +76,7 @@ def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None
                 accelerator.backward(loss * (t.gradient_accumulation_steps * accelerator.num_processes / tokens))
                 if accelerator.sync_gradients:
                     run.clip(batches, losses)
-                for optimizer in run.optimizers:
-                    optimizer.step()
-                    optimizer.zero_grad()
+                    run.update()
         run.count(losses, tokens, batches)
         run.log()
 
@@ -85,9 +84,11 @@ def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     die_with_the_launcher()
-    problem, code = "", 0
+    problem, code, agreed = "", 0, True
+    config = None
     try:
-        train(configs.parse_args(argv, __doc__ or ""))
+        config = configs.parse_args(argv, __doc__ or "")
+        train(config)
     except ConfigError as error:
         problem, code = f"error: {error}", 2
     except Stopped as error:
@@ -95,10 +96,14 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in DISK:
             raise
-        problem, code = f"stopped: {error.filename or 'the run folder'}: {error.strerror}; the last checkpoint is whole", 1
+        from training.checkpoint import newest  # costs seconds, so not before it is needed
+
+        kept = newest(Path(config.run_dir)) if config else None
+        rest = f"the last checkpoint is whole ({kept.name})" if kept else "there is no checkpoint yet"
+        problem, code, agreed = f"stopped: {error.filename or 'the run folder'}: {error.strerror}; {rest}", 1, False
     except KeyboardInterrupt:
         problem, code = "stopped before the first step", 130
-    if problem and os.environ.get("RANK", "0") == "0":  # every process knows it; one says it
+    if problem and (not agreed or os.environ.get("RANK", "0") == "0"):  # what every process knows, one says
         print(problem, file=sys.stderr)
     return code
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from training.checkpoint import random_state, set_random_state
+
 IGNORE_INDEX = -100  # labels with this value cost nothing (torch's own default)
 
 
@@ -17,8 +19,10 @@ def model_inputs(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def generate(model: PreTrainedModel, seed: int, temperature: float = 0.0, **inputs: Any) -> torch.Tensor:
     """`model.generate`, sampled if temperature > 0, from its own seed: the training's random numbers stay as they were."""
-    devices = [model.device] if model.device.type == "cuda" else []
     sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
-    with torch.random.fork_rng(devices=devices):
+    before = random_state(model.device)
+    try:
         torch.manual_seed(seed)
         return model.generate(**{"num_beams": 1, **sampling, **inputs})
+    finally:
+        set_random_state(before, model.device)

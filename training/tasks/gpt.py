@@ -72,8 +72,9 @@ class Gpt:
         end = np.array([self.tokenizer.eos_token_id], dtype=np.int32)
         windows = []
         for row, ids in zip(rows, self._encode(rows)):
-            text = np.concatenate([end, ids, end] if row.get("_last", True) else [end, ids])
-            windows += [(text[i : i + self.block_size], (row["_shard"], row["_row"])) for i in self._starts(0, len(text))]
+            text = np.concatenate([*([end] if row.get("_first", True) else []), ids, *([end] if row.get("_last", True) else [])])
+            if len(text) > 1:  # one token predicts nothing
+                windows += [(text[i : i + self.block_size], (row["_shard"], row["_row"])) for i in self._starts(0, len(text))]
         return windows
 
     def _pack(self, rows: list[dict[str, Any]], rng: np.random.Generator | None) -> list[tuple[np.ndarray, tuple[int, int]]]:
@@ -125,9 +126,9 @@ class Gpt:
     def samples(self, model: PreTrainedModel, rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
         """Continuations of evaluation.prompts: [{prompt, text, stopped}]; `stopped`: it ended by itself."""
         e, found = self.config.evaluation, []
-        longest = max(1, min(e.max_new_tokens, self.context - 1))
         for prompt in e.prompts:
-            ids = self.tokenizer(prompt, return_tensors="pt")["input_ids"][:, -max(1, self.context - longest) :]
+            ids = self.tokenizer(prompt, return_tensors="pt")["input_ids"][:, -self.context :]
+            longest = max(1, min(e.max_new_tokens, self.context - ids.shape[1]))  # the prompt goes before the length
             inputs = ids.repeat(e.samples, 1).to(model.device)
             given = {"input_ids": inputs, "attention_mask": torch.ones_like(inputs)}
             for tokens in generate(model, seed, **given, max_new_tokens=longest, temperature=e.temperature):

@@ -1,7 +1,7 @@
 """Task translation: a sentence into the other language.
 
 Pairs of like length go together in micro-batches of a token budget (padding counted). The decoder's input is the labels
-moved right by one, made where the model itself makes it. B: pairs, S: source tokens, T: target tokens, V: vocabulary.
+moved right by one, made in `loss`. B: pairs, S: source tokens, T: target tokens, V: vocabulary.
 """
 
 from __future__ import annotations
