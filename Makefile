@@ -10,8 +10,8 @@ demo: train
 	$(BIN)/python app.py
 
 train: $(INSTALLED)
-	@test -f runs/verses/report.md || $(BIN)/accelerate launch -q --num_processes 1 training/train.py --config configs/gpt/verses.yaml --resume true
-	@test -f runs/phrasebook/report.md || $(BIN)/accelerate launch -q --num_processes 1 training/train.py --config configs/translation/phrasebook.yaml --resume true
+	@test -f runs/verses/report.md || $(BIN)/python training/train.py --config configs/gpt/verses.yaml --resume true
+	@test -f runs/phrasebook/report.md || $(BIN)/python training/train.py --config configs/translation/phrasebook.yaml --resume true
 
 $(INSTALLED): requirements.txt
 	$(PYTHON) -m venv .venv
