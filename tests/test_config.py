@@ -160,3 +160,8 @@ def test_every_config_of_the_repository_loads(path):
 
 def test_every_config_begins_by_saying_what_it_shows():
     assert [path for path in CONFIGS if not (ROOT / path).read_text(encoding="utf-8").startswith("#")] == []
+
+
+def test_a_bare_command_says_how_to_begin() -> None:
+    with pytest.raises(ConfigError, match="--config configs/gpt/verses.yaml"):
+        configs.parse_args([])

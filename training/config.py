@@ -275,6 +275,8 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> Config:
             relation between values that cannot be.
     """
     argv = sys.argv[1:] if argv is None else argv
+    if not argv:
+        raise ConfigError("no config given; try --config configs/gpt/verses.yaml, or --help for every setting")
     p = parser(description)
     problems: list[str] = []
     whole: dict[str, Any] = {}
