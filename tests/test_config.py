@@ -163,5 +163,5 @@ def test_every_config_begins_by_saying_what_it_shows():
 
 
 def test_a_bare_command_says_how_to_begin() -> None:
-    with pytest.raises(ConfigError, match="--config configs/gpt/verses.yaml"):
+    with pytest.raises(ConfigError, match=r"--config configs/gpt/verses\.yaml"):
         configs.parse_args([])
