@@ -293,7 +293,7 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> Config:
         problems.append(_one_line(error))
         raise ConfigError("\n".join(dict.fromkeys(problems))) from None
     told = "\n".join(problems)
-    for line in _relations(result):  # what is missing only because it was wrong is not told twice
+    for line in mistakes.relations(result):  # what is missing only because it was wrong is not told twice
         if not (line.partition(".")[0].partition(":")[0] in told and (": no " in line or ": missing" in line)):
             problems.append(line)
     if problems:
@@ -319,66 +319,8 @@ def dump(config: Config) -> str:
 
 def check(config: Config) -> None:
     """Relations between fields that no type can express; raises ConfigError with all that are wrong."""
-    if problems := _relations(config):
+    if problems := mistakes.relations(config):
         raise ConfigError("\n".join(problems))
-
-
-def _relations(config: Config) -> list[str]:
-    c: Config = config
-    problems: list[str] = []
-    if not c.corpus.train:
-        problems.append("corpus.train: no source given; name a file, e.g. corpus.train: data/verses.jsonl")
-    if "type" not in c.model:
-        problems.append("model.type: missing; name a model of transformers, e.g. qwen3 or m2m_100")
-    if c.train.max_steps is None and c.train.max_tokens is None and c.train.max_minutes is None:
-        problems.append("train: no horizon; set max_steps, max_tokens or max_minutes")
-    positive = {
-        "train.max_steps": c.train.max_steps, "train.max_tokens": c.train.max_tokens,
-        "train.max_minutes": c.train.max_minutes,
-        "train.gradient_accumulation_steps": c.train.gradient_accumulation_steps,
-        "batch.block_size": c.batch.block_size, "batch.micro_batch_size": c.batch.micro_batch_size,
-        "batch.tokens_per_batch": c.batch.tokens_per_batch, "batch.max_source_length": c.batch.max_source_length,
-        "batch.max_target_length": c.batch.max_target_length, "optim.learning_rate": c.optim.learning_rate,
-        "optim.muon_learning_rate": c.optim.muon_learning_rate, "evaluation.every_steps": c.evaluation.every_steps,
-        "evaluation.max_rows": c.evaluation.max_rows, "evaluation.max_new_tokens": c.evaluation.max_new_tokens,
-        "checkpoint.every_steps": c.checkpoint.every_steps, "checkpoint.keep": c.checkpoint.keep,
-        "log.every_steps": c.log.every_steps, "corpus.shuffle_rows": c.corpus.shuffle_rows,
-        "corpus.max_rows": c.corpus.max_rows, "tokenizer.vocab_size": c.tokenizer.vocab_size,
-        "tokenizer.sample_rows": c.tokenizer.sample_rows, "train.average_every_steps": c.train.average_every_steps,
-    }  # fmt: skip
-    problems += [f"{k}: {v} is not a positive number" for k, v in positive.items() if v is not None and not v > 0]
-    two = {"block_size": c.batch.block_size, "max_source_length": c.batch.max_source_length, "max_target_length": c.batch.max_target_length}
-    problems += [f"batch.{k}: 1 token is not enough to predict one from another" for k, v in two.items() if v == 1]
-    shares = {
-        "corpus.validation_share": c.corpus.validation_share, "optim.beta1": c.optim.beta1,
-        "optim.beta2": c.optim.beta2, "train.label_smoothing": c.train.label_smoothing,
-        "train.ema_decay": c.train.ema_decay,
-    }  # fmt: skip
-    problems += [f"{k}: {v} must be at least 0 and below 1" for k, v in shares.items() if not 0 <= v < 1]
-    shares = {
-        "optim.decay_share": c.optim.decay_share,
-        "optim.final_ratio": c.optim.final_ratio,
-        "train.average_share": c.train.average_share,
-        "tokenizer.alphabet_coverage": c.tokenizer.alphabet_coverage,
-    }
-    problems += [f"{k}: {v} must lie between 0 and 1" for k, v in shares.items() if not 0 <= v <= 1]
-    counts = {
-        "corpus.workers": c.corpus.workers, "optim.warmup_steps": c.optim.warmup_steps,
-        "optim.weight_decay": c.optim.weight_decay, "optim.max_grad_norm": c.optim.max_grad_norm,
-        "train.early_stopping": c.train.early_stopping, "evaluation.generate_rows": c.evaluation.generate_rows,
-        "evaluation.samples": c.evaluation.samples, "evaluation.temperature": c.evaluation.temperature,
-        "tokenizer.min_frequency": c.tokenizer.min_frequency, "corpus.filters.max_chars": c.corpus.filters.max_chars,
-        "corpus.filters.min_chars": c.corpus.filters.min_chars, "corpus.filters.max_ratio": c.corpus.filters.max_ratio,
-    }  # fmt: skip
-    problems += [f"{k}: {v} must not be negative" for k, v in counts.items() if not v >= 0]
-    wanted = {"gpt": ["text"], "translation": ["source", "target"]}[c.task]
-    columns = {"corpus.columns": c.corpus.columns}
-    for key, value in {"corpus.train": c.corpus.train, "corpus.validation": c.corpus.validation}.items():
-        columns |= {f"{key}: {s.path}: columns": s.columns or {} for s in sources(value)}
-        problems += [f"{key}: weight {s.weight} of {s.path} must be positive" for s in sources(value) if not s.weight > 0]
-    for where, names in columns.items():
-        problems += [f"{where}: no column is called {k!r} here; valid: {', '.join(wanted)}" for k in names if k not in wanted]
-    return problems
 
 
 def sources(value: Sources | None) -> list[SourceConfig]:

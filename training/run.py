@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,16 @@ from accelerate.utils import DistributedType, set_seed
 from transformers.utils import logging as transformers_logging
 
 from training import checkpoint, evaluation, prepare, report, run_folder
-from training import config as configs
 from training import corpus as corpora
 from training import model as models
 from training import tokenizer as tokenizers_
 from training.config import Config, ConfigError
 from training.device import share_threads
+from training.journal import Journal
 from training.loader import MicroBatches
 from training.optim import Average, make_optimizers, rate
 from training.outcome import NotFinite, Stopped, TrainResult
-from training.processes import Processes, Progress
+from training.processes import Processes
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Run:
     """A run, ready for its first step."""
 
     accelerator: Accelerator
-    bar: Progress
+    journal: Journal
 
     def __init__(self, config: Config):
         share_threads()
@@ -62,7 +62,6 @@ class Run:
         transformers_logging.set_verbosity_error()  # it would advise on masks and padding, which the tasks see to
         self.config, self.dir = config, Path(config.run_dir)
         self.interrupted, self.handlers = "", dict[int, Any]()
-        self.metrics: run_folder.Metrics | None = None
         self.processes = Processes()
         self.main = self.processes.main
         prepare.check(config, self.processes)
@@ -132,14 +131,6 @@ class Run:
         c, s, world = self.config, self.state, self.processes.world
         self.saved = (s.step, s.evaluated)  # of the last checkpoint
         self.improved, self.grad_norm, self.latest = False, 0.0, dict[str, Any]()
-        if self.main:
-            with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
-                self.metrics = run_folder.Metrics(self.dir, s.step, s.evaluated)
-                run_folder.write(self.dir / "config.yaml", configs.dump(replace(c, resume=False)))
-                if self.resumed_from:
-                    self._point(self.resumed_from)
-        if c.log.log_with:
-            self.accelerator.init_trackers("stray-bird", config={"run_dir": c.run_dir, "model": str(c.model)})
         if threading.current_thread() is threading.main_thread():
             self.handlers = {n: signal.signal(n, self._interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
         self.vocabulary_line = tokenizers_.summary(self.vocabulary)
@@ -154,8 +145,10 @@ class Run:
         if self.resumed_from:
             say(f"resuming from {self.resumed_from} (step {s.step:,})")
         self.launched, self.seconds_before = time.monotonic(), s.seconds
-        self.logged_at, self.drawn = self.seconds, self.launched
-        self.bar = Progress("training", total=1.0, done=min(1.0, self.share()), shown=self.main, delay=0)
+        self.logged_at = self.seconds
+        self.journal = Journal(c, self.accelerator, self.processes, s.step, s.evaluated, self.share())
+        if self.main and self.resumed_from:
+            self._point(self.resumed_from)
 
     def _interrupt(self, number: int, frame: Any) -> None:
         if self.interrupted and number == signal.SIGINT:  # asked twice: at once
@@ -283,16 +276,9 @@ class Run:
                 "grad_norm": self.grad_norm, "tokens": s.tokens, "epoch": round(self.batches.epoch, 4),
                 "tokens_per_second": round(speed, 1),
             }  # fmt: skip
-            if self.metrics:
-                self.metrics.add("train", s.step, self.seconds, **numbers)
-            if c.log.log_with:
-                self.accelerator.log({k: v for k, v in numbers.items() if k != "tokens"}, step=s.step)
-            self.note = f"loss {numbers['loss']:.4f}, {speed:,.0f} tokens/s"
+            self.journal.train(s.step, self.seconds, numbers)
             s.window_loss, s.window_tokens = 0.0, 0
-        of = f" of {c.train.max_steps:,}" if c.train.max_steps else ""
-        self.bar.to(min(1.0, self.share()), f"step {s.step:,}{of}, {self.note}")
-
-    note = "loss …"
+        self.journal.progress(s.step, self.share())
 
     def evaluate(self, on_evaluation: Callable[[dict[str, Any]], str | None] | None) -> str | None:
         """Measure, write down, and judge: a reason to end the run, if there is one."""
@@ -304,17 +290,7 @@ class Run:
             numbers, samples = self.evaluation.measure(self.model, self.network)
         self.latest = {"step": s.step, **numbers}
         s.evaluated = s.step
-        if self.metrics:
-            self.metrics.add("evaluate", s.step, self.seconds, **numbers)
-            if samples:
-                self.metrics.add("sample", s.step, self.seconds, samples=samples)
-            run_folder.write_samples(self.dir)
-            if time.monotonic() - self.drawn > 10:  # a picture takes half a second
-                run_folder.draw(self.dir, self.dir.name)
-                self.drawn = time.monotonic()
-        self.processes.say(evaluation.line(s.step, numbers, samples))
-        if self.config.log.log_with:
-            self.accelerator.log({k: v for k, v in numbers.items() if isinstance(v, int | float)}, step=s.step)
+        self.journal.evaluation(s.step, self.seconds, numbers, samples)
         loss, patience = numbers.get("val_loss"), self.config.train.early_stopping
         if loss is not None and math.isfinite(loss):
             self.improved = s.best is None or loss < s.best["val_loss"]
@@ -373,7 +349,7 @@ class Run:
 
     def finish(self, ended: str) -> TrainResult:
         """The report, and what the caller gets."""
-        self.bar.close()
+        self.journal.bar.close()
         if self.main:
             run_folder.draw(self.dir, self.dir.name)
         place = checkpoint.pointed(self.dir, "best") or checkpoint.pointed(self.dir, "latest")
@@ -394,15 +370,11 @@ class Run:
         """Let go of files, trackers, signals and the folder, so that another run can follow in this process."""
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
-        if hasattr(self, "bar"):
-            self.bar.close()
-        if self.metrics:
-            self.metrics.close()
+        if hasattr(self, "journal"):
+            self.journal.close()
         if hasattr(self, "batches"):
             del self.batches  # the loader's workers end with it
         if hasattr(self, "accelerator"):
-            if self.config.log.log_with:
-                self.accelerator.end_training()
             self.accelerator.free_memory()
             AcceleratorState._reset_state()
         if self.lock:

@@ -1,0 +1,73 @@
+"""What a run writes down and shows while it lasts: metrics.jsonl, a tracker, the progress bar, curves and samples."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from training import config as configs
+from training import evaluation, run_folder
+from training.config import Config
+from training.processes import Processes, Progress
+
+REDRAWN_AFTER = 10.0  # seconds; a picture takes half a second
+
+
+class Journal:
+    """The records of a run. The main process writes; every process may call.
+
+    Args:
+        step, evaluated: of the checkpoint that the run goes on from; later records are dropped.
+        done: share of the run that is done.
+    """
+
+    def __init__(self, config: Config, accelerator: Accelerator, processes: Processes, step: int, evaluated: int, done: float):
+        self.config, self.dir, self.accelerator, self.processes = config, Path(config.run_dir), accelerator, processes
+        self.metrics: run_folder.Metrics | None = None
+        if processes.main:
+            with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
+                self.metrics = run_folder.Metrics(self.dir, step, evaluated)
+                run_folder.write(self.dir / "config.yaml", configs.dump(replace(config, resume=False)))
+        if config.log.log_with:
+            accelerator.init_trackers("stray-bird", config={"run_dir": config.run_dir, "model": str(config.model)})
+        self.drawn, self.note = time.monotonic(), "loss …"
+        self.bar = Progress("training", total=1.0, done=min(1.0, done), shown=processes.main, delay=0)
+
+    def train(self, step: int, seconds: float, numbers: dict[str, Any]) -> None:
+        """A `train` record: loss, learning_rate, grad_norm, tokens, epoch, tokens_per_second."""
+        if self.metrics:
+            self.metrics.add("train", step, seconds, **numbers)
+        if self.config.log.log_with:
+            self.accelerator.log({k: v for k, v in numbers.items() if k != "tokens"}, step=step)
+        self.note = f"loss {numbers['loss']:.4f}, {numbers['tokens_per_second']:,.0f} tokens/s"
+
+    def progress(self, step: int, share: float) -> None:
+        """The bar, after each step."""
+        most = self.config.train.max_steps
+        self.bar.to(min(1.0, share), f"step {step:,}{f' of {most:,}' if most else ''}, {self.note}")
+
+    def evaluation(self, step: int, seconds: float, numbers: dict[str, Any], samples: list[dict[str, Any]]) -> None:
+        """An `evaluate` and a `sample` record, and the pages made from them."""
+        if self.metrics:
+            self.metrics.add("evaluate", step, seconds, **numbers)
+            if samples:
+                self.metrics.add("sample", step, seconds, samples=samples)
+            run_folder.write_samples(self.dir)
+            if time.monotonic() - self.drawn > REDRAWN_AFTER:
+                run_folder.draw(self.dir, self.dir.name)
+                self.drawn = time.monotonic()
+        self.processes.say(evaluation.line(step, numbers, samples))
+        if self.config.log.log_with:
+            self.accelerator.log({k: v for k, v in numbers.items() if isinstance(v, int | float)}, step=step)
+
+    def close(self) -> None:
+        """No more records; the tracker is told."""
+        self.bar.close()
+        if self.metrics:
+            self.metrics.close()
+        if self.config.log.log_with:
+            self.accelerator.end_training()
