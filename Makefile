@@ -13,13 +13,17 @@ train: $(INSTALLED)
 	@test -f runs/verses/report.md || $(BIN)/python training/train.py --config configs/gpt/verses.yaml --resume true
 	@test -f runs/phrasebook/report.md || $(BIN)/python training/train.py --config configs/translation/phrasebook.yaml --resume true
 
+# An environment without the mark was left half made, perhaps by another Python: it is made anew.
 $(INSTALLED): requirements.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "$(PYTHON) is not one of Python 3.10 to 3.13; name one that is, e.g. make demo PYTHON=python3.11" >&2; exit 2; }
+	@test -f $@ || $(PYTHON) -m venv --clear .venv
+	@echo "Installing requirements.txt in .venv: minutes, and with CUDA (on Linux) several GB"
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(DEVELOPER): $(INSTALLED) requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 # One thread each: two trainings with two threads on two cores wait for each other most of the time (docs/log.md).

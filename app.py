@@ -6,13 +6,21 @@ are Gradio's own.
 
 from __future__ import annotations
 
+import os
+import sys
+
+from serving import command
+
+if __name__ == "__main__":
+    command.check(sys.argv[1:], os.environ)
+
 import threading
 
 import gradio as gr
 
 from serving.engine import Engine
 from serving.look import TITLE, label, launch_options
-from serving.tabs import generate, translate
+from serving.tabs import check, generate, translate
 
 engine = Engine()
 
@@ -24,10 +32,16 @@ with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         generate.build(engine)
     with gr.Tab("翻译 · Translate"):
         translate.build(engine)
+    with gr.Tab("检查 · Check"):
+        check.build()
 
 # A public Space: two computations at a time, and a queue that says no before it takes minutes.
 demo.queue(default_concurrency_limit=2, max_size=40)
 
 if __name__ == "__main__":
     threading.Thread(target=engine.warm, daemon=True).start()
-    demo.launch(**launch_options())
+    try:
+        demo.launch(**launch_options())
+    except OSError as error:  # the port is taken, or the address is none of this machine's
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

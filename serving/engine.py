@@ -66,8 +66,10 @@ class Engine:
         self._shelf = Shelf(keep)
 
     def models(self, task: Task) -> list[ModelInfo]:
-        """The models of a task that are there now; looked up on disk at each call."""
-        return [info for info in find_models(self._roots) if info.task == task]
+        """The models of a task that are there now; looked up on disk at each call. Those whose weights are not whole come
+        last, so that none of them is the default."""
+        found = [info for info in find_models(self._roots) if info.task == task]
+        return sorted(found, key=lambda info: info.parameters is None)
 
     def find(self, task: Task, name: str | None) -> ModelInfo:
         """The model called `name`, or the first one; raises ModelError when there is none."""
@@ -100,11 +102,11 @@ class Engine:
         prompt = _clean("prompt", prompt)
         sampling = Sampling(
             temperature=_between("temperature", temperature, 0, 5),
-            top_k=int(_between("top_k", top_k, 0, 1_000_000)),
+            top_k=_whole("top_k", top_k, 0, 1_000_000),
             top_p=_between("top_p", top_p, 0.01, 1),
             repetition_penalty=_between("repetition_penalty", repetition_penalty, 0.5, 5),
-            max_new_tokens=int(_between("max_new_tokens", max_new_tokens, 1, MAX_NEW_TOKENS)),
-            seed=int(_between("seed", seed, -1, 2**53)),  # what a browser's number can hold
+            max_new_tokens=_whole("max_new_tokens", max_new_tokens, 1, MAX_NEW_TOKENS),
+            seed=_whole("seed", seed, -1, 2**53),  # what a browser's number can hold
         )
         if sampling.temperature < 1e-3:  # a division by next to nothing
             sampling = replace(sampling, temperature=0.0)
@@ -178,8 +180,8 @@ class Engine:
     def translate(self, lines: Sequence[str], model: str | None = None, num_beams: int = 4, max_new_tokens: int = 256) -> Translation:
         """Translate each line; blank lines stay blank, the order is kept. Raises ModelError."""
         lines = [_clean("text", line) for line in lines]
-        beams = int(_between("num_beams", num_beams, 1, MAX_BEAMS))
-        most = int(_between("max_new_tokens", max_new_tokens, 1, MAX_NEW_TOKENS))
+        beams = _whole("num_beams", num_beams, 1, MAX_BEAMS)
+        most = _whole("max_new_tokens", max_new_tokens, 1, MAX_NEW_TOKENS)
         if len(lines) > MAX_LINES:
             raise ModelError(both("too_many_lines", most=MAX_LINES, lines=len(lines)))
         for number, line in enumerate(lines, 1):
@@ -197,7 +199,10 @@ class Engine:
         with slot.lock:
             started = time.perf_counter()
             try:
-                sources, notes = text.encode_lines(tokenizer, backend.config, [(n + 1, lines[n].strip()) for n in written])
+                # Its own examples say which language a model reads; meta.json does not.
+                from_chinese = any(text.HAN.search(example) for example in info.examples)
+                numbered = [(n + 1, lines[n].strip()) for n in written]
+                sources, notes = text.encode_lines(tokenizer, backend.config, numbered, from_chinese)
                 targets = backend.translate(sources, beams, most)
                 results = [""] * len(lines)
                 for number, target in zip(written, targets, strict=True):
@@ -244,6 +249,14 @@ def _between(name: str, value: Any, low: float, high: float) -> float:
     if not low <= number <= high:
         raise ModelError(both("bad_value", name=name, low=low, high=high))
     return number
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> int:
+    """The same for a whole number; 2.0 is one, as browsers send it."""
+    number = _between(name, value, low, high)
+    if not number.is_integer():
+        raise ModelError(both("not_whole", name=name))
+    return int(number)
 
 
 def _clean(name: str, value: Any) -> str:

@@ -20,6 +20,7 @@ from typing import Any, Literal, cast
 
 Task = Literal["gpt", "translation"]
 REQUIRED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "meta.json")
+CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")  # of a model's most tokens, in its config
 MAX_JSON_BYTES = 4_000_000
 MAX_HEADER_BYTES = 20_000_000
 MAX_EXAMPLES, MAX_EXAMPLE_CHARS = 8, 200
@@ -38,6 +39,7 @@ class ModelInfo:
     task: Task
     step: int | None  # optimizer steps, None when meta.json does not say
     parameters: int | None  # None when the weights' header cannot be read
+    context: int | None  # the most tokens that it can take, None when config.json names no limit
     examples: tuple[str, ...]  # inputs to click, () when meta.json has none
     stamp: int  # meta.json's mtime in ns: a folder rewritten in place is loaded anew
 
@@ -102,6 +104,8 @@ def _models_in(folder: Path) -> list[tuple[str, Path]]:
     checkpoints, found = folder / "checkpoints", []
     for pointer in ("best", "latest"):
         try:
+            if not (folder / pointer).is_file():  # a pipe would never end
+                continue
             target = (folder / pointer).read_text(encoding="utf-8")[:1000].strip()
         except (OSError, UnicodeDecodeError):
             continue
@@ -142,6 +146,7 @@ def _read(folder: Path, name: str) -> ModelInfo | None:
         task=cast(Task, task),
         step=step if isinstance(step, int) and not isinstance(step, bool) else None,
         parameters=count_parameters(folder / "model.safetensors"),
+        context=next((n for n in map(config.get, CONTEXT_NAMES) if isinstance(n, int) and n > 0), None),
         examples=tuple(line[:MAX_EXAMPLE_CHARS] for line in lines[:MAX_EXAMPLES]),
         stamp=stamp,
     )

@@ -19,6 +19,10 @@ LABELS: dict[str, tuple[str, str]] = {
         "Small Transformers trained from scratch on a machine like yours: continue a text, or translate.",
     ),
     "model": ("模型", "Model"),
+    "model_info": (
+        "只写名字 = 验证损失最低的一步；名字/latest = 最后一步，更像背书",
+        "The name alone = the step of the best validation loss; name/latest = the last step, which knows more by heart",
+    ),
     "prompt": ("开头", "Prompt"),
     "prompt_hint": ("写一个开头，也可以留空", "Write a beginning, or leave it empty"),
     "temperature": ("温度", "Temperature"),
@@ -46,6 +50,31 @@ LABELS: dict[str, tuple[str, str]] = {
     "num_beams": ("束宽", "Beam size"),
     "num_beams_info": ("1 = 最快；大一些往往稍好", "1 = fastest; more is often a little better"),
     "note": ("说明", "Note"),
+    "check_before": (
+        "### 训练之前：要多少内存，要多久\n\n不分配任何权重，按真实的计算图推算。"
+        "带语料的完整检查：`python training/preflight.py --config 文件`",
+        "### Before a run: how much memory, how long\n\nWorked out from the real computation without a weight in memory. "
+        "With your corpus: `python training/preflight.py --config FILE`",
+    ),
+    "task": ("任务", "Task"),
+    "model_type": ("模型类型", "Model type"),
+    "width": ("宽度", "Width"),
+    "layers": ("层数", "Layers"),
+    "layers_info": ("翻译模型的编码器和解码器各这么多层", "A translation model has so many on each side"),
+    "vocabulary": ("词表大小", "Vocabulary"),
+    "context": ("上下文长度", "Context"),
+    "rows": ("每批多少行", "Rows in a batch"),
+    "steps": ("训练步数", "Steps"),
+    "bf16": ("混合精度", "Mixed precision"),
+    "checkpointing": ("梯度检查点", "Gradient checkpointing"),
+    "device": ("设备", "Device"),
+    "run_check": ("推算", "Work it out"),
+    "memory_plot": ("峰值内存（GB）", "Memory at the peak (GB)"),
+    "check_hint": ("结果会出现在这里，大约几秒", "The answer appears here after some seconds"),
+    "check_after": ("### 训练之后：发生了什么", "### After a run: what happened"),
+    "run": ("训练记录", "Run"),
+    "curves": ("曲线", "Curves"),
+    "doctor_hint": ("选一个训练记录", "Choose a run"),
     "no_gpt": (
         (
             "### 还没有续写模型\n\n在项目文件夹里运行下面任意一条命令，完成后刷新本页：\n\n"
@@ -75,6 +104,7 @@ LABELS: dict[str, tuple[str, str]] = {
 }
 
 MESSAGES: dict[str, tuple[str, str]] = {
+    "no_run": ("还没有训练记录。", "There is no run yet."),
     # Under a result.
     "generated": (
         "{tokens} 个词元 · {seconds:.1f} 秒 · 每秒 {rate:.0f} 个",
@@ -101,6 +131,14 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "unknown": (
         "模型没见过这些字符，它们被当作未知：{characters}",
         "The model never saw these characters and read them as unknown: {characters}",
+    ),
+    "no_han": (
+        "第 {numbers} 行没有汉字；这个模型学的是从中文翻译。",
+        "No Chinese characters in line {numbers}: this model learnt to translate from Chinese.",
+    ),
+    "spelt": (
+        "第 {numbers} 行大多是词表里没有的字符，译文多半靠不住：{characters}",
+        "Mostly characters that are not in the vocabulary, so do not rely on the translation of line {numbers}: {characters}",
     ),
     "line_cut": (
         "第 {numbers} 行太长，只译了前面一部分。",
@@ -155,6 +193,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "Line {number} has {characters:,} characters; at most {most:,} a line.",
     ),
     "bad_value": ("{name} 应在 {low} 到 {high} 之间。", "{name} must be between {low} and {high}."),
+    "not_whole": ("{name} 应是整数。", "{name} must be a whole number."),
     "not_text": ("{name} 应是文字。", "{name} must be text."),
 }
 

@@ -6,17 +6,20 @@ is [bos] + its tokens, and an empty prompt is [bos] alone. Shared by every backe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from serving.folders import ModelError
+from serving.folders import CONTEXT_NAMES, ModelError
 from serving.strings import both
 
 MAX_PROMPT_CHARS = 20_000  # longer prompts lose their beginning before they are tokenised
 MAX_UNKNOWN_SHOWN = 20
 SOURCE_TOKENS = 512  # a source line's length where the model itself has no limit
+HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # the token of a byte, of which rare characters are spelt
 DECODE_CONTEXT = 8  # prompt tokens decoded along with the continuation, so that a space between them survives
 
 
@@ -36,7 +39,7 @@ class Prompt(NamedTuple):
 
 def context_length(config: Any) -> int | None:
     """The most tokens the model can take, or None when its config names no limit."""
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
+    for name in CONTEXT_NAMES:
         value = getattr(config, name, None)
         if isinstance(value, int) and value > 0:
             return value
@@ -78,14 +81,22 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, config: Any, text: str, ma
     return Prompt(text, start + ids, max_new_tokens, notes)
 
 
-def encode_lines(tokenizer: PreTrainedTokenizerBase, config: Any, lines: Sequence[tuple[int, str]]) -> tuple[list[list[int]], list[Note]]:
-    """Token ids of each (number, source line), with special tokens; over-long ones lose their end, noted."""
+def encode_lines(
+    tokenizer: PreTrainedTokenizerBase, config: Any, lines: Sequence[tuple[int, str]], from_chinese: bool = False
+) -> tuple[list[list[int]], list[Note]]:
+    """Token ids of each (number, source line), with special tokens; over-long ones lose their end, noted.
+
+    With `from_chinese`, lines without a Chinese character are noted too.
+    """
     most = context_length(config) or SOURCE_TOKENS
     encoded = [tokenizer(line, truncation=True, max_length=most, return_offsets_mapping=True) for _, line in lines]
     notes = unknown_characters(
         tokenizer,
         [(line, e["input_ids"], e["offset_mapping"]) for (_, line), e in zip(lines, encoded, strict=True)],
     )
+    if from_chinese and (other := [str(number) for number, line in lines if not HAN.search(line)]):
+        notes.append(Note("no_han", {"numbers": ", ".join(other)}))
+    notes.extend(_spelt(tokenizer, [(n, line, e["input_ids"], e["offset_mapping"]) for (n, line), e in zip(lines, encoded, strict=True)]))
     cut = [
         str(number)
         for (number, line), enc in zip(lines, encoded, strict=True)
@@ -109,8 +120,27 @@ def unknown_characters(
                 characters.update(dict.fromkeys(c for c in text[start:end] if not c.isspace()))
     if not characters:
         return []
-    shown = " ".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in list(characters)[:MAX_UNKNOWN_SHOWN])
-    return [Note("unknown", {"characters": shown + (" …" if len(characters) > MAX_UNKNOWN_SHOWN else "")})]
+    return [Note("unknown", {"characters": _shown(characters)})]
+
+
+def _spelt(tokenizer: PreTrainedTokenizerBase, lines: Iterable[tuple[int, str, Sequence[int], Sequence[tuple[int, int]]]]) -> list[Note]:
+    """A note on the lines that are mostly spelt in bytes: no entry of the vocabulary stands for their characters."""
+    numbers: list[str] = []
+    characters: dict[str, None] = {}  # a set that keeps the order
+    for number, line, ids, offsets in lines:
+        tokens = tokenizer.convert_ids_to_tokens(list(ids))
+        spelt = {start for token, (start, end) in zip(tokens, offsets, strict=True) if end > start and BYTE.fullmatch(token)}
+        if len(spelt) > len("".join(line.split())) / 2:
+            numbers.append(str(number))
+            characters.update(dict.fromkeys(line[start] for start in sorted(spelt)))
+    return [Note("spelt", {"numbers": ", ".join(numbers), "characters": _shown(characters)})] if numbers else []
+
+
+def _shown(characters: Iterable[str]) -> str:
+    """The first of the characters, for a note."""
+    some = list(characters)
+    shown = " ".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in some[:MAX_UNKNOWN_SHOWN])
+    return shown + (" …" if len(some) > MAX_UNKNOWN_SHOWN else "")
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:

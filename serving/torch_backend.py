@@ -66,6 +66,8 @@ class TorchBackend:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model: Any = model.to(self.device).eval()
         self.config = self.model.config
+        # Every request says how many new tokens it wants; transformers would warn each time that both are set.
+        self.model.generation_config.max_length = None
         eos = self.model.generation_config.eos_token_id
         if eos is None:
             eos = self.config.eos_token_id

@@ -17,7 +17,11 @@ from gradio_client.exceptions import AppError
 from serving_fixtures import PAIRS, SENTENCE, both_models, serve
 
 ROOT = Path(__file__).resolve().parents[1]
-LIGHT = {"training", "training.config", "training.preflight"}
+# What the app may import of the trainer, and what that brings along: nothing with torch.
+LIGHT = {f"training.{name}" for name in ("config", "doctor", "findings", "preflight", "preflight_page")}
+BROUGHT = {f"training.{name}" for name in (
+    "evidence", "filters", "forecast", "mistakes", "readers", "rules", "run_folder", "strict_yaml", "verdicts", "verdicts_text",
+)}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,7 @@ def test_import_app_brings_no_trainer() -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert set(done.stdout.split()) <= LIGHT
+    assert set(done.stdout.split()) <= LIGHT | BROUGHT | {"training"}
 
 
 @pytest.mark.parametrize("path", [ROOT / "app.py", *sorted((ROOT / "serving").rglob("*.py"))], ids=lambda p: p.name)
@@ -68,6 +72,24 @@ def test_no_import_of_the_trainer_is_hidden_in_a_function(path: Path) -> None:
         elif isinstance(node, ast.ImportFrom):
             names |= {node.module or ""} if node.module != "training" else {f"training.{a.name}" for a in node.names}
     assert {name for name in names if name.split(".")[0] == "training"} <= LIGHT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "code", "says"),
+    [
+        (["--help"], {}, 0, "GRADIO_SERVER_PORT"),
+        (["--port", "7000"], {}, 2, "it reads the environment variables MODELS_DIR, GRADIO_SERVER_NAME and GRADIO_SERVER_PORT"),
+        ([], {"GRADIO_SERVER_PORT": "99999"}, 2, "GRADIO_SERVER_PORT: '99999' is no port; valid: 1 to 65535"),
+        ([], {"GRADIO_SERVER_PORT": "http"}, 2, "GRADIO_SERVER_PORT: 'http' is no port"),
+        ([], {"GRADIO_SERVER_NAME": "203.0.113.1"}, 2, "error: Cannot find empty port"),
+    ],
+)
+def test_a_wrong_start_is_one_line(tmp_path: Path, arguments: list[str], environ: dict[str, str], code: int, says: str) -> None:
+    settings = os.environ | {"MODELS_DIR": str(tmp_path)} | environ
+    command = [sys.executable, str(ROOT / "app.py"), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code and says in done.stdout + done.stderr, done.stdout + done.stderr
+    assert len(done.stderr.splitlines()) == (1 if code else 0)
 
 
 def test_there_are_two_endpoints(empty_client: Client) -> None:
@@ -108,6 +130,8 @@ def test_translate(client: Client) -> None:
         ({"text": "好\n" * 100, "api_name": "/translate"}, "At most 64 lines"),
         ({"text": 5, "api_name": "/translate"}, "text must be text"),
         ({"text": "好", "num_beams": 99, "api_name": "/translate"}, "num_beams must be between"),
+        ({"text": "好", "num_beams": 2.7, "api_name": "/translate"}, "num_beams must be a whole number"),
+        ({"seed": 1.5, "api_name": "/generate"}, "seed must be a whole number"),
     ],
 )
 def test_mistakes_are_explained(client: Client, request_: dict[str, Any], message: str) -> None:

@@ -1,13 +1,19 @@
 """Configs: what a user writes is understood, and what is wrong is told all at once with what would be right."""
 
+import ast
 import glob
+import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
 
 from training import config as configs
+from training import mistakes
 from training.config import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,6 +168,193 @@ def test_every_config_begins_by_saying_what_it_shows():
     assert [path for path in CONFIGS if not (ROOT / path).read_text(encoding="utf-8").startswith("#")] == []
 
 
+@pytest.mark.parametrize(
+    ("argv", "meant"),
+    [
+        (["configs/x.yaml"], "configs/x.yaml"),
+        (["--run_dir", "runs/x", "configs/x.yml"], "configs/x.yml"),
+        (["--run_dir=runs/x", "configs/x.yaml"], "configs/x.yaml"),
+        (["--config"], "configs/gpt/verses.yaml"),
+        (["--config="], "configs/gpt/verses.yaml"),
+        (["--config", "--run_dir", "runs/x"], "configs/gpt/verses.yaml"),
+    ],
+)
+def test_a_forgotten_config_is_told_with_what_was_meant(argv, meant):
+    (told,) = problems(*argv)
+    assert told.endswith(f"did you mean --config {meant}?")
+
+
+def test_no_validation_set_from_the_command_line(write):
+    path = write(GOOD.replace("{train: a.txt}", "{train: a.txt, validation: b.txt}"))
+    assert configs.parse_args(["--config", path]).corpus.validation == "b.txt"
+    assert configs.parse_args(["--config", path, "--corpus.validation", "null"]).corpus.validation is None
+
+
 def test_a_bare_command_says_how_to_begin() -> None:
     with pytest.raises(ConfigError, match=r"--config configs/gpt/verses\.yaml"):
         configs.parse_args([])
+
+
+def tree_with(key, value):
+    tree = yaml.safe_load(GOOD)
+    holder = tree
+    for part in key.split(".")[:-1]:
+        holder = holder.setdefault(part, {})
+    holder[key.split(".")[-1]] = value
+    return yaml.safe_dump(tree)
+
+
+@pytest.mark.parametrize("key", mistakes._leaves(configs.Config))
+def test_null_is_refused_wherever_there_is_no_such_value(write, key):
+    path = write(tree_with(key, None))
+    hint = mistakes._leaves(configs.Config)[key]
+    if type(None) in get_args(hint):
+        try:
+            configs.load(path)
+        except ConfigError as error:
+            assert key == "train.max_steps" and "no horizon" in str(error)
+    else:
+        assert problems("--config", path)[0].startswith(f"{path}: {key}: null is not valid here; wanted ")
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        ({"path": None}, "corpus.train.path: null is not valid here; wanted a text"),
+        ({"path": "a.txt", "weight": None}, "corpus.train.weight: null is not valid here; wanted a number"),
+        ([{"path": "a.txt", "split": None}], "corpus.train.split: null is not valid here; wanted a text"),
+        ([None], "corpus.train: None is not valid here; wanted a path, or keys and values"),
+    ],
+)
+def test_null_inside_a_source(write, source, wanted):
+    found = problems("--config", write(tree_with("corpus.train", source)))
+    assert any(wanted in line for line in found), found
+
+
+def test_null_on_the_command_line(write):
+    assert "wanted a number" in problems("--config", write(GOOD), "--optim.eps", "null")[0]
+    assert problems("--config", write(GOOD), "--model.type", "null") == [
+        "model.type: None is not valid here; name a model of transformers, e.g. qwen3 or m2m_100"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("run_dir", "", "run_dir: is empty; name a folder, e.g. runs/verses"),
+        ("run_dir", " ", "run_dir: is empty; name a folder, e.g. runs/verses"),
+        ("run_dir", "a\0b", "run_dir: 'a\\x00b' has a NUL character in it, which no path can"),
+        ("corpus.train", ["a\0b"], "corpus.train: 'a\\x00b' has a NUL character in it, which no path can"),
+        ("seed", -1, "seed: -1 must lie between 0 and 4294901759"),
+        ("seed", 2**32 - 65536, "seed: 4294901760 must lie between 0 and 4294901759"),
+        ("seed", 10**30, f"seed: {10**30} must lie between 0 and 4294901759"),
+        ("optim.eps", 0, "optim.eps: 0.0 is not a positive number"),
+        ("optim.eps", -1e-8, "optim.eps: -1e-08 is not a positive number"),
+        ("model.dropout", float("nan"), "model.dropout: nan is not a finite number"),
+        ("model.n_layer", 10**30, f"model.n_layer: {10**30} is too large; at most 2147483647"),
+        ("train.max_tokens", 10**16, "train.max_tokens: 10000000000000000 is too large; at most 1000000000000000"),
+        ("corpus.train", {"path": "a", "weight": 1e300}, "corpus.train: weight 1e+300 of a must be positive and at most 1000"),
+        ("corpus.train", {"path": "a", "weight": float("inf")}, "corpus.train: weight inf of a must be positive and at most 1000"),
+        ("corpus.train", [{"path": "a", "weight": float("nan")}], "corpus.train: weight nan of a must be positive and at most 1000"),
+    ],
+)
+def test_a_value_that_no_run_can_have(write, key, value, wanted):
+    assert problems("--config", write(tree_with(key, value))) == [wanted]
+
+
+def test_a_large_corpus_and_the_largest_seed_are_fine(write):
+    assert configs.load(write(tree_with("train.max_tokens", 10**12))).train.max_tokens == 10**12
+    assert configs.load(write(tree_with("seed", 2**32 - 65537))).seed == 2**32 - 65537
+
+
+LEAVES = mistakes._leaves(configs.Config)
+
+
+@pytest.mark.parametrize("key", [k for k, hint in LEAVES.items() if hint is float or float in get_args(hint)])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_every_float_must_be_finite(write, key, value):
+    assert problems("--config", write(tree_with(key, value))) == [f"{key}: {value} is not a finite number"]
+
+
+@pytest.mark.parametrize("key", [k for k, hint in LEAVES.items() if (hint is int or int in get_args(hint)) and k != "seed"])
+def test_every_count_has_an_upper_bound(write, key):
+    assert problems("--config", write(tree_with(key, 10**30)))[0].startswith(f"{key}: {10**30} is too large; at most ")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("seed: 1\nseed: 2", "line 7: the key 'seed' is there already, in line 6; keep one of them"),
+        ("optim:\n  eps: 1e-8\n  'eps': 1e-9", "line 8: the key 'eps' is there already, in line 7"),
+        ("train: {max_steps: 3}", "line 6: the key 'train' is there already, in line 5"),
+        ("seed: 2020-13-45", "seed: '2020-13-45' is not valid here; wanted a whole number"),
+        ("seed: !!timestamp 2020-13-45", "a value that cannot be read: month must be in 1..12"),
+        ("seed: " + "9" * 5000, "a value that cannot be read: Exceeds the limit"),
+        ("seed: 0x" + "f" * 5000, "a whole number of 20000 bits; no setting takes one that large"),
+        ("log: " + "[" * 3000 + "]" * 3000, "nested too deeply; 32 levels are allowed"),
+        ("log: " + "[" * 40 + "]" * 40, "nested too deeply; 32 levels are allowed"),
+        ("log: &a {x: *a}", "an alias (*name) that contains itself"),
+        ("log: &a [*a]", "an alias (*name) that contains itself"),
+        (
+            "a: &a [" + "1, " * 30 + "]\n" + "\n".join(f"{b}: &{b} [" + f"*{a}, " * 30 + "]" for a, b in itertools.pairwise("abcdefgh")),
+            "more than 100,000 values, with its aliases (*name) written out",
+        ),
+        ("log: !!python/object:os.system {}", "not valid YAML"),
+    ],
+)  # fmt: skip
+def test_yaml_that_is_not_plain(write, text, wanted):
+    found = problems("--config", write(GOOD + text + "\n"))
+    assert len(found) == 1 and wanted in found[0] and len(found[0]) < 400, found
+
+
+def test_yaml_anchors_merges_and_numbers(write):
+    c = configs.load(
+        write("""
+task: gpt
+corpus: {train: [&a {path: a.txt, weight: 1e-1}, {<<: *a, path: '2', weight: .5}], filters: &f {min_chars: 2}}
+model: {type: gpt2, layer_norm_epsilon: 1e-6, day: 2020-02-01, x: on}
+train: {max_steps: 3}
+""")
+    )
+    assert [(s.path, s.weight) for s in configs.sources(c.corpus.train)] == [("a.txt", 0.1), ("2", 0.5)]
+    assert c.model == {"type": "gpt2", "layer_norm_epsilon": 1e-6, "day": "2020-02-01", "x": True}
+    assert list(c.model) == ["type", "layer_norm_epsilon", "day", "x"]  # in the order of the file
+
+
+def test_a_config_that_is_not_utf8(tmp_path):
+    (tmp_path / "run.yaml").write_bytes(GOOD.replace("a.txt", "语料.txt").encode("gb18030"))
+    assert "not UTF-8" in problems("--config", str(tmp_path / "run.yaml"))[0]
+
+
+def test_a_config_in_chinese_where_the_locale_is_not_utf8(tmp_path):
+    path = tmp_path / "配置.yaml"
+    path.write_text(GOOD + "evaluation: {prompts: [飞鸟]}\n", encoding="utf-8")
+    code = (
+        "import sys; from training import config; c = config.parse_args(sys.argv[1:]);"
+        "print(ascii((c.evaluation.prompts, c.corpus.columns, c.model['n_layer'], sys.getfilesystemencoding())))"
+    )
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    def run(*options):
+        return subprocess.run(
+            [sys.executable, "-c", code, "--config", str(path), *options], cwd=ROOT, capture_output=True, text=True, env=env
+        )
+
+    done = run()
+    assert done.returncode == 0, done.stderr
+    found = ast.literal_eval(done.stdout)
+    assert found[0] == ["飞鸟"] and found[2] == 2
+    done = run(f"--config={path}", "--corpus.columns", "{text: 正文}", "--model.n_layer", "5")
+    assert done.returncode == 0, done.stderr
+    assert ast.literal_eval(done.stdout)[:3] == (["飞鸟"], {"text": "正文"}, 5)
+    if found[3] != "utf-8":
+        assert "run_dir: '\\u98de' cannot be a path under this locale" in run("--run_dir", "飞").stderr
+
+
+def test_print_config_still_works(tmp_path):
+    (tmp_path / "run.yaml").write_text(GOOD + "seed: 7\n", encoding="utf-8")
+    command = [sys.executable, "training/train.py", "--config", str(tmp_path / "run.yaml"), "--optim.eps", "1e-9", "--print_config"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    shown = yaml.safe_load(run.stdout)
+    assert (shown["seed"], float(shown["optim"]["eps"]), shown["model"]["n_layer"]) == (7, 1e-9, 2)

@@ -68,6 +68,7 @@ def test_each_bad_row_is_counted_once_with_its_file_and_line(tmp_path):
     assert found[0]["data"] == "{broken" and "'english' is int, not text" in found[2]["detail"] and "\\xff" in found[9]["data"]
     line = summary(corpus.report)
     assert line.startswith("2 of 13 rows used; rejected: ") and "2 missing_field" in line and "1 wrong_type" in line
+    assert f"(first: {path}:2: not JSON" in line and line.endswith(f"; all in {tmp_path / 'scan' / 'quarantine.jsonl'})")
 
 
 def test_lines_are_right_where_rows_take_several(tmp_path):
@@ -88,6 +89,7 @@ def test_only_the_first_hundred_are_written_down(tmp_path):
     path = jsonl(tmp_path / "a.jsonl", ["{"] * 250 + [pair("好", "good")])
     corpus, _ = opened(tmp_path, train=path)
     assert corpus.report["rejected"] == {"malformed": 250} and len(quarantine(tmp_path)) == 100
+    assert f"; the first 100 in {tmp_path / 'scan' / 'quarantine.jsonl'})" in summary(corpus.report)
     jsonl(tmp_path / "a.jsonl", [pair("好", "good")])
     opened(tmp_path, train=path)
     assert not (tmp_path / "scan" / "quarantine.jsonl").exists(), "nothing is rejected any more"
@@ -194,6 +196,18 @@ def test_a_validation_set_of_its_own_is_not_filtered(tmp_path):
     corpus, validation = opened(tmp_path, train=train, validation=valid, filters=FiltersConfig(max_chars=5))
     assert corpus.count() == 1 and [r["target"] for r in validation.held_out()] == ["six", "six"]
     assert json.loads((tmp_path / "scan" / "quarantine_validation.jsonl").read_text())["line"] == 3
+    assert "quarantine_validation.jsonl" in summary(validation.report) and "first" in summary(corpus.report)
+    assert "first" not in summary(opened(tmp_path, "gpt", train=jsonl(tmp_path / "t.jsonl", texts(3)))[0].report)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_validation_set_with_other_columns_says_how_to_do_without(tmp_path, kind):
+    (tmp_path / "a.csv").write_text("zh,en\n好,good\n坏,bad\n", "utf-8")
+    (tmp_path / "v.csv").write_text("chinese,english\n好,good\n", "utf-8")
+    jsonl(tmp_path / "v.jsonl", [pair("好", "good")])
+    with pytest.raises(ConfigError, match=r"corpus\.validation: .*no .*zh.*--corpus\.validation null") as caught:
+        opened(tmp_path, train=str(tmp_path / "a.csv"), validation=str(tmp_path / f"v.{kind}"), columns={"source": "zh", "target": "en"})
+    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture
@@ -355,3 +369,15 @@ def test_each_part_of_a_file_has_a_first_and_a_last_piece(tmp_path, how):
 
 def test_punctuation_is_no_english_word():
     assert length("你好 ， 世界 。 ！ ？") == 4 and length("Well , I never ! 3") == pytest.approx(1.6 * 4)
+
+
+def test_a_file_that_may_not_be_read_stops_the_scan(tmp_path, monkeypatch):
+    path = jsonl(tmp_path / "a.jsonl", texts(3))
+
+    def refuse(path, *more, **options):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("training.readers.open", refuse, raising=False)
+    with pytest.raises(ConfigError) as caught:
+        opened(tmp_path, "gpt", train=path)
+    assert str(caught.value) == f"{path}: cannot be read (Permission denied)"

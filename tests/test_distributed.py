@@ -102,6 +102,8 @@ def test_two_processes_end_where_one_with_accumulation_two_does(two: Any, tmp_pa
             assert mine[key] == pytest.approx(theirs[key], rel=1e-4), key
     a, b = (load_file(d / LAST / "model.safetensors") for d in (both, one.run_dir))
     assert all(torch.allclose(a[k], b[k], atol=1e-4) for k in a)
+    dice = load_file(both / LAST / "trainer_state/tensors.safetensors")
+    assert not torch.equal(dice["random.0"], dice["random.1"])  # other units drop out in each process
 
 
 def test_two_processes_see_every_row_of_an_epoch_once(tmp_path: Path) -> None:

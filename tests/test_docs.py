@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", "README.zh.md", "ARCHITECTURE.md", "docs/log.md", "data/README.md", "data/phrasebook/README.md"]
+PARTS = ("train", "test_combinations")
 CONFIGS = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("configs/*/*.yaml"))
 
 
@@ -30,6 +36,36 @@ def test_linked_and_named_files_exist(name: str) -> None:
         assert (ROOT / config.replace("\\", "/")).exists() or config == "configs/x.yaml", config
     for script in re.findall(r"(?:python3?|launch)[^\n]*? ((?:training|benchmarks|data)/\w+\.py)", page):
         assert (ROOT / script).exists(), script
+
+
+def test_the_sentences_shown_are_of_the_phrasebooks_kind_and_new_to_it() -> None:
+    config = yaml.safe_load(read("configs/translation/phrasebook.yaml"))
+    shown = [*config["evaluation"]["prompts"], *(re.findall(r'tokenizer\("([^"]+)"', read(page))[0] for page in PAGES[:2])]
+    rows = {part: {json.loads(line)["chinese"] for line in read(f"data/phrasebook/{part}.jsonl").splitlines()} for part in PARTS}
+    assert set(shown) <= rows["test_combinations"] and not set(shown) & rows["train"]
+
+
+@pytest.mark.skipif(not shutil.which("make") or os.name != "posix", reason="make is not installed")
+@pytest.mark.parametrize(("minor", "marked", "done"), [(9, False, []), (11, False, ["-m venv --clear .venv"]), (11, True, [])])
+def test_make_replaces_a_half_made_environment_and_refuses_other_pythons(tmp_path: Path, minor: int, marked: bool, done: list[str]) -> None:
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    if marked:
+        (tmp_path / ".venv" / "installed").touch()
+        os.utime(tmp_path / ".venv" / "installed", (1, 1))  # older than requirements.txt
+    for python, work in (
+        (tmp_path / "other", f'[ "$1" = -c ] && exit {int(minor < 10)}; echo "$@" >> made'),
+        (tmp_path / ".venv/bin/python", ""),
+    ):
+        python.write_text(f"#!/bin/sh\n{work}\n")
+        python.chmod(0o755)
+    run = subprocess.run(["make", ".venv/installed", "PYTHON=./other"], cwd=tmp_path, capture_output=True, text=True)
+    assert (run.returncode == 0) == (minor >= 10), run.stderr
+    assert minor >= 10 or "./other is not one of Python 3.10 to 3.13" in run.stderr
+    made = tmp_path / "made"
+    assert (made.read_text().splitlines() if made.exists() else []) == done
+    assert (tmp_path / ".venv" / "installed").exists() == (minor >= 10)
 
 
 def test_every_config_is_in_both_readmes_and_both_have_the_same_shape() -> None:

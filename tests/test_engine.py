@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import os
 import shutil
 import threading
 import time
@@ -27,10 +28,13 @@ from serving_fixtures import (
     tiny_gpt,
     tiny_translator,
 )
+from tokenizers import Tokenizer, models
+from transformers import GPT2Config, PreTrainedTokenizerFast
 
-from serving.engine import MAX_LINES, Continuation, Engine, ModelError, find_models
+from serving.engine import MAX_LINES, MAX_NEW_TOKENS, Continuation, Engine, ModelError, find_models
 from serving.folders import count_parameters, default_roots
-from serving.text import MAX_PROMPT_CHARS, Prompt, Unfolding
+from serving.tabs.generate import longest
+from serving.text import MAX_PROMPT_CHARS, Prompt, Unfolding, encode_lines
 from serving.torch_backend import Sampling, _processors
 
 
@@ -294,6 +298,42 @@ def test_over_long_and_unfinished_lines_are_told(engine: Engine) -> None:
     assert keys(result) == ["line_unfinished"]
 
 
+def test_a_line_that_is_not_chinese_is_told_by_a_model_that_reads_chinese(engine: Engine, tmp_path: Path) -> None:
+    chinese = next(iter(PAIRS))
+    result = engine.translate([chinese, "", "Hello there.", "42"], num_beams=1)
+    assert [note.values for note in result.notes if note.key == "no_han"] == [{"numbers": "3, 4"}]
+    assert "no_han" not in keys(engine.translate([chinese, "I 爱 you"], num_beams=1))
+    save(tmp_path / "english", tiny_translator(), "translation", examples=["I love you."])
+    save(tmp_path / "unsaid", tiny_translator(), "translation")
+    for name in ("english", "unsaid"):
+        assert "no_han" not in keys(Engine([tmp_path]).translate(["Hello"], name, num_beams=1))
+
+
+def test_a_line_of_characters_that_are_not_in_the_vocabulary_is_told() -> None:
+    bytes_ = [f"<0x{b:02X}>" for b in range(256)]
+    raw = Tokenizer(models.BPE({t: i for i, t in enumerate([*bytes_, *"鸟飞。 "])}, [], byte_fallback=True))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw)
+    _, notes = encode_lines(tokenizer, GPT2Config(), [(1, "飞鸟。"), (2, "魑魅 魍魉 飞。"), (5, "鸟 雀"), (6, "🐦")])
+    assert notes == [("spelt", {"numbers": "2, 6", "characters": "魑 魅 魍 魉 🐦"})]
+
+
+def test_the_log_is_not_filled_with_warnings(root: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("verses", "phrasebook"):
+        path = next(info.path for info in find_models([root]) if info.name == name) / "generation_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"max_length": 40}))
+    engine = Engine([root])
+    last(engine, "", "verses", max_new_tokens=5)
+    engine.translate(list(PAIRS), "phrasebook")
+    assert "max_length" not in caplog.text + capfd.readouterr().err
+
+
+def test_the_length_that_can_be_asked_for_goes_by_the_models_context(engine: Engine) -> None:
+    found = {info.name: info for info in engine.models("gpt")}
+    assert found["verses"].context == CONTEXT
+    assert [longest(found[name]) for name in ("verses", "endless")] == [CONTEXT - 1, MAX_NEW_TOKENS]
+    assert longest(None) == MAX_NEW_TOKENS
+
+
 def test_translate_limits(engine: Engine) -> None:
     with pytest.raises(ModelError, match=str(MAX_LINES)):
         engine.translate(["你好"] * (MAX_LINES + 1))
@@ -440,3 +480,41 @@ def test_a_folder_written_anew_is_loaded_anew_and_few_are_kept(tmp_path: Path) -
     save(tmp_path / "b", tiny_gpt(), "gpt")
     last(engine, "", "b", max_new_tokens=1)
     assert last(engine, "", "a", max_new_tokens=1).load_seconds > 0
+
+
+# Files and numbers as others leave them
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_as_a_pointer_is_not_waited_for(tmp_path: Path) -> None:
+    run = save_run(tmp_path / "run", tiny_gpt(), "gpt", best=1, latest=2)
+    (run / "best").unlink()
+    os.mkfifo(run / "best")
+    found: list[Any] = []
+    looking = threading.Thread(target=lambda: found.extend(find_models([tmp_path])), daemon=True)
+    looking.start()
+    looking.join(20)
+    assert [info.path.name for info in found] == ["step-00000002"]
+
+
+def test_a_broken_model_is_never_the_default(tmp_path: Path) -> None:
+    save(tmp_path / "a", tiny_gpt(), "gpt")
+    save(tmp_path / "b", tiny_gpt(), "gpt")
+    weights = tmp_path / "a" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    engine = Engine([tmp_path])
+    assert [info.name for info in engine.models("gpt")] == ["b", "a"]
+    assert engine.find("gpt", None).name == engine.find("gpt", "").name == "b"
+
+
+@pytest.mark.parametrize("option", ["top_k", "max_new_tokens", "seed"])
+def test_a_number_is_not_cut_to_a_whole_one(engine: Engine, option: str) -> None:
+    with pytest.raises(ModelError, match=f"{option} must be a whole number"):
+        engine.generate("", "verses", **{option: 1.5})
+    assert last(engine, **{"max_new_tokens": 2.0, option: 2.0}).text
+
+
+def test_a_beam_size_is_not_cut_to_a_whole_one(engine: Engine) -> None:
+    with pytest.raises(ModelError, match="num_beams must be a whole number"):
+        engine.translate(list(PAIRS), "phrasebook", num_beams=2.7)  # type: ignore[arg-type]
+    assert engine.translate(list(PAIRS), "phrasebook", num_beams=2.0).lines == list(PAIRS.values())  # type: ignore[arg-type]

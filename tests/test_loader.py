@@ -140,6 +140,17 @@ def test_another_seed_and_another_epoch_have_another_order(tmp_path, sources, ch
     assert len(together[0] & together[1]) < 24, "other rows meet in a batch"
 
 
+def test_who_meets_whom_is_the_seeds_even_where_the_rows_come_in_one_order(tmp_path, char):
+    (tmp_path / "a.jsonl").write_text(texts(200), "utf-8")
+    met = []
+    for seed in (1, 2):
+        corpus = corpus_of(tmp_path, str(tmp_path / "a.jsonl"), seed=seed)
+        corpus.shuffle = False
+        loader = MicroBatches(corpus, gpt(char).make_batches, 0, 1, 0)
+        met.append([places(loader.step(1)[0]) for _ in range(10)])
+    assert met[0] != met[1]
+
+
 def test_pairs_left_out_are_counted_once_however_often_it_stops(tmp_path, bpe):
     rows = [{"chinese": "书" * (90 if i % 10 == 0 else 3), "english": f"{i} books"} for i in range(1200)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
@@ -153,6 +164,16 @@ def test_pairs_left_out_are_counted_once_however_often_it_stops(tmp_path, bpe):
     while loader.chunk < corpus.chunks_per_epoch - 1:
         loader.step(1)
     assert loader.left_out == 120 and MicroBatches(corpus, task.make_batches, 0, 1, 0, loader.state()).left_out == 120
+
+
+def test_a_pair_of_exactly_the_greatest_length_is_kept(bpe):
+    row = {"source": "我有3本书", "target": "I have 3 books", "_shard": 0, "_row": 0}
+    source, target = len(bpe(row["source"])["input_ids"]), len(bpe(row["target"])["input_ids"])
+    for less_source, less_target, kept in ((0, 0, 1), (1, 0, 0), (0, 1, 0)):
+        longest = {"max_source_length": source - less_source, "max_target_length": target - less_target}
+        task = Translation(Config(task="translation", batch=BatchConfig(**longest)), bpe, [])
+        batches, left_out = task.make_batches([row], None)
+        assert (len(batches), left_out) == (kept, 1 - kept)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -192,6 +213,8 @@ def test_pairs_in_batches_of_a_token_budget(tmp_path, bpe):
     assert full > 0.8 * len(batches), "the budget is used"
     assert padding < 0.4 * sum(b["labels"].size for b in batches)
     assert {len(b["rows"]) for b in batches} != {len(batches[0]["rows"])}
+    lengths = [max(b["input_ids"].shape[1], b["labels"].shape[1]) for b in batches]
+    assert lengths != sorted(lengths), "the short ones do not all come first"
 
 
 def test_texts_that_look_like_special_tokens(tmp_path, bpe, char):

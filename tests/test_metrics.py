@@ -17,6 +17,7 @@ from training.metrics import (
     Chrf,
     CopiedShare,
     DistinctN,
+    Faults,
     NgramIndex,
     Perplexity,
     Repetition,
@@ -80,7 +81,8 @@ def test_bleu_and_chrf_are_sacrebleus():
     assert scores["bleu"] == pytest.approx(sacrebleu.corpus_bleu(HYPS, [REFS]).score)
     assert 5 < scores["bleu"] < 95
     assert scores["chrf"] == pytest.approx(sacrebleu.corpus_chrf(HYPS, [REFS]).score)
-    assert list(scores) == ["bleu", "bleu_signature", "chrf", "chrf_signature"]
+    faults = ["empty_share", "length_ratio", "truncated_share", "untranslated_share"]
+    assert list(scores) == ["bleu", "bleu_signature", "chrf", "chrf_signature", "repetition", *faults]
     assert "nrefs:1|" in scores["bleu_signature"]
     assert "tok:13a|" in scores["bleu_signature"]
     assert f"version:{sacrebleu.__version__}" in scores["bleu_signature"]
@@ -121,6 +123,35 @@ def test_the_tokenizer_of_bleu_follows_the_references():
     assert bleu_tokenizer(REFS) == "13a" and bleu_tokenizer(["夏天的飞鸟，飞到我的 window 前唱歌。"]) == "zh"
 
 
+def test_empty_and_long_translations_are_counted():
+    scores = Faults().compute(predictions=["I go .", "", " \n"], references=["I go.", "You go.", "He goes."])
+    assert scores["empty_share"] == pytest.approx(2 / 3)
+    assert scores["length_ratio"] == pytest.approx(4 / (4 + 6 + 7))  # characters without spaces
+    both = Faults().compute(predictions=["12345678"], references=[["123", "1234567890"]])
+    assert both["length_ratio"] == pytest.approx(8 / 10)  # the nearer of two
+    assert Faults().compute(predictions=["a"], references=[""])["length_ratio"] == 1.0
+
+
+def test_a_truncated_translation_lacks_the_mark_that_its_reference_ends_with():
+    references = ["I go.", "You go!", 'She said: "Go."', "to go", "Why?", "No."]
+    predictions = ["I go", "You go.", 'She says "Go."', "to", "", "他走了。"]
+    scores = Faults().compute(predictions=predictions, references=references)
+    assert scores["truncated_share"] == pytest.approx(1 / 4)  # "I go" of four: "to go" has no mark, and an empty one is empty
+    assert Faults().compute(predictions=["go", "went"], references=["to go", "went"])["truncated_share"] == 0.0
+    chinese = Faults().compute(predictions=["夏天的飞鸟", "唱歌！”"], references=["夏天的飞鸟。", "“唱歌！”"])
+    assert chinese["truncated_share"] == 0.5
+
+
+def test_what_is_left_untranslated_is_in_the_other_script():
+    scores = Faults().compute(predictions=["I 我 go 走.", "He goes"], references=["I go.", "He goes."])
+    assert scores["untranslated_share"] == pytest.approx(2 / (2 + 3 + 6))  # two Han characters among eleven letters
+    named = Faults().compute(predictions=["我 is I"], references=["我 means I"])
+    assert named["untranslated_share"] == 0.0  # the reference has it too
+    to_chinese = Faults().compute(predictions=["我 like 你", "Tom 走了"], references=["我喜欢你", "Tom 走了"])
+    assert to_chinese["untranslated_share"] == pytest.approx(4 / 6)
+    assert Faults().compute(predictions=["…", ""], references=["a", "b"])["untranslated_share"] == 0.0
+
+
 # --- diversity and repetition ---
 
 
@@ -136,6 +167,7 @@ def test_repetition_of_a_loop_of_prose_and_of_a_short_text():
     assert Repetition().compute(predictions=["飞鸟" * 50])["repetition"] == pytest.approx(1 - 2 / 97)
     assert Repetition().compute(predictions=[REFS[0]])["repetition"] == 0
     assert Repetition().compute(predictions=["a b c d a b c d"])["repetition"] == pytest.approx(1 / 5)
+    assert Repetition().compute(predictions=["，" * 40])["repetition"] == pytest.approx(1 - 1 / 37)  # no letter at all
     averaged = Repetition().compute(predictions=["a b c d a b c d", "a a a", ""])["repetition"]
     assert averaged == pytest.approx(1 / 15)
 
@@ -262,7 +294,7 @@ def test_what_cannot_be_scored_is_one_clear_error(metric, inputs, says):
 
 
 def test_every_metric_documents_itself():
-    metrics = [Perplexity(), Bleu(), Chrf(), DistinctN(), Repetition(), CopiedShare(NgramIndex())]
+    metrics = [Perplexity(), Bleu(), Chrf(), DistinctN(), Repetition(), Faults(), CopiedShare(NgramIndex())]
     assert all(isinstance(metric, evaluate.Metric) for metric in metrics)
     assert all(metric.description and metric.citation and metric.features for metric in metrics)
     assert len({metric.name for metric in metrics}) == len(metrics)

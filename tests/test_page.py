@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from serving_fixtures import PAIRS, SENTENCE, both_models, endless_gpt, save, serve, tiny_gpt
+from serving_fixtures import CONTEXT, PAIRS, SENTENCE, both_models, endless_gpt, save, serve, tiny_gpt
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (requirements-dev.txt)")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -175,7 +175,9 @@ def test_stop_errors_and_hostile_text(page: Page, models_dir: Path) -> None:
     page.open()
     assert "Temperature" in page.text() and "温度" not in page.text()
 
+    page.until(lambda: page.find("#generate-length input[type=number]").get_attribute("value") == str(CONTEXT - 1))
     page.choose("generate-model", "endless")
+    page.until(lambda: page.find("#generate-length input[type=number]").get_attribute("value") == "200")
     page.set_number("generate-length", "1000")
     page.click("#generate-run")
     page.until(lambda: page.value("generate-output"))

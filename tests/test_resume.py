@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from training_runs import gpt_config, kill_at, numbers, records, run_to_end, translation_config
+
+from training import run as run_module
 
 
 def same_end(a: Path, b: Path) -> None:
@@ -52,6 +56,27 @@ def test_a_polite_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int
     assert f"{signal.Signals(number).name}: saved at step" in run.stderr and "--resume true" in run.stderr
     saved = int((tmp_path / "run/latest").read_text().strip().removeprefix("step-"))
     assert saved >= records(tmp_path / "run")[-1]["step"]
+
+
+def interrupted_twice() -> None:
+    """In the process of the run: both signals come in the middle of step 9."""
+    count = run_module.Run.count
+
+    def twice(self: Any, *args: Any) -> None:
+        if self.state.step == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        count(self, *args)
+
+    run_module.Run.count = twice  # type: ignore[method-assign]
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    run = run_to_end(gpt_config(tmp_path), before=interrupted_twice)
+    assert run.returncode == 130
+    assert "finishing this step" in run.stderr and "stopped at once; the last checkpoint is whole" in run.stderr
+    assert max(r["step"] for r in records(tmp_path / "run")) < 9  # the step was not finished, nor anything saved
+    assert (tmp_path / "run/latest").read_text() == "step-00000008\n"
 
 
 @pytest.mark.soak

@@ -72,7 +72,9 @@ def test_a_pointer_does_not_lead_out_of_the_run(run: Path, tmp_path: Path) -> No
     [
         (["--model", "nowhere", "--test", "{good}"], "nowhere holds no model"),
         (["--model", "{run}", "--test", "missing.jsonl"], "no file matches missing.jsonl"),
-        (["--model", "{run}", "--test", "{empty}"], "has no usable pair"),
+        (["--model", "{run}", "--test", "{empty}"], "has no usable pair; say which columns to read with --columns"),
+        (["--model", "{run}", "--test", "{table}"], "otherwise say which columns to read in --columns"),
+        (["--model", "{gpt}", "--test", "{good}", "missing.jsonl"], "no file matches missing.jsonl"),
         (["--model", "{gpt}", "--test", "{good}"], "is no translation model"),
         (["--model", "{run}", "--test", "{good}", "--beams", "0"], "beams"),
         (["--model", "{run}", "--test", "{good}", "--columns", "{{sauce: zh}}"], "no column is called sauce"),
@@ -84,7 +86,14 @@ def test_mistakes_are_one_line_and_exit_2(
 ) -> None:
     (tmp_path / "empty.jsonl").write_text("{}\n", encoding="utf-8")
     save_run(tmp_path / "gpt", tiny_gpt(), "gpt", best=1, latest=1)
-    places = {"run": run, "good": write_pairs(tmp_path / "good.jsonl", PAIRS), "empty": tmp_path / "empty.jsonl", "gpt": tmp_path / "gpt"}
+    (tmp_path / "table.csv").write_text("zh,en\n好,good\n", encoding="utf-8")
+    places = {
+        "run": run,
+        "table": tmp_path / "table.csv",
+        "good": write_pairs(tmp_path / "good.jsonl", PAIRS),
+        "empty": tmp_path / "empty.jsonl",
+        "gpt": tmp_path / "gpt",
+    }
     assert main([o.format(**places) for o in options]) == 2
     err = capsys.readouterr().err
     assert says in err and "Traceback" not in err

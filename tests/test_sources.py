@@ -228,7 +228,9 @@ def test_other_encodings_are_told_by_name(tmp_path, document):
     told = error_of(SourceConfig(str(tmp_path / "a.csv"), columns={"source": "中文", "target": "英文"}))
     assert "save the file as UTF-8" in told and told.encode()
     (tmp_path / "b.csv").write_bytes("chinese,english\n好,good\n坏,bad\n".encode("gbk"))
-    assert [b[:2] for b in rows_of(tmp_path / "b.csv")[1]] == [(2, "not_utf8"), (3, "not_utf8")]
+    bad = rows_of(tmp_path / "b.csv")[1]
+    assert [b[:2] for b in bad] == [(2, "not_utf8"), (3, "not_utf8")]
+    assert "reads as GBK: save the file as UTF-8 (in Notepad or Excel" in bad[0][2]
 
 
 @pytest.mark.parametrize("packing", [p for p in PACK if p])
@@ -322,6 +324,11 @@ def test_csv_as_people_have_it(tmp_path):
     (tmp_path / "b.csv").write_text("好,good\n坏,bad\n", "utf-8")
     told = error_of(tmp_path / "b.csv")
     assert "no column chinese, english; the first line, which names the columns, has: 好, good" in told and "corpus.columns" in told
+    assert "If there is no header line, add one: chinese,english;" in told
+    (tmp_path / "b.csv").write_text("chinese;english\n好;good\n", "utf-8")
+    assert "separated by semicolons: save it with commas" in error_of(tmp_path / "b.csv")
+    (tmp_path / "b.csv").write_text("chinese\tenglish\n好\tgood\n", "utf-8")
+    assert "separated by tabs: call it .tsv" in error_of(tmp_path / "b.csv")
 
 
 def test_aligned_files(tmp_path):
@@ -347,10 +354,87 @@ def test_what_is_not_there_is_told_with_what_is(tmp_path):
     assert f"there is no folder {tmp_path}/none" in told
     assert "is a folder; name its files" in error_of(tmp_path)
     (tmp_path / "a.docx").write_bytes(b"PK")
-    assert "unknown kind of file; set `format:` to one of csv, jsonl, parquet, tsv, txt" in error_of(tmp_path / "a.docx")
+    told = error_of(tmp_path / "a.docx")
+    assert "unknown kind of file; set `format:` to one of csv, jsonl, parquet, tsv, txt" in told
+    assert told.endswith(f'on the command line: --corpus.train "{{path: {tmp_path}/a.docx, format: txt}}"')
+
+
+def test_a_wrong_name_is_answered_with_near_names_and_with_files_that_can_be_read(tmp_path):
+    for name in (".hidden", *(f"{c}.png" for c in "abcdefgh"), "my_poems.txt", "my_other.csv"):
+        (tmp_path / name).write_text("x")
+    assert error_of(tmp_path / "my_poem.txt").endswith("there are: my_poems.txt, my_other.csv, a.png, b.png, c.png, d.png, e.png, f.png")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / ".hidden").write_text("x")
+    assert error_of(tmp_path / "sub" / "a.txt").endswith("sub is empty")
+
+
+def test_a_start_from_another_folder_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = error_of("data/sentence.txt", columns=TEXT)
+    assert "no file matches data/sentence.txt; paths are relative to the folder that you start from: go to " in told
+    assert Path(told.partition("go to ")[2].removesuffix(" first"), "data", "sentence.txt").is_file()
+    assert "there is no folder corpora/zz; the header of the config says what it needs there" in error_of("corpora/zz/a.jsonl")
+    assert error_of("zz/yy/a.jsonl").endswith("there is no folder zz/yy")
 
 
 def test_a_path_with_spaces_brackets_and_chinese(tmp_path):
     path = tmp_path / "我的 [小] 语料.TXT"
     path.write_text("一句话\n", "utf-8")
     assert rows_of(path, TEXT)[0] == [{"text": "一句话"}]
+
+
+def test_parquet_text_that_is_not_utf8_costs_its_row(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    zh = [c.encode() for c, _ in PAIRS]
+    zh[1] = "我有".encode("gb18030")
+    broken = pa.Array.from_buffers(pa.string(), 3, pa.array(zh, pa.binary()).buffers())
+    pq.write_table(pa.table({"chinese": broken, "english": [e for _, e in PAIRS]}), tmp_path / "a.parquet")
+    rows, bad = rows_of(tmp_path / "a.parquet")
+    assert [r["target"] for r in rows] == [PAIRS[0][1], PAIRS[2][1]]
+    assert [b[:2] for b in bad] == [(2, "not_utf8")]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.jsonl.gz", "a.csv.xz", "a.jsonl.bz2", "a.csv.zst", "a.parquet"])
+def test_a_file_that_may_not_be_read_is_told_with_the_reason(tmp_path, monkeypatch, name):
+    (tmp_path / name).write_bytes(b"")
+    shard = shards_of(tmp_path / name)[0]
+
+    def refuse(path, *more, **options):
+        raise PermissionError(13, "Permission denied", path)
+
+    for module in ("builtins.open", "gzip.open", "lzma.open", "bz2.open"):
+        monkeypatch.setattr(module, refuse)
+    with pytest.raises(ConfigError) as caught:
+        list(read(shard))
+    monkeypatch.undo()
+    assert str(caught.value) == f"{tmp_path / name}: cannot be read (Permission denied)"
+
+
+@pytest.mark.parametrize("document", ["line", "blank_line", "file"])
+def test_text_with_nul_bytes_is_malformed(tmp_path, document):
+    (tmp_path / "a.txt").write_bytes("plain words\nworld\n".encode("utf-16-le"))
+    rows, bad = rows_of(tmp_path / "a.txt", TEXT, document)
+    assert not rows and bad and {b[1] for b in bad} == {"malformed"} and "iconv -f UTF-16LE" in bad[0][2]
+
+
+def test_aligned_text_with_nul_bytes_is_malformed(tmp_path):
+    (tmp_path / "a.zh").write_bytes("一\n二\0\n".encode())
+    (tmp_path / "a.en").write_text("one\ntwo\n", "utf-8")
+    rows, bad = rows_of(SourceConfig(str(tmp_path / "a.zh"), target_path=str(tmp_path / "a.en")))
+    assert len(rows) == 1 and [b[:2] for b in bad] == [(2, "malformed")]
+
+
+@pytest.mark.parametrize("document", ["line", "blank_line", "file"])
+@pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be"])
+def test_utf32_is_told_from_utf16(tmp_path, document, encoding):
+    (tmp_path / "a.txt").write_bytes("\ufeffplain words\nworld\n".encode(encoding))
+    rows, bad = rows_of(tmp_path / "a.txt", TEXT, document)
+    assert not rows and len(bad) == 1 and bad[0][1] == "not_utf8" and "iconv -f UTF-32 " in bad[0][2] and "UTF-16" not in bad[0][2]
+
+
+def test_a_path_with_nul_is_shown_so_that_it_is_seen(tmp_path):
+    told = error_of(SourceConfig(f"{tmp_path}/a\0b.txt"))
+    assert "\0" not in told and "a\\x00b.txt'" in told
+    assert "\0" not in error_of(SourceConfig(f"{tmp_path}/a\0b/c.txt"))

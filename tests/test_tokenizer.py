@@ -87,6 +87,11 @@ def test_min_frequency_and_cap(kind):
             assert back(tokenizer, "常稀 rare word") == "常稀 rare word"
 
 
+def test_min_frequency_holds_for_what_is_merged_too():
+    often, seldom = (trained(lines=["ab"] * n + ["a b"] * 50, min_frequency=3) for n in (3, 2))
+    assert "ab" in often.get_vocab() and "ab" not in seldom.get_vocab()
+
+
 def test_training_twice_gives_the_same_file():
     """Many ties: every rare character is seen twice. Another process hashes differently and must not matter."""
     lines = [chr(0x4E00 + i) * 2 + f" w{chr(97 + i % 26)}x" for i in range(300)]
@@ -183,33 +188,42 @@ def columns(n):
 def test_the_report_says_what_a_vocabulary_holds():
     sides = columns(100)
     tokenizer = trained("translation", lines=[t for c in sides.values() for t in c], vocab_size=1000, isolate_han=True)
-    r = tokenizers.report(tokenizer, sides, width=64, copies=2)
+    r = tokenizers.report(tokenizer, sides, 2 * 64 * len(tokenizer))
     assert r["size"] == len(tokenizer) and r["han"] == 100 and r["unknown"] == 0
     assert r["bytes"] == len(tokenizer) * 64 * 4 * 2 and r["training_bytes"] == 4 * r["bytes"]
-    assert r["source"]["tokens_per_text"] == 12 and r["source"]["tokens_per_character"] == 1
-    assert r["target"]["tokens_per_text"] == 15 and r["warnings"] == []
+    assert r["columns"]["source"] == {"tokens_per_text": 12, "tokens_per_character": 1}
+    assert r["columns"]["target"]["tokens_per_text"] == 15
     line = tokenizers.summary(r)
     assert "100 single Chinese characters" in line and "15.0 tokens a target" in line and " MB" in line
 
 
-def test_a_small_joint_vocabulary_eaten_by_characters_is_told():
-    sides = columns(600)
-    lines = [t for c in sides.values() for t in c]
-    eaten = tokenizers.report(trained("translation", lines=lines, vocab_size=890), sides, 64, 1)
-    assert len(eaten["warnings"]) == 1 and "single Chinese characters, so English is cut small" in eaten["warnings"][0]
-    roomy = tokenizers.report(trained("translation", lines=lines, vocab_size=1400, isolate_han=True), sides, 64, 1)
-    assert not any("cut small" in w for w in roomy["warnings"]), roomy["warnings"]
+def test_frequencies_say_what_a_higher_min_frequency_would_leave():
+    tokenizer = trained(type="char", min_frequency=1, lines=["常" * 10 + "中" * 5 + "少少" + "稀"])
+    r = tokenizers.report(tokenizer, {"text": ["常稀"]}, 8)
+    assert r["frequencies"]["tokens"] == 18 and r["seen_once"] == 0.25  # of the whole training, not of the sample
+    assert r["frequencies"]["at_least"]["5"] == {"size": 2, "coverage": round(15 / 18, 5)}
+    assert r["frequencies"]["at_least"]["2"]["size"] == 3 and r["frequencies"]["at_least"]["50"]["size"] == 0
 
 
-def test_unknown_characters_and_idle_entries_are_told():
-    r = tokenizers.report(trained(type="char", min_frequency=3, lines=["常常常 稀"]), {"text": ["常稀稀"]}, 8, 1)
-    assert r["unknown"] > 0.5 and "<unk>" in r["warnings"][0] and "min_frequency" in r["warnings"][0]
+def test_words_are_kept_whole_and_each_clause_of_chinese_is_one(tmp_path):
+    tokenizer = trained("translation", type="word", min_frequency=1, lines=["我们走吧。天黑了。", "Let us go, it is dark."])
+    tokenizer.save_pretrained(tmp_path)
+    again = tokenizers.load(tmp_path, "translation")
+    assert again.tokenize("我们走吧。天黑了。") == ["我们走吧", "。", "天黑了", "。"]
+    assert again.decode(again("Let us go, it is dark.")["input_ids"], skip_special_tokens=True) == "Let us go, it is dark."
+    assert again.decode(again("天亮了")["input_ids"]).startswith("<unk>")
+    assert again.init_kwargs["frequencies"]["at_least"]["1"]["size"] == len(again) - 4
+
+
+def test_unknown_characters_and_idle_entries_are_counted():
+    r = tokenizers.report(trained(type="char", min_frequency=3, lines=["常常常 稀"]), {"text": ["常稀稀"]}, 8)
+    assert r["unknown"] > 0.5
     sides = columns(5000)
     r = tokenizers.report(
-        trained("translation", lines=sides["source"], vocab_size=4000, min_frequency=1), {"source": sides["source"][:5]}, 8, 1
+        trained("translation", lines=sides["source"], vocab_size=4000, min_frequency=1), {"source": sides["source"][:5]}, 8
     )
-    assert any("seen at most once" in w for w in r["warnings"])
-    assert tokenizers.report(trained(), {"text": []}, 8, 1)["text"]["tokens_per_text"] == 0
+    assert r["seen_once"] > 0.3
+    assert tokenizers.report(trained(), {"text": []}, 8)["columns"]["text"]["tokens_per_text"] == 0
 
 
 @pytest.mark.parametrize(("made_for", "task", "told"), [

@@ -17,12 +17,16 @@ from typing import Any
 
 import torch
 import yaml
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from training import config as configs
+from training import prepare
+from training.processes import Processes
 from training.train import TrainResult, main, train
 
+AUTO = {"gpt": AutoModelForCausalLM, "translation": AutoModelForSeq2SeqLM}
 ROOT = Path(__file__).resolve().parent.parent
-TIMINGS = ("seconds", "tokens_per_second")
+TIMINGS = ("seconds", "tokens_per_second", "peak_memory_bytes")
 SMALL = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {  # the smallest of each class that the project promises
     "gpt2": ("gpt", {"n_embd": 32, "n_layer": 2, "n_head": 2}),
@@ -54,7 +58,7 @@ def gpt_config(folder: Path, **sections: dict[str, Any]) -> Path:
         "train": {"max_steps": 24, "mixed_precision": "no"},
         "evaluation": {"every_steps": 8, "samples": 2, "max_new_tokens": 16},
         "checkpoint": {"every_steps": 6, "keep": 2},
-        "log": {"every_steps": 3},
+        "log": {"every_steps": 3, "preflight": False, "language": "en"},
     }
     return _write(folder, config, sections)
 
@@ -77,7 +81,7 @@ def translation_config(folder: Path, **sections: dict[str, Any]) -> Path:
         "train": {"max_steps": 24, "mixed_precision": "no", "label_smoothing": 0.1},
         "evaluation": {"every_steps": 8, "generate_rows": 4, "max_new_tokens": 8},
         "checkpoint": {"every_steps": 6, "keep": 2},
-        "log": {"every_steps": 3},
+        "log": {"every_steps": 3, "preflight": False, "language": "en"},
     }  # fmt: skip
     return _write(folder, config, sections)
 
@@ -192,3 +196,29 @@ def records(run_dir: Path) -> list[dict[str, Any]]:
 def numbers(run_dir: Path) -> list[dict[str, Any]]:
     """The records without what a clock decides."""
     return [{k: v for k, v in r.items() if k not in TIMINGS} for r in records(run_dir)]
+
+
+def names(folder: Path) -> list[str]:
+    """Every file under a folder, by its path in it."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def val_loss(model_dir: Path, config: configs.Config) -> float:
+    """The validation loss of a published folder, measured anew."""
+    data = prepare.open_data(config, Processes())
+    model = AUTO[config.task].from_pretrained(model_dir).eval()
+    total = torch.zeros(2, dtype=torch.float64)
+    with torch.no_grad():
+        for batch in data.held_out_batches:
+            total += torch.stack([n.double() for n in data.task.loss(model, {k: torch.tensor(v).long() for k, v in batch.items()})])
+    return float(total[0] / total[1])
+
+
+def fail_at(step: int) -> Any:
+    """An `on_evaluation` that dies between the evaluation of this step and the checkpoint."""
+
+    def on_evaluation(record: dict[str, Any]) -> None:
+        if record["step"] == step:
+            raise RuntimeError("as if killed")
+
+    return on_evaluation

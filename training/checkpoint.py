@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from training.config import ConfigError
 from training.optim import like, whole
 from training.outcome import Stopped
-from training.run_folder import write
+from training.run_folder import complaints, write
 
 Tensors = dict[str, torch.Tensor]
 FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md", "meta.json")
@@ -83,27 +84,52 @@ def pointed(run_dir: Path, name: str) -> Path | None:
     """The checkpoint that `best` or `latest` names, if it is whole."""
     try:
         place = run_dir / "checkpoints" / (run_dir / name).read_text(encoding="utf-8").strip()
-    except OSError:
+        return place if (place / "meta.json").is_file() else None
+    except (OSError, ValueError):
         return None
-    return place if (place / "meta.json").is_file() else None
+
+
+def _listed(run_dir: Path, beginning: str) -> list[Path]:
+    """What is in checkpoints/; raises ConfigError if that cannot be seen. `glob` would take it for empty, and the run for new."""
+    folder = run_dir / "checkpoints"
+    with complaints(f"run_dir: the checkpoints in {folder} cannot be listed"):
+        try:
+            return [folder / name for name in sorted(os.listdir(folder)) if name.startswith(beginning)]
+        except FileNotFoundError:
+            return []
+
+
+def _there(path: Path) -> bool:
+    """Whether there is such a file; raises ConfigError if that cannot be seen."""
+    with complaints(f"run_dir: {path} cannot be seen"):
+        try:
+            return stat.S_ISREG(os.stat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
 
 def all_whole(run_dir: Path) -> list[Path]:
-    """All whole checkpoints, oldest first."""
-    return sorted(p.parent for p in (run_dir / "checkpoints").glob("step-*/meta.json"))
+    """All whole checkpoints, oldest first; raises ConfigError if they cannot be listed."""
+    return [p for p in _listed(run_dir, "step-") if _there(p / "meta.json")]
+
+
+def with_state(run_dir: Path) -> list[Path]:
+    """Those that have their trainer state, oldest first."""
+    return [p for p in all_whole(run_dir) if _there(p / "trainer_state/state.json")]
 
 
 def newest(run_dir: Path) -> Path | None:
     """The latest whole checkpoint with its trainer state, also if the kill came before `latest` was written."""
-    return max((p for p in all_whole(run_dir) if (p / "trainer_state/state.json").is_file()), default=None)
+    return max(with_state(run_dir), default=None)
 
 
 def recover(run_dir: Path) -> None:
     """Put back a checkpoint that a kill caught while it was being replaced."""
-    for old in (run_dir / "checkpoints").glob(".old-*"):
+    for old in _listed(run_dir, ".old-"):
         place = old.with_name(old.name.removeprefix(".old-"))
         if not place.exists():
-            os.replace(old, place)
+            with complaints(f"run_dir: cannot write in {run_dir}"):
+                os.replace(old, place)
 
 
 def prune(run_dir: Path, keep: int) -> None:
@@ -123,7 +149,7 @@ def load(place: Path, model: torch.nn.Module) -> tuple[dict[str, Any], Tensors, 
         the trainer's state, its tensors, and the averaged weights, one a parameter, if the run averages.
 
     Raises:
-        ConfigError: if the folder's weights do not fit the model.
+        ConfigError: if files of the folder are damaged or its weights do not fit the model.
     """
     published, raw = place / "model.safetensors", place / "trainer_state/weights.safetensors"
     averaged = None
@@ -133,9 +159,24 @@ def load(place: Path, model: torch.nn.Module) -> tuple[dict[str, Any], Tensors, 
             averaged = [p.detach().clone() for p in model.parameters()]
             load_model(model, str(raw))
         state = json.loads((place / "trainer_state/state.json").read_text(encoding="utf-8"))
-        return state, load_file(place / "trainer_state/tensors.safetensors"), averaged
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ConfigError(f"{place}: cannot be resumed from: {' '.join(str(error).split())[:400]}") from None
+        tensors = load_file(place / "trainer_state/tensors.safetensors")
+    except (OSError, ValueError, RuntimeError, SafetensorError, RecursionError) as error:
+        raise unusable(place, error) from None
+    if not isinstance(state, dict):
+        raise unusable(place, "trainer_state/state.json is damaged")
+    wanted = [f"random.{i}" for i in range(state["world"])] if type(state.get("world")) is int else []
+    if not all(n in tensors and tensors[n].dtype == torch.uint8 and len(tensors[n]) >= len(torch.get_rng_state()) for n in wanted):
+        raise unusable(place, "trainer_state/tensors.safetensors has no random states")
+    return state, tensors, averaged
+
+
+def unusable(place: Path, why: object) -> ConfigError:
+    """The error that says why a run cannot go on from a checkpoint, and from which it can."""
+    told = f"{place}: cannot be resumed from: {' '.join(str(why).split())[:300]}"
+    older = [p.name for p in with_state(place.parent.parent) if p.name < place.name]
+    if older:
+        return ConfigError(f"{told}. An older checkpoint is kept: delete {place}, and --resume true goes on from {older[-1]}")
+    return ConfigError(f"{told}. There is no older one; choose another --run_dir")
 
 
 def pack_optimizers(optimizers: list[torch.optim.Optimizer]) -> Tensors:
@@ -148,16 +189,23 @@ def pack_optimizers(optimizers: list[torch.optim.Optimizer]) -> Tensors:
     }
 
 
-def unpack_optimizers(optimizers: list[torch.optim.Optimizer], tensors: Tensors) -> None:
-    """The reverse of `pack_optimizers`; the groups' settings stay those of the config."""
+def unpack_optimizers(optimizers: list[torch.optim.Optimizer], tensors: Tensors, place: Path) -> None:
+    """The reverse of `pack_optimizers`; the groups' settings stay those of the config.
+
+    Raises:
+        ConfigError: if the tensors are not those of these optimizers' parameters, naming `place`, where they are from.
+    """
     for i, optimizer in enumerate(optimizers):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         state: dict[int, Tensors] = {}
         for name, value in tensors.items():
-            kind, number, *rest = name.split(".")
-            if kind == "optimizer" and int(number) == i:
-                j, key = int(rest[0]), rest[1]
-                state.setdefault(j, {})[key] = like(parameters[j], value) if value.ndim else value
+            kind, *rest = name.split(".")
+            if kind != "optimizer" or rest[0] != str(i):
+                continue
+            j, key = int(rest[1]), rest[2]
+            if j >= len(parameters) or (value.ndim and value.shape != parameters[j].shape):
+                raise unusable(place, "trainer_state/tensors.safetensors is of another model")
+            state.setdefault(j, {})[key] = like(parameters[j], value) if value.ndim else value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 
 from training.config import ConfigError, CorpusConfig
 from training.config import sources as source_list
-from training.scan import HELD_OUT, SLICE, TRAIN, Scan, scan
+from training.scan import HELD_OUT, QUARANTINE, SLICE, TRAIN, Scan, scan
 from training.sources import BadRow, Record, Shard, parse, read, resolve
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 OPEN_AT_ONCE = 16  # compressed files that an epoch reads from side by side
 CHUNK_CHARACTERS = 16_000_000  # a chunk of long texts has fewer rows than `shuffle_rows`, so that it fits into memory
+QUARANTINES = ("quarantine.jsonl", "quarantine_validation.jsonl")  # of the training corpus and of a validation set of its own
 COLUMNS = {
     "gpt": {"text": "text"},
     "translation": {"source": "chinese", "target": "english"},  # the names of translation2019zh
@@ -250,14 +252,19 @@ def open_corpus(
     print_of = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
     found = _load(folder, print_of)
     if found is None:
-        found = [scan(train, config, task, config.filters, folder / "quarantine.jsonl", progress)]
+        found = [scan(train, config, task, config.filters, folder / QUARANTINES[0], progress)]
         if valid:
-            found.append(scan(valid, config, task, None, folder / "quarantine_validation.jsonl", progress))
+            try:
+                found.append(scan(valid, config, task, None, folder / QUARANTINES[1], progress))
+            except ConfigError as error:  # often the config's own set beside a corpus of the user's with other columns
+                raise ConfigError(f"corpus.validation: {error}; --corpus.validation null holds out rows of corpus.train instead") from None
             for states in found[1].states:
                 states[states == TRAIN] = HELD_OUT
         else:
             found[0].report["held_out"] = hold_out(found[0].states, config.validation_share, most_validation, config.holdout)
         _save(folder, print_of, found)
+    for part, name in zip(found, QUARANTINES):
+        part.report["quarantine"] = str(folder / name)
     parts = [Corpus(shards, *s, seed, config.shuffle_rows) for shards, s in zip((train, valid), found)]
     return parts[0], parts[-1]
 
@@ -283,12 +290,21 @@ def _load(folder: Path, fingerprint: str) -> list[Scan] | None:
             if not report["fingerprint"] == str(arrays["fingerprint"]) == fingerprint:
                 return None
             shards = [sum(name.startswith(f"{p}_") for name in arrays) // 2 for p in range(len(report["parts"]))]
+            if not shards or 1 + 2 * sum(shards) != len(list(arrays)) or not all(map(_sound, report["parts"])):
+                return None
             return [
                 Scan([arrays[f"{p}_{i}_states"] for i in range(n)], [arrays[f"{p}_{i}_offsets"] for i in range(n)], part)
                 for p, (n, part) in enumerate(zip(shards, report["parts"]))
             ]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return None
+    except (OSError, EOFError, LookupError, TypeError, AttributeError, ValueError, zipfile.BadZipFile, zlib.error):
+        return None  # damaged, so it is made again
+
+
+def _sound(report: Any) -> bool:
+    """Whether it says what a scan's report says."""
+    counts = [report.get("rows_read"), report.get("rows_kept"), report.get("not_selected"), *report["characters"].values()]
+    counts += [report.get("held_out", 0), *report["rejected"].values()]
+    return all(type(n) is int for n in counts) and isinstance(report["examples"], dict)
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -300,4 +316,7 @@ def summary(report: dict[str, Any]) -> str:
         line += f"; {report['not_selected']:,} not selected by `where`"
     if report["rejected"]:
         line += "; rejected: " + ", ".join(f"{n:,} {reason}" for reason, n in report["rejected"].items())
+    if report.get("first_rejected"):
+        listed = "all" if sum(report["rejected"].values()) <= QUARANTINE else f"the first {QUARANTINE}"
+        line += f" (first: {report['first_rejected']}; {listed} in {report['quarantine']})"
     return line

@@ -29,6 +29,27 @@ def share_threads() -> None:
     torch.set_num_threads(max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
+LARGE_MODEL = 10_000_000  # parameters
+KEPT = 0.3  # of what is alive: smaller models on a CPU have so much more resident (benchmarks/preflight_accuracy.py)
+
+
+def return_memory() -> None:
+    """Let large tensors go back to the system when they are freed (Linux, glibc).
+
+    Its allocator would learn to keep them instead, in pieces that do not fit the next one: a step with gradient checkpointing had
+    twice as much resident as alive. Large models lose no time by it; small ones a tenth (docs/log.md), so it is not for them.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        try:
+            mallopt = ctypes.CDLL(None).mallopt
+        except (OSError, AttributeError):  # another C library
+            return
+        mallopt(-3, 1 << 20)  # M_MMAP_THRESHOLD: from 1 MB on, memory of its own; once given, it no longer grows by itself
+        mallopt(-1, 64 << 20)  # M_TRIM_THRESHOLD: the rest is kept, for speed
+
+
 def cores() -> int:
     """Cores that this process may use: those it is bound to, and no more than a container's quota."""
     allowed = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
@@ -57,8 +78,37 @@ def _user_asked() -> bool:
     return False
 
 
-def pick_precision(device: torch.device, step: Callable[[torch.dtype | None], None]) -> tuple[str, str]:
-    """The fastest safe precision of the run's device, and in words what was measured.
+# FLOP/s of dense bf16 or fp16 products with float32 accumulation, and bytes of memory, from the makers' data sheets.
+SHEETS = {
+    "h200": (989e12, 141e9), "h100": (989e12, 80e9), "a100": (312e12, 80e9), "l40s": (362e12, 48e9), "rtx4090": (165e12, 24e9),
+    "rtx3090": (71e12, 24e9), "a10": (125e12, 24e9), "l4": (121e12, 24e9), "v100": (125e12, 16e9), "t4": (65e12, 16e9),
+}  # fmt: skip
+
+
+def peak_flops(device: torch.device, precision: str) -> float | None:
+    """FLOP/s that a device can do at best: a GPU's by its data sheet (None if it is not known), a CPU's as measured."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device).lower().replace(" ", "")
+        return next((flops for key, (flops, _) in SHEETS.items() if key in name), None)
+    if device.type != "cpu":
+        return None
+    a, b = torch.randn(2, 1024, 1024).to(torch.bfloat16 if precision == "bf16" else torch.float32)
+    return 2 * 1024**3 / _best(lambda: a @ b, 10, 0.5)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes that this process has had: allocated on a GPU, else resident."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def pick_precision(device: torch.device, step: Callable[[torch.dtype | None], None]) -> tuple[str, str, dict[str, float]]:
+    """The fastest safe precision of the run's device, in words what was measured, and seconds of a step by precision.
 
     A GPU has bf16 or it has not. A CPU is asked: first a matrix product, because many CPUs emulate bf16 hundreds of times
     slower, then, where that is fast, the run's own training step, because casts can eat what the products save.
@@ -68,9 +118,9 @@ def pick_precision(device: torch.device, step: Callable[[torch.dtype | None], No
     """
     if device.type == "cuda":
         native = torch.cuda.get_device_capability(device)[0] >= 8
-        return ("bf16", " (auto: this GPU has it)") if native else ("fp16", " (auto: this GPU has no bf16)")
+        return ("bf16", " (auto: this GPU has it)", {}) if native else ("fp16", " (auto: this GPU has no bf16)", {})
     if device.type != "cpu":
-        return "no", " (auto)"
+        return "no", " (auto)", {}
     speed, threads = {}, torch.get_num_threads()
     torch.set_num_threads(1)  # on cores that others use, threads wait for each other far longer than such a product takes
     for dtype in (torch.float32, torch.bfloat16):
@@ -79,12 +129,13 @@ def pick_precision(device: torch.device, step: Callable[[torch.dtype | None], No
     torch.set_num_threads(threads)
     measured = f"float32 {speed[torch.float32]:.0f}, bf16 {speed[torch.bfloat16]:.1f} GFLOP/s"
     if speed[torch.bfloat16] < 1.2 * speed[torch.float32]:
-        return "no", f" (auto: {measured})"
+        return "no", f" (auto: {measured})", {}
     seconds: dict[torch.dtype | None, float] = {}
     for dtype in (None, torch.bfloat16, None, torch.bfloat16):  # in turn, for a noisy machine
         seconds[dtype] = min(seconds.get(dtype, 1e9), _best(lambda: step(dtype), 3, 2.0))  # noqa: B023
     chosen = "bf16" if seconds[torch.bfloat16] < 0.85 * seconds[None] else "no"
-    return chosen, f" (auto: a step takes {1e3 * seconds[None]:.0f} ms in float32, {1e3 * seconds[torch.bfloat16]:.0f} ms in bf16)"
+    told = f" (auto: a step takes {1e3 * seconds[None]:.0f} ms in float32, {1e3 * seconds[torch.bfloat16]:.0f} ms in bf16)"
+    return chosen, told, {"no": seconds[None], "bf16": seconds[torch.bfloat16]}
 
 
 def _best(work: Callable[[], object], times: int, enough: float) -> float:

@@ -28,10 +28,14 @@ class Journal:
     def __init__(self, config: Config, accelerator: Accelerator, processes: Processes, step: int, evaluated: int, done: float):
         self.config, self.dir, self.accelerator, self.processes = config, Path(config.run_dir), accelerator, processes
         self.metrics: run_folder.Metrics | None = None
+        over = step > 0 and done >= 1
         if processes.main:
             with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
-                self.metrics = run_folder.Metrics(self.dir, step, evaluated)
-                run_folder.write(self.dir / "config.yaml", configs.dump(replace(config, resume=False)))
+                self.metrics = run_folder.Metrics(self.dir, step, evaluated, over)
+                if not over:  # what ends before it has begun does not say how the run was made
+                    run_folder.write(self.dir / "config.yaml", configs.dump(replace(config, resume=False)))
+        if over:
+            processes.say(f"this run is already finished at step {step:,}; a later train.max_steps (or tokens, or minutes) lets it go on")
         if config.log.log_with:
             accelerator.init_trackers("stray-bird", config={"run_dir": config.run_dir, "model": str(config.model)})
         self.drawn, self.note = time.monotonic(), "loss …"
@@ -63,6 +67,11 @@ class Journal:
         self.processes.say(evaluation.line(step, numbers, samples))
         if self.config.log.log_with:
             self.accelerator.log({k: v for k, v in numbers.items() if isinstance(v, int | float)}, step=step)
+
+    def end(self, step: int, seconds: float, ended: str, peak_memory: int) -> None:
+        """How it ended, and the most memory that it took, in bytes; once, however often a finished run is resumed."""
+        if self.metrics and not (self.metrics.finished and ended == "finished"):
+            self.metrics.add("end", step, seconds, ended=ended, peak_memory_bytes=peak_memory)
 
     def close(self) -> None:
         """No more records; the tracker is told."""

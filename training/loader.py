@@ -77,6 +77,7 @@ class MicroBatches:
         )  # fmt: skip
         self._chunks: Iterator[Any] = iter(loader)
         self._load()
+        self.before = self.state()  # the cursor of before the last step
 
     def _load(self) -> None:
         item = next(self._chunks)
@@ -86,12 +87,14 @@ class MicroBatches:
         self.chunk, self._batches, self._left_out_here = item
 
     def _deal(self) -> Batch:
-        empty = 0
+        empty = too_long = 0
         while self.next >= len(self._batches):
-            empty = 0 if self._batches else empty + 1
+            empty, too_long = (0, 0) if self._batches else (empty + 1, too_long + self._left_out_here)
             if empty > self.per_epoch:
                 self.close()
-                raise ConfigError("batch: every pair is longer than max_source_length and max_target_length allow; nothing is left")
+                if too_long:
+                    raise ConfigError("batch: every pair is longer than max_source_length and max_target_length allow; nothing is left")
+                raise ConfigError("corpus.train: no row is left in an epoch; raise the weights of its sources")
             self.next = 0
             self._left_out_before += self._left_out_here
             self._load()
@@ -109,6 +112,7 @@ class MicroBatches:
 
     def step(self, accumulation: int) -> list[dict[str, torch.Tensor]]:
         """The next `accumulation` micro-batches of this process; moves on by `accumulation` x `world` in the sequence."""
+        self.before = self.state()
         dealt = [self._deal() for _ in range(accumulation * self.world)]
         return [to_tensors(b) for b in dealt[self.rank :: self.world]]
 
@@ -125,6 +129,13 @@ class MicroBatches:
 def as_is(item: Any) -> Any:
     """Chunks leave a loader worker as arrays: thousands of small tensors would use up its file handles."""
     return item
+
+
+def divided(batch: dict[str, torch.Tensor], parts: int) -> list[dict[str, torch.Tensor]]:
+    """A micro-batch in at most so many parts of about as many rows."""
+    names = list(batch)
+    pieces = zip(*(torch.chunk(batch[n], parts) for n in names))
+    return [dict(zip(names, piece)) for piece in pieces]
 
 
 def to_tensors(batch: Batch) -> dict[str, torch.Tensor]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
@@ -28,11 +29,12 @@ from datasets import Features, Value
 from datasets import Sequence as ListOf
 from sacrebleu.metrics import BLEU, CHRF
 
-from training.filters import HAN, chinese
+from training.filters import HAN, LATIN_RUN, LETTER, chinese
 
 TOKENIZERS = ("13a", "intl", "zh", "char", "none")  # sacrebleu's others download a model or need a package
 TEXT, REFERENCES = Value("string"), ListOf(Value("string"))
 TEXTS = Features({"predictions": TEXT})
+ENDED = re.compile(r"""[.!?…。！？]["'”’」』）)\]]*\Z""")  # a sentence's mark, and what may close after it
 PAIRS = Features({"predictions": TEXT, "references": REFERENCES})
 
 
@@ -146,7 +148,7 @@ class Chrf(_Metric):
 class DistinctN(_Metric):
     """`distinct_1`, `distinct_2`: distinct n-grams / n-grams of all texts together; 1.0 is "none repeats".
 
-    Units are characters (no whitespace) for a text with Han characters, whitespace-separated words otherwise.
+    Units are characters (no whitespace) for a text with Han characters or without any letter, whitespace-separated words otherwise.
     The paper divides by tokens, which for bigrams caps short texts below 1. More text gives lower values:
     compare equal numbers of samples of equal length. 0.0 where there is no n-gram.
     """
@@ -171,6 +173,31 @@ class Repetition(_Metric):
     def _compute(self, predictions: list[str]) -> dict[str, float]:
         texts = [_ngrams(text, 4) for text in predictions]
         return {"repetition": math.fsum(1 - len(set(t)) / len(t) for t in texts if t) / len(texts)}
+
+
+class Faults(_Metric):
+    """What can be seen to be wrong with translations without knowing the language; inputs as `Bleu`.
+
+    `empty_share`: of the texts, those with nothing but whitespace. `length_ratio`: characters of all texts / those of
+    their references (no whitespace; of several references the one nearest in length). `truncated_share`: of the texts
+    whose references all end with a sentence's mark (. ! ? … and the like), those that do not, empty ones left out; 0.0 where no
+    reference has one. `untranslated_share`: Han characters left in the texts / their letters, where the references have no
+    Han characters themselves; Latin letters, where the references are Chinese.
+    """
+
+    source = "Length ratio: Papineni et al. (2002), P02-1040; the other shares are counts."
+    inputs = PAIRS
+
+    def _compute(self, predictions: list[str], references: list[list[str]]) -> dict[str, float]:
+        texts = [_squeeze(text) for text in predictions]
+        lengths = [min((len(_squeeze(r)) for r in refs), key=lambda n: abs(n - len(text))) for text, refs in zip(texts, references)]
+        ended = [ENDED.search(text) is not None for text, refs in zip(texts, references) if text and all(map(ENDED.search, refs))]
+        return {
+            "empty_share": sum(not text for text in texts) / len(texts),
+            "length_ratio": sum(map(len, texts)) / max(1, sum(lengths)),
+            "truncated_share": ended.count(False) / max(1, len(ended)),
+            "untranslated_share": _untranslated(texts, ["".join(refs) for refs in references]),
+        }
 
 
 class CopiedShare(_Metric):
@@ -200,8 +227,8 @@ def bleu_tokenizer(references: Iterable[str]) -> str:
 
 
 def translation_metrics(tokenize: str = "13a") -> evaluate.CombinedEvaluations:
-    """BLEU and chrF2: `.compute(predictions=[str], references=[str])` -> bleu, chrf and their signatures."""
-    return evaluate.combine([Bleu(tokenize), Chrf()])
+    """`.compute(predictions=[str], references=[str])` -> bleu, chrf and their signatures, repetition and what `Faults` counts."""
+    return evaluate.combine([Bleu(tokenize), Chrf(), Repetition(), Faults()])
 
 
 def text_metrics(index: NgramIndex | None = None) -> evaluate.CombinedEvaluations:
@@ -342,12 +369,24 @@ def _streams(references: list[list[str]]) -> list[Sequence[str]]:
     return list(zip_longest(*references))
 
 
+def _untranslated(texts: list[str], references: list[str]) -> float:
+    """Share of the letters of `texts` that are of the other script than the references'; 0.0 where there are none."""
+    to_chinese = chinese("".join(references))
+    wrong = letters = 0
+    for text, reference in zip(texts, references):
+        han, latin = len(HAN.findall(text)), sum(map(len, LATIN_RUN.findall(text)))
+        if not (LATIN_RUN if to_chinese else HAN).search(reference):  # a name left as it is is no fault
+            wrong += latin if to_chinese else han
+            letters += han + latin
+    return wrong / max(1, letters)
+
+
 def _squeeze(text: str) -> str:
     return "".join(text.split())
 
 
 def _ngrams(text: str, n: int) -> list[tuple[str, ...]]:
-    units = list(_squeeze(text)) if HAN.search(text) else text.split()
+    units = text.split() if LETTER.search(text) and not HAN.search(text) else list(_squeeze(text))
     return list(zip(*(units[i:] for i in range(n)), strict=False))
 
 

@@ -9,12 +9,20 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import functools
+import math
+import os
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import jsonargparse
 
 if TYPE_CHECKING:
     from training.config import Config
+
+MOST = 2**31 - 1  # of any count
+MOST_TOKENS = 10**15  # the one horizon that may be larger
+MOST_SEED = 2**32 - 2**16 - 1  # numpy's are below 2**32, and each process adds its number
+MOST_WEIGHT = 1000.0  # of a source: an epoch is planned slice by slice
 
 
 def find(tree: dict[str, Any], cls: type, parser: jsonargparse.ArgumentParser, where: str) -> list[str]:
@@ -67,10 +75,21 @@ def _unknown(tree: dict[str, Any], cls: type, root: type, prefix: str, where: st
                 said = "is empty; leave it out or give it keys" if value is None else f"{value!r} is not valid here; wanted keys and values"
                 problems.append(f"{where}: {prefix}{key}: {said}: {valid}")
                 del tree[key]
+                continue
+            if value is None and type(None) not in get_args(hints[key]):
+                problems.append(_null(where, prefix + key, hints[key]))
+                del tree[key]
             for item in value if isinstance(value, list) else [value]:
                 if isinstance(item, dict):
                     problems += _unknown(item, inner, root, f"{prefix}{key}.", where)
+        elif value is None and type(None) not in get_args(hints[key]):  # which jsonargparse lets pass
+            problems.append(_null(where, prefix + key, hints[key]))
+            del tree[key]
     return problems
+
+
+def _null(where: str, key: str, hint: Any) -> str:
+    return f"{where}: {key}: null is not valid here; wanted {_plain(hint)}, or leave the key out for its default"
 
 
 def _leaves(cls: type, prefix: str = "") -> dict[str, Any]:
@@ -123,7 +142,7 @@ def _accepts(parser: jsonargparse.ArgumentParser, key: str, value: Any) -> bool:
         nested = {part: nested}
     try:
         parser.parse_object({"task": "gpt", **nested})
-    except (jsonargparse.ArgumentError, TypeError, ValueError):
+    except (jsonargparse.ArgumentError, TypeError, ValueError, RecursionError):
         return False
     return True
 
@@ -155,6 +174,12 @@ def relations(config: Config) -> list[str]:
         problems.append("corpus.train: no source given; name a file, e.g. corpus.train: data/verses.jsonl")
     if "type" not in c.model:
         problems.append("model.type: missing; name a model of transformers, e.g. qwen3 or m2m_100")
+    elif not isinstance(c.model["type"], str):
+        problems.append(f"model.type: {c.model['type']!r} is not valid here; name a model of transformers, e.g. qwen3 or m2m_100")
+    if not c.run_dir.strip():
+        problems.append("run_dir: is empty; name a folder, e.g. runs/verses")
+    if not 0 <= c.seed <= MOST_SEED:
+        problems.append(f"seed: {c.seed} must lie between 0 and {MOST_SEED}")
     if c.train.max_steps is None and c.train.max_tokens is None and c.train.max_minutes is None:
         problems.append("train: no horizon; set max_steps, max_tokens or max_minutes")
     positive = {
@@ -166,7 +191,7 @@ def relations(config: Config) -> list[str]:
         "batch.max_target_length": c.batch.max_target_length, "optim.learning_rate": c.optim.learning_rate,
         "optim.muon_learning_rate": c.optim.muon_learning_rate, "evaluation.every_steps": c.evaluation.every_steps,
         "evaluation.max_rows": c.evaluation.max_rows, "evaluation.max_new_tokens": c.evaluation.max_new_tokens,
-        "checkpoint.every_steps": c.checkpoint.every_steps, "checkpoint.keep": c.checkpoint.keep,
+        "checkpoint.every_steps": c.checkpoint.every_steps, "checkpoint.keep": c.checkpoint.keep, "optim.eps": c.optim.eps,
         "log.every_steps": c.log.every_steps, "corpus.shuffle_rows": c.corpus.shuffle_rows,
         "corpus.max_rows": c.corpus.max_rows, "tokenizer.vocab_size": c.tokenizer.vocab_size,
         "tokenizer.sample_rows": c.tokenizer.sample_rows, "train.average_every_steps": c.train.average_every_steps,
@@ -200,7 +225,42 @@ def relations(config: Config) -> list[str]:
     columns = {"corpus.columns": c.corpus.columns}
     for key, value in {"corpus.train": c.corpus.train, "corpus.validation": c.corpus.validation}.items():
         columns |= {f"{key}: {s.path}: columns": s.columns or {} for s in sources(value)}
-        problems += [f"{key}: weight {s.weight} of {s.path} must be positive" for s in sources(value) if not s.weight > 0]
+        problems += [
+            f"{key}: weight {s.weight} of {s.path} must be positive and at most {MOST_WEIGHT:.0f}"
+            for s in sources(value)
+            if not 0 < s.weight <= MOST_WEIGHT
+        ]
     for where, names in columns.items():
         problems += [f"{where}: no column is called {k!r} here; valid: {', '.join(wanted)}" for k in names if k not in wanted]
+    odd = _odd_numbers(c)
+    return list(odd.values()) + [p for p in problems if p.partition(":")[0] not in odd] + _odd_paths(c)
+
+
+def _odd_numbers(config: Config) -> dict[str, str]:
+    """Of each key whose number is not finite or too large for anything, a line."""
+    found = {}
+    values = {key: functools.reduce(getattr, key.split("."), config) for key in _leaves(type(config))}
+    for key, value in (values | {f"model.{k}": v for k, v in config.model.items()}).items():
+        most = MOST_TOKENS if key == "train.max_tokens" else MOST
+        if isinstance(value, float) and not math.isfinite(value):
+            found[key] = f"{key}: {value} is not a finite number"
+        elif isinstance(value, int) and key != "seed" and value > most:
+            found[key] = f"{key}: {value} is too large; at most {most}"
+    return found
+
+
+def _odd_paths(config: Config) -> list[str]:
+    """A line for every path that no file can have, here or anywhere."""
+    from training.config import sources
+
+    paths = [("run_dir", config.run_dir), ("tokenizer.path", config.tokenizer.path)]
+    for key, value in (("corpus.train", config.corpus.train), ("corpus.validation", config.corpus.validation)):
+        paths += [(key, path) for s in sources(value) for path in (s.path, s.target_path)]
+    problems = []
+    for key, path in paths:
+        try:
+            if "\0" in os.fsdecode(os.fsencode(path or "")):
+                problems.append(f"{key}: {path!r} has a NUL character in it, which no path can")
+        except UnicodeEncodeError:
+            problems.append(f"{key}: {path!r} cannot be a path under this locale, which is not UTF-8; set PYTHONUTF8=1 or LC_ALL=C.UTF-8")
     return problems

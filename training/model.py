@@ -6,8 +6,10 @@ special ids and the context length come from the tokenizer and the batch section
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
+import re
 from typing import Any
 
 import torch
@@ -18,7 +20,9 @@ from training.config import ConfigError
 
 AUTO = {"gpt": AutoModelForCausalLM, "translation": AutoModelForSeq2SeqLM}
 MAPPING = {"gpt": MODEL_FOR_CAUSAL_LM_MAPPING, "translation": MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING}
+PARTS_BY_NAME = (("attention", re.compile("attn|attention", re.I)), ("feed_forward", re.compile("mlp|ffn|feed|fc1|fc2|dense|expert", re.I)))
 OURS = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "is_encoder_decoder")
+NO_SHAPE = ("output_hidden_states", "output_attentions", "return_dict", "return_dict_in_generate", "use_return_dict", "torchscript")
 
 
 def model_config(task: str, keys: dict[str, Any], tokenizer: Any, context: int) -> Any:
@@ -44,6 +48,8 @@ def model_config(task: str, keys: dict[str, Any], tokenizer: Any, context: int) 
     for key in keys:
         if key in OURS:
             problems.append(f"model.{key}: comes from the tokenizer; leave it out")
+        elif key in NO_SHAPE:
+            problems.append(f"model.{key}: says what a call returns and nothing about the model; leave it out")
         elif key != "type" and key not in valid:
             near = difflib.get_close_matches(key, sorted(valid), 1, 0.5)
             problems.append(f"model.{key}: {name} has no such key" + (f"; did you mean {near[0]}?" if near else ""))
@@ -72,9 +78,12 @@ def model_config(task: str, keys: dict[str, Any], tokenizer: Any, context: int) 
         config.decoder_vocab_size = len(tokenizer)
     for key, value in config.to_dict().items():  # a special id left from the class's defaults would point outside
         if key.endswith("_token_id") and isinstance(value, int) and value >= len(tokenizer):
-            setattr(config, key, None)
+            try:
+                setattr(config, key, None)
+            except Exception:  # some classes demand a number there
+                setattr(config, key, tokenizer.pad_token_id)
     positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    if isinstance(positions, int) and positions < context:
+    if isinstance(positions, int) and 0 <= positions < context:  # xlnet's -1 is "as many as you like"
         raise ConfigError(f"model.max_position_embeddings: {positions} is less than the {context} tokens that the batches hold")
     width, heads = getattr(config, "hidden_size", None), getattr(config, "num_attention_heads", None)
     if width and heads and width % heads and not getattr(config, "head_dim", None):
@@ -95,7 +104,7 @@ def build(task: str, config: Any, context: int, max_new_tokens: int, seed: int) 
     """
     torch.manual_seed(seed)
     try:
-        model = AUTO[task].from_config(config).eval()
+        model = fresh(task, config).eval()
         ids = torch.full((2, min(8, context)), config.eos_token_id)  # (2, T): the same but for the last token
         ids[1, -1] = config.vocab_size - 1
         with torch.no_grad():  # some classes find out only here that their shapes do not fit
@@ -111,9 +120,65 @@ def build(task: str, config: Any, context: int, max_new_tokens: int, seed: int) 
     else:
         generation.max_new_tokens, generation.max_length = max_new_tokens, None
     model.generation_config = generation
-    return model.float()
+    _try_generation(model, context)
+    return model
+
+
+def _try_generation(model: PreTrainedModel, context: int) -> None:
+    """Generate two tokens, as the first evaluation will after an hour; raises ConfigError if the class cannot."""
+    trial = copy.deepcopy(model.generation_config)
+    trial.max_new_tokens, trial.max_length, trial.eos_token_id, trial.forced_eos_token_id = 2, None, None, None
+    ids = torch.full((2, max(1, min(4, context - 2))), model.config.eos_token_id)  # (B, T)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=trial, do_sample=False, num_beams=1)
+    except Exception as error:  # as above
+        raise ConfigError(f"model: {model.config.model_type} with these keys cannot generate: {' '.join(str(error).split())}") from None
+
+
+def fresh(task: str, config: Any) -> PreTrainedModel:
+    """A model of the class that `config` belongs to, with new float32 weights."""
+    model: PreTrainedModel = AUTO[task].from_config(config, dtype=torch.float32)
+    return model
+
+
+def checkpoint_activations(model: PreTrainedModel) -> None:
+    """Compute activations again in the backward pass; raises ConfigError if the class cannot."""
+    if not model.supports_gradient_checkpointing:
+        raise ConfigError(f"train.gradient_checkpointing: {model.config.model_type} cannot do it; leave it out")
+    if hasattr(model, "activation_checkpointing_enable"):  # its name from transformers 5.23 on
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    else:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def count(model: torch.nn.Module) -> int:
     """Trainable parameters, tied ones once."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def by_part(net: PreTrainedModel, vocabulary: int) -> tuple[dict[str, int], int]:
+    """Trainable parameters by part, tied ones once; and how many of them are rows of the vocabulary.
+
+    A parameter belongs to the innermost module on its path whose name or class says attention or feed-forward; norms
+    inside those are `other`.
+    """
+    parts = dict.fromkeys(("embeddings", "attention", "feed_forward", "head", "other"), 0)
+    modules = dict(net.named_modules())
+    embeddings = {id(p) for m in modules.values() if isinstance(m, torch.nn.Embedding) for p in m.parameters()}
+    head = net.get_output_embeddings()
+    heads = {id(p) for p in head.parameters()} - embeddings if head is not None else set()
+    of_vocabulary = 0
+    for name, p in net.named_parameters():
+        if not p.requires_grad:
+            continue
+        path = name.split(".")
+        owners = [".".join(path[:k]) for k in range(len(path) - 1, 0, -1)]
+        words = [f"{owner.rpartition('.')[2]} {type(modules[owner]).__name__}" for owner in owners]
+        part = "embeddings" if id(p) in embeddings else "head" if id(p) in heads else "other"
+        if part == "other" and "norm" not in words[0].lower():
+            part = next((part for word in words for part, pattern in PARTS_BY_NAME if pattern.search(word)), "other")
+        parts[part] += p.numel()
+        if part in ("embeddings", "head") and vocabulary in p.shape:
+            of_vocabulary += p.numel()
+    return {**parts, "total": sum(parts.values())}, of_vocabulary

@@ -10,9 +10,19 @@ from typing import Any
 class Stopped(Exception):
     """The run cannot go on (a full disk, say), told in words; the last checkpoint is whole."""
 
+    ended = "stopped"
+
 
 class NotFinite(Stopped):
     """The loss or its gradient became infinite or not a number; the weights before it are in the last checkpoint."""
+
+    ended = "not finite"
+
+
+class OutOfMemory(Stopped):
+    """A step did not fit into memory, in the middle of the run or however small its parts."""
+
+    ended = "out of memory"
 
 
 @dataclass

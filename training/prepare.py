@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from training.corpus import Corpus
 from training.device import pick_precision
 from training.loader import Batch, to_tensors
 from training.processes import Processes, Progress
+from training.readers import Shard
 from training.tasks.gpt import Gpt
 from training.tasks.translation import Translation
 
@@ -40,6 +44,8 @@ def open_folder(config: Config, processes: Processes) -> tuple[filelock.BaseFile
     folder, held, problem = Path(config.run_dir), None, ""
     if processes.main:
         try:
+            if not checkpoint.all_whole(folder):
+                run_folder.refuse_foreign(folder)
             held = run_folder.lock(folder)
             checkpoint.recover(folder)
             whole, here = checkpoint.all_whole(folder), checkpoint.newest(folder)
@@ -102,21 +108,44 @@ def begun(folder: Path) -> Config:
 
 
 def _differences(before: Config, now: Config) -> str:
-    """What a resumed run must not change and does, told; empty if there is nothing."""
-    told = []
-    old: dict[str, Any] = {name: getattr(before, name) for name in SAME} | {"optim.name": before.optim.name}
-    new: dict[str, Any] = {name: getattr(now, name) for name in SAME} | {"optim.name": now.optim.name}
-    for side, config in ((old, before), (new, now)):  # workers and strict do not change what is read
-        side["corpus"] = replace(config.corpus, workers=0, strict=False)
-    for name in old:
-        if old[name] != new[name]:
-            told.append(f"resume: {name} was {old[name]} when the run began and is {new[name]} now")
+    """What a resumed run must not change and does, told key by key; empty if there is nothing."""
+    old, new = (dict(_leaves("", _unchanging(config))) for config in (before, now))
+    told = [
+        f"resume: {name} was {_shown(old.get(name))} when the run began and is {_shown(new.get(name))} now"
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
     return "\n".join([*told, f"resume: go on with {before.run_dir}/config.yaml, or choose another --run_dir"]) if told else ""
+
+
+def _unchanging(config: Config) -> dict[str, Any]:
+    """The sections that stay as they were, as a tree."""
+    tree = asdict(replace(config, corpus=replace(config.corpus, workers=0, strict=False)))  # these do not change what is read
+    for key in ("train", "validation"):  # a path alone is a source with nothing else said
+        tree["corpus"][key] = [asdict(s) for s in configs.sources(getattr(config.corpus, key))]
+    return {**{name: tree[name] for name in (*SAME, "corpus")}, "optim": {"name": config.optim.name}}
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in a tree that is not a section or a list of sections."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(f"{name}.{key}" if name else str(key), inner)
+    elif isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
+        for k, inner in enumerate(value):
+            yield from _leaves(f"{name}[{k}]" if len(value) > 1 else name, inner)
+    else:
+        yield name, value
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
+    return "not set" if value is None else text if len(text) <= 100 else text[:99] + "…"
 
 
 @dataclass
 class Data:
-    """What is trained on. `sample` has some training rows, `held_out` the validation rows."""
+    """What is trained on. `sample` has some training rows, `held_out` the validation rows; `contents`: see `_contents`."""
 
     processes: Processes
     corpus: Corpus
@@ -126,6 +155,7 @@ class Data:
     sample: list[dict[str, Any]]
     held_out: list[dict[str, Any]]
     held_out_batches: list[Batch]
+    contents: list[list[str]]
 
     def texts(self, rows: int, characters: int) -> Iterator[str]:
         """Training texts of the first column, at most so many and about so many characters."""
@@ -136,7 +166,7 @@ class Data:
 def open_data(config: Config, processes: Processes) -> Data:
     """Scan the corpus and train the tokenizer on the main process; the others read what it left in the run folder."""
 
-    def read() -> tuple[Corpus, Corpus, PreTrainedTokenizerFast]:
+    def read() -> tuple[Corpus, Corpus, PreTrainedTokenizerFast, list[list[str]]]:
         bar = Progress("reading the corpus, rows", shown=processes.main)
         corpus, validation = corpora.open_corpus(
             config.corpus, config.task, Path(config.run_dir) / "corpus", config.seed, config.evaluation.max_rows, bar.to
@@ -145,10 +175,13 @@ def open_data(config: Config, processes: Processes) -> Data:
         processes.say(f"corpus: {corpora.summary(corpus.report)}")
         if validation is not corpus:
             processes.say(f"validation: {corpora.summary(validation.report)}")
-        return corpus, validation, _tokenizer(config, corpus, processes)
+        shards = corpus.shards + (validation.shards if validation is not corpus else [])
+        return corpus, validation, _tokenizer(config, corpus, processes), _contents(shards, Path(config.run_dir) / "corpus/contents.json")
 
-    corpus, validation, tokenizer = processes.in_turn(read)
+    corpus, validation, tokenizer, contents = processes.in_turn(read)
     sample = list(corpus.some(SAMPLE_ROWS, SAMPLE_CHARACTERS))
+    if not sample:
+        raise ConfigError("corpus.train: no row is left in an epoch; raise the weights of its sources")
     tasks: dict[str, type[Gpt] | type[Translation]] = {"gpt": Gpt, "translation": Translation}
     task = tasks[config.task](config, tokenizer, sample)
     held_out = list(validation.held_out(config.evaluation.max_rows))
@@ -157,7 +190,50 @@ def open_data(config: Config, processes: Processes) -> Data:
         there = {(int(s), int(r)) for b in batches for s, r in b["rows"]}
         held_out = [row for row in held_out if (row["_shard"], row["_row"]) in there]
         processes.say(f"  note: {left_out:,} validation pairs are longer than the batch section allows and are left out")
-    return Data(processes, corpus, validation, tokenizer, task, sample, held_out, batches)
+    return Data(processes, corpus, validation, tokenizer, task, sample, held_out, batches, contents)
+
+
+def _contents(shards: list[Shard], remembered: Path) -> list[list[str]]:
+    """(label, hash of the files' bytes) of each shard: a resumed run needs the same bytes, whatever their place and time.
+
+    Files whose size and time are those of the last look are not read again. A dataset of the hub has no files here: "".
+    """
+    before: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        before = json.loads(remembered.read_text(encoding="utf-8"))
+    known: dict[str, list[Any]] = {}
+    found = []
+    for shard in shards:
+        whole = hashlib.blake2b(digest_size=16)
+        files = shard.fingerprint()[1:]
+        for path, size, time in files:
+            if path not in known:
+                kept = before.get(path) if isinstance(before, dict) else None
+                same = isinstance(kept, list) and kept[:2] == [size, time] and len(kept) == 3
+                known[path] = kept if same and kept else [size, time, _hash(path)]
+            whole.update(str(known[path][2]).encode())
+        found.append([shard.label, whole.hexdigest() if files else ""])
+    if known != before:  # the other processes find what the main one wrote
+        with run_folder.complaints(f"run_dir: cannot write in {remembered.parent}"):
+            run_folder.write(remembered, json.dumps(known))
+    return found
+
+
+def _hash(path: str) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    with run_folder.complaints(f"{path}: cannot be read"), open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
+
+
+def changed(before: list[list[str]], now: list[list[str]]) -> str:
+    """Which files of the corpus are not what they were, told; empty if none."""
+    if [h for _, h in before] == [h for _, h in now]:
+        return ""
+    old = {h for _, h in before}
+    names = [label for label, h in now if h not in old] or [label for label, _ in now]
+    return f"the content of {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
 
 
 def _tokenizer(config: Config, corpus: Corpus, processes: Processes) -> PreTrainedTokenizerFast:
@@ -187,32 +263,32 @@ def _tokenizer(config: Config, corpus: Corpus, processes: Processes) -> PreTrain
     return tokenizers_.load(saved, config.task)
 
 
-def build_model(config: Config, data: Data) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """A model with fresh weights, and the report on its vocabulary (tokenizer.report)."""
+def build_model(config: Config, data: Data) -> PreTrainedModel:
+    """A model with fresh weights."""
     context = data.task.context
     found = models.model_config(config.task, config.model, data.tokenizer, context)
     net = models.build(config.task, found, context, min(config.evaluation.max_new_tokens, context), config.seed)
     if config.train.gradient_checkpointing:
-        if not net.supports_gradient_checkpointing:
-            raise ConfigError(f"train.gradient_checkpointing: {config.model['type']} cannot do it; leave it out")
-        if hasattr(net, "activation_checkpointing_enable"):  # its name from transformers 5.23 on
-            net.activation_checkpointing_enable({"use_reentrant": False})
-        else:
-            net.gradient_checkpointing_enable({"use_reentrant": False})
-    head = net.get_output_embeddings()
-    copies = 1 if head is None or head.weight is net.get_input_embeddings().weight else 2
-    vocabulary: dict[str, Any] = {}
+        models.checkpoint_activations(net)
+    return net
+
+
+def look_at_vocabulary(data: Data, parameters: int) -> dict[str, Any]:
+    """The report on the vocabulary (tokenizer.report); `parameters` of the model are its rows."""
+    found: dict[str, Any] = {}
     if data.processes.main:  # the others need not read and count as well
         rows = list(data.corpus.some(VOCABULARY_ROWS, VOCABULARY_CHARACTERS))
-        columns = {k: [r[k] for r in rows] for k in corpora.COLUMNS[config.task]}
-        vocabulary = tokenizers_.report(data.tokenizer, columns, net.get_input_embeddings().weight.shape[1], copies)
-    return net, data.processes.from_main(vocabulary)
+        columns = {k: [r[k] for r in rows] for k in corpora.COLUMNS[data.task.name]}
+        found = tokenizers_.report(data.tokenizer, columns, parameters)
+    return data.processes.from_main(found)
 
 
-def choose_precision(config: Config, data: Data, net: PreTrainedModel, processes: Processes, resumed: bool) -> tuple[Config, str]:
-    """The config with `auto` resolved, as the run began or by trying a step of it, and what was measured, in words."""
+def choose_precision(
+    config: Config, data: Data, net: PreTrainedModel, processes: Processes, resumed: bool
+) -> tuple[Config, str, dict[str, float]]:
+    """The config with `auto` resolved, as the run began or by trying a step of it; what was measured, in words and in seconds."""
     precision: Any = config.train.mixed_precision
-    measured = ""
+    measured, seconds = "", dict[str, float]()
     if precision == "auto" and resumed:
         precision = begun(Path(config.run_dir)).train.mixed_precision
     if precision == "auto":
@@ -226,5 +302,6 @@ def choose_precision(config: Config, data: Data, net: PreTrainedModel, processes
             loss.backward()
             net.zero_grad()
 
-        precision, measured = processes.from_main(pick_precision(processes.device, step) if processes.main and batch else ("no", ""))
-    return replace(config, train=replace(config.train, mixed_precision=precision)), measured
+        found = pick_precision(processes.device, step) if processes.main and batch else ("no", "", {})
+        precision, measured, seconds = processes.from_main(found)
+    return replace(config, train=replace(config.train, mixed_precision=precision)), measured, seconds

@@ -95,7 +95,7 @@ class Progress:
     EVERY = 30.0
 
     def __init__(self, what: str, total: float | None = None, done: float = 0, shown: bool = True, delay: float = 2.0):
-        self.what, self.total, self.first, self.done, self.note = what, total, done, done, ""
+        self._what, self.total, self.first, self.done, self.note = what, total, done, done, ""
         self.began = self.told = time.monotonic()
         self.shown = shown
         form = "{desc}: {percentage:3.0f}%|{bar:20}| [{elapsed}<{remaining}{postfix}]" if total else "{desc}: {n_fmt} [{elapsed}]"
@@ -103,6 +103,17 @@ class Progress:
             total=total, initial=done, desc=what, delay=delay, leave=False, unit_scale=True, file=sys.stderr, dynamic_ncols=True,
             disable=not (shown and sys.stderr.isatty()), mininterval=0.3, bar_format=form,
         )  # fmt: skip
+
+    @property
+    def what(self) -> str:
+        """What is going on; setting it shows it at once, since what follows may take long without a word."""
+        return self._what
+
+    @what.setter
+    def what(self, what: str) -> None:
+        self._what = what
+        self.bar.delay = 0  # else tqdm does not wipe what is shown before that
+        self.bar.set_description_str(what, refresh=self.shown)
 
     def to(self, done: float, note: str = "") -> None:
         """It has come as far as `done`."""

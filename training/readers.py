@@ -14,20 +14,25 @@ import io
 import itertools
 import lzma
 import os
+import re
 import sys
 import zlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import zstandard
 
 from training.config import ConfigError
 
+if TYPE_CHECKING:
+    import pyarrow
+
 MAX_RECORD_BYTES = 4 << 20  # a longer line is read past, not into memory
 PIECE_BYTES = 4096  # `document: file` is read in pieces of about this size
 COMPRESSION = (".gz", ".xz", ".zst", ".bz2")
+UTF16 = "the file is UTF-16; save it as UTF-8 (in Notepad or Excel, or iconv -f UTF-16 -t UTF-8)"
 BREAKS_OFF = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 csv.field_size_limit(min(MAX_RECORD_BYTES, sys.maxsize))
 
@@ -148,15 +153,29 @@ def _compression(label: str) -> str:
 
 
 def _open(path: str, label: str) -> Any:
-    """As a binary file. No second buffer around gz, xz and bz2: what it holds is lost when they break off."""
+    """As a binary file; raises ConfigError if it cannot be opened at all.
+
+    No second buffer around gz, xz and bz2: what it holds is lost when they break off.
+    """
     kind = _compression(label)
-    if kind == ".gz":
-        return gzip.open(path, "rb")
-    if kind == ".xz":
-        return lzma.open(path, "rb")
-    if kind == ".bz2":
-        return bz2.open(path, "rb")
-    return io.BufferedReader(_Zst(path) if kind == ".zst" else open(path, "rb", buffering=0), 1 << 18)
+    try:
+        if kind == ".gz":
+            return gzip.open(path, "rb")
+        if kind == ".xz":
+            return lzma.open(path, "rb")
+        if kind == ".bz2":
+            return bz2.open(path, "rb")
+        return io.BufferedReader(_Zst(path) if kind == ".zst" else open(path, "rb", buffering=0), 1 << 18)
+    except OSError as error:
+        raise ConfigError(f"{label}: cannot be read ({error.strerror or error})") from None
+
+
+def _marked(beginning: bytes) -> BadRow | None:
+    """What to say of a file that begins with the mark of UTF-16 or UTF-32."""
+    if not beginning.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
+        return None
+    wide = beginning.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff"))
+    return BadRow("not_utf8", UTF16.replace("UTF-16", "UTF-32") if wide else UTF16)
 
 
 def _lines(path: str, label: str, number: int = 1, offset: int = 0) -> Iterator[Line]:
@@ -175,8 +194,8 @@ def _lines(path: str, label: str, number: int = 1, offset: int = 0) -> Iterator[
                         size += len(line)
                     array = "; is it a JSON array? One object {…} a line is wanted" if beginning.lstrip().startswith(b"[") else ""
                     yield number, at, BadRow("too_long", f"a line of {size} bytes{array}")
-                elif at == 0 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                    yield number, at, BadRow("not_utf8", "the file is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
+                elif at == 0 and (other := _marked(line)):
+                    yield number, at, other
                     return
                 else:
                     if at == 0:
@@ -200,8 +219,8 @@ def _pieces(path: str, label: str, number: int, offset: int) -> Iterator[Line]:
                 # Neither a character nor a Windows line end is cut in two.
                 while (more := f.peek(1)[:1]) and (more[0] & 0xC0 == 0x80 or (more == b"\n" and piece.endswith(b"\r"))):
                     piece += f.read(1)
-                if at == 0 and piece.startswith((b"\xff\xfe", b"\xfe\xff")):
-                    yield number, at, BadRow("not_utf8", "the file is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
+                if at == 0 and (other := _marked(piece)):
+                    yield number, at, other
                     return
                 yield number, at, (piece.removeprefix(b"\xef\xbb\xbf") if at == 0 else piece).replace(b"\r\n", b"\n")
                 at += len(piece)
@@ -312,12 +331,28 @@ def _header(names: Any, shard: Shard) -> list[str]:
         raise ConfigError(f"{shard.label}: the first line, which names the columns, cannot be read: {names}")
     names = [n.strip() for n in names]
     if missing := [c for c in wanted if c not in names]:
-        shown = ", ".join(names).encode("utf-8", "surrogateescape").decode("utf-8", "replace")[:200]
-        raise ConfigError(
-            f"{shard.label}: no column {', '.join(missing)}; the first line, which names the columns, has: {shown}. "
-            "Say which ones to read in corpus.columns (or save the file as UTF-8, if these names look broken)"
-        )
+        line = ", ".join(names).encode("utf-8", "surrogateescape")
+        told = f"{shard.label}: no column {', '.join(missing)}; the first line, which names the columns, has: "
+        told += f"{line.decode('utf-8', 'replace')[:200]}. "
+        if len(names) == 1 and ";" in names[0]:
+            raise ConfigError(told + "It is separated by semicolons: save it with commas (Excel: CSV UTF-8, comma delimited)")
+        if len(names) == 1 and "\t" in names[0]:
+            raise ConfigError(told + "It is separated by tabs: call it .tsv, or set `format: tsv`")
+        header = ("\t" if shard.format == "tsv" else ",").join(wanted)
+        told += f"If there is no header line, add one: {header}; otherwise say which columns to read in corpus.columns"
+        raise ConfigError(told + (f" ({guess})" if (guess := other_encoding(line)) else ""))
     return names
+
+
+def other_encoding(data: bytes) -> str:
+    """What to do about bytes that are not UTF-8: in China they are mostly GBK, which Windows and Excel write. Else empty."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        if re.search(r"[\u4e00-\u9fff]", data.decode("gb18030", "ignore")):
+            return "it reads as GBK: save the file as UTF-8 (in Notepad or Excel, or iconv -f GB18030 -t UTF-8)"
+        return "save the file as UTF-8"
+    return ""
 
 
 def _parquet(shard: Shard, start: int) -> Iterator[Record]:
@@ -325,6 +360,7 @@ def _parquet(shard: Shard, start: int) -> Iterator[Record]:
     import pyarrow.parquet as pq
 
     wanted = list(dict.fromkeys([c for _, c in shard.columns] + [k for k, _ in shard.where]))
+    _open(shard.path, shard.label).close()  # says why it cannot be opened
     try:
         file = pq.ParquetFile(shard.path)
     except (pyarrow.ArrowException, OSError) as error:
@@ -342,12 +378,27 @@ def _parquet(shard: Shard, start: int) -> Iterator[Record]:
                 row += size
                 continue
             for batch in file.iter_batches(batch_size=1024, row_groups=[group], columns=wanted):
-                for data in batch.to_pylist():
+                for data in _plain_rows(batch):
                     if row >= start:
                         yield Record(row, row + 1, 0, data)
                     row += 1
     except (pyarrow.ArrowException, OSError) as error:
         yield Record(row, row + 1, 0, BadRow("malformed", f"the file breaks off: {' '.join(str(error).split())[:200]}"))
+
+
+def _plain_rows(batch: pyarrow.RecordBatch) -> list[Any]:
+    """Each row as a dict, or as a BadRow where a text in it is not UTF-8, which the format does not check."""
+    try:
+        return list(batch.to_pylist())
+    except UnicodeDecodeError:
+        pass
+    rows: list[Any] = []
+    for k in range(batch.num_rows):
+        try:
+            rows += batch.slice(k, 1).to_pylist()
+        except UnicodeDecodeError as error:
+            rows.append(BadRow("not_utf8", f"{error.reason} at byte {error.start} of a text"))
+    return rows
 
 
 def _hub(shard: Shard, start: int) -> Iterator[Record]:

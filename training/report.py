@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import platform
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training import run_folder
+from training import doctor, evidence, findings, run_folder
 from training.config import Config, sources
 from training.corpus import COLUMNS
 from training.filters import HAN
@@ -85,7 +86,7 @@ def meta(config: Config, step: int, parameters: int, metrics: dict[str, Any], ro
 
 
 def report(run_dir: Path, config: Config, parameters: int, corpus_line: str, tokenizer_line: str, ended: str) -> str:
-    """report.md, and the same text to print: what was trained, how it came out and where overfitting begins."""
+    """report.md, and the same text to print: what was trained, how it came out and what the doctor says of it."""
     records = run_folder.read(run_dir)
     evaluations = [r for r in records if r["event"] == "evaluate"]
     steps = [r for r in records if r["event"] == "train"]
@@ -99,25 +100,40 @@ def report(run_dir: Path, config: Config, parameters: int, corpus_line: str, tok
         )
     losses = [r for r in evaluations if r.get("val_loss") is not None]
     if losses:
-        best, final = min(losses, key=lambda r: r["val_loss"]), losses[-1]
+        best = min(losses, key=lambda r: r["val_loss"])
         lines.append(
             f"- best validation loss {best['val_loss']:.4f} (perplexity {best['perplexity']:.2f}, "
             f"{best['bits_per_character']:.3f} bits per character) at step {best['step']:,}; that checkpoint is `best`"
         )
-        if final["val_loss"] > 1.02 * best["val_loss"] and final["step"] > best["step"]:
-            lines.append(
-                f"- overfitting begins about step {best['step']:,}: from there to step {final['step']:,} the validation loss rises by "
-                f"{final['val_loss'] - best['val_loss']:.3f} while the training loss goes on falling. More text helps; more steps do not"
-            )
         if best.get("bleu") is not None:
             lines.append(f"- at that step BLEU {best['bleu']:.2f} ({best['bleu_signature']}), chrF2 {best['chrf']:.2f}")
         if best.get("stopped") is not None:
             line = f"- samples at that step: {best['stopped']:.0%} ended by themselves, {best['repetition']:.1%} repetition"
             copied = best.get("copied_share")
             lines.append(line + ("" if copied is None else f", {copied:.0%} copied from the training text"))
+    told = evidence.read(run_dir, config)
+    if not told.end:  # a report says how a run ended before its record does
+        told = replace(told, end={"step": told.steps, "ended": ended.rstrip(".").lower()})
+    lines += _came_out(told)
+    language = findings.spoken(None if config.log.language == "auto" else config.log.language)
+    lines += ["", "## Doctor · 诊断", "", *doctor.tell(doctor.judge(told), language)]
     text = "\n".join(lines) + "\n"
     run_folder.write(run_dir / "report.md", text + "\n![curves](curves.png)\n\nSamples: [samples.md](samples.md)\n")
     return text
+
+
+def _came_out(told: evidence.Records) -> list[str]:
+    """What preflight.json predicted beside what was measured, in one line; nothing where either is not known."""
+    turned = min(told.validation, key=lambda p: p.value).step if told.validation else None
+    if turned == told.steps and turned < (told.predicted("forecast", "overfit_step") or 0):
+        turned = None  # it was to turn later
+    pairs = [
+        ("peak memory", told.predicted("memory", "peak_bytes"), told.end.get("peak_memory_bytes"), lambda v: f"{v / 2**20:,.0f} MiB"),
+        ("time", told.predicted("time", "seconds"), told.end.get("seconds"), _time),
+        ("best validation loss about step", told.predicted("forecast", "overfit_step"), turned, lambda v: f"{v:,.0f}"),
+    ]
+    known = [f"{what} {say(p)}, was {say(m)}" for what, p, m, say in pairs if p and m]
+    return [f"- predicted: {'; '.join(known)}"] if known else []
 
 
 def _time(seconds: float) -> str:

@@ -20,19 +20,22 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, set_seed
-from transformers.utils import logging as transformers_logging
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from transformers import PreTrainedModel
 
-from training import checkpoint, evaluation, prepare, report, run_folder
+from training import assess, checkpoint, evaluation, findings, preflight, preflight_page, prepare, report, run_folder
 from training import corpus as corpora
 from training import model as models
 from training import tokenizer as tokenizers_
 from training.config import Config, ConfigError
-from training.device import share_threads
+from training.device import LARGE_MODEL, peak_memory, return_memory, share_threads
 from training.journal import Journal
-from training.loader import MicroBatches
+from training.loader import MicroBatches, divided
 from training.optim import Average, make_optimizers, rate
-from training.outcome import NotFinite, Stopped, TrainResult
+from training.outcome import NotFinite, OutOfMemory, Stopped, TrainResult
 from training.processes import Processes
+
+FIRST_STEPS = 50  # in which memory that runs out makes parts smaller; later it stops the run, because something else grew
 
 
 @dataclass
@@ -48,6 +51,7 @@ class State:
     window_loss: float = 0.0  # since the last `train` record
     window_tokens: int = 0
     average_updates: int = 0
+    parts: int = 1  # that each micro-batch is divided into since memory ran out
 
 
 class Run:
@@ -58,16 +62,16 @@ class Run:
 
     def __init__(self, config: Config):
         share_threads()
-        transformers_logging.disable_progress_bar()  # one bar is enough
-        transformers_logging.set_verbosity_error()  # it would advise on masks and padding, which the tasks see to
+        preflight.quiet()
         self.config, self.dir = config, Path(config.run_dir)
         self.interrupted, self.handlers = "", dict[int, Any]()
         self.processes = Processes()
-        self.main = self.processes.main
+        self.main, self.resident_at_first = self.processes.main, assess.resident()
         prepare.check(config, self.processes)
         self.lock, self.resumed_from = prepare.open_folder(config, self.processes)
         try:
             self.data = prepare.open_data(config, self.processes)
+            self.held = assess.resident() - self.resident_at_first  # by the data
             self._build()
             self._begin()
         except BaseException:
@@ -76,8 +80,11 @@ class Run:
 
     def _build(self) -> None:
         """Model, optimizers, average and counters; from the checkpoint, if there is one."""
-        net, self.vocabulary = prepare.build_model(self.config, self.data)
+        net = prepare.build_model(self.config, self.data)
+        if self.processes.device.type == "cpu" and models.count(net) >= LARGE_MODEL:
+            return_memory()
         self.parameters, self.state = models.count(net), State()
+        self.vocabulary = prepare.look_at_vocabulary(self.data, models.by_part(net, len(self.data.tokenizer))[1])
         saved: dict[str, Any] = {}
         tensors: checkpoint.Tensors = {}
         averaged = None
@@ -86,8 +93,10 @@ class Run:
             self.state = self._restored(saved)
         net.train()
         net.to(self.processes.device)
-        self.config, self.measured = prepare.choose_precision(self.config, self.data, net, self.processes, bool(saved))
+        self.config, self.measured, seconds = prepare.choose_precision(self.config, self.data, net, self.processes, bool(saved))
         c = self.config
+        if c.log.preflight and self.main and not saved:
+            self._preflight(net, seconds)
         self.accelerator = Accelerator(
             cpu=self.processes.device.type == "cpu", mixed_precision=c.train.mixed_precision, log_with=c.log.log_with,
             project_dir=str(self.dir), gradient_accumulation_steps=c.train.gradient_accumulation_steps,
@@ -97,8 +106,8 @@ class Run:
         self.network = net  # without what accelerate wraps around it
         self.model, *wrapped = self.accelerator.prepare(net, *make_optimizers(net, c.optim, self.processes.device))
         self.optimizers = [o.optimizer for o in wrapped]
-        if tensors:
-            checkpoint.unpack_optimizers(self.optimizers, tensors)
+        if self.resumed_from:
+            checkpoint.unpack_optimizers(self.optimizers, tensors, self.resumed_from)
         self.average = None
         if c.train.averaging != "none":
             self.average = Average(net, c.train, self.state.average_updates, averaged)
@@ -112,18 +121,40 @@ class Run:
             if self.accelerator.scaler is not None and saved.get("scaler"):
                 self.accelerator.scaler.load_state_dict(saved["scaler"])
 
+    def _preflight(self, net: PreTrainedModel, seconds: dict[str, float]) -> None:
+        """Say what the run will take and what is wrong with it; preflight.json keeps it for the report."""
+        language = findings.spoken(None if self.config.log.language == "auto" else self.config.log.language)
+        found = preflight.before_run(self.config, self.data, net, seconds, self.held, self.processes.world)
+        with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
+            run_folder.write(self.dir / "preflight.json", preflight.as_json(found, language) + "\n")
+        for line in preflight_page.short(found, language):
+            self.processes.say(line)
+
     def _restored(self, saved: dict[str, Any]) -> State:
-        """The counters of a checkpoint whose order of rows is still this run's."""
+        """The counters of a checkpoint whose rows and their order are still this run's."""
+        assert self.resumed_from is not None
         try:
             counts = (("processes", saved["world"], self.processes.world), ("rows", saved["rows"], self.data.corpus.count()))
             state = State(**saved["state"])
-        except (KeyError, TypeError):
-            raise ConfigError(f"{self.resumed_from}: another version of this trainer wrote it; it cannot be resumed from") from None
+            whole = [saved["world"], saved["rows"], *(saved["cursor"][k] for k in ("chunk", "batch", "left_out"))]
+            s = {k: v for k, v in asdict(state).items() if k not in ("seconds", "window_loss", "best")}
+            sound = all(type(n) is int and n >= 0 for n in [*whole, *s.values()]) and state.seconds >= 0 and state.window_loss >= 0
+            sound = sound and (state.best is None or state.best["step"] + state.best["val_loss"] >= 0)
+            changed = prepare.changed(saved["contents"], self.data.contents) if saved.get("contents") else ""
+        except (LookupError, TypeError, ValueError):
+            sound = False
+        if not sound:
+            raise checkpoint.unusable(self.resumed_from, "trainer_state/state.json is damaged or another version of this trainer wrote it")
         for what, before, now in counts:
             if before != now:
                 raise ConfigError(
                     f"resume: this run began with {before:,} {what}, now there are {now:,}; the order of its rows would change"
                 )
+        if changed:
+            raise ConfigError(
+                f"resume: {changed} is not what this run began with; put back what it was (a copy with the same bytes will do), or "
+                "train on it in another --run_dir"
+            )
         return state
 
     def _begin(self) -> None:
@@ -136,8 +167,6 @@ class Run:
         self.vocabulary_line = tokenizers_.summary(self.vocabulary)
         say = self.processes.say
         say(f"tokenizer: {self.vocabulary_line}")
-        for warning in self.vocabulary["warnings"]:
-            say(f"  note: {warning}")
         say(
             f"model: {c.model['type']}, {self.parameters:,} parameters; {world} process{'es' if world > 1 else ''} on "
             f"{self.processes.device.type}, {torch.get_num_threads()} thread(s), precision {c.train.mixed_precision}{self.measured}"
@@ -212,6 +241,51 @@ class Run:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * self.rate
 
+    def within_memory(
+        self, batches: list[checkpoint.Tensors], step: Callable[[list[checkpoint.Tensors]], list[torch.Tensor]]
+    ) -> list[torch.Tensor]:
+        """`step` over the micro-batches, in parts if memory is short; tokens and gradients are those of the whole.
+
+        Raises:
+            OutOfMemory: when that does not help, or it happens after the first steps; then there is a checkpoint.
+        """
+        while True:
+            parts = [part for batch in batches for part in divided(batch, self.state.parts)]
+            self.accelerator.gradient_accumulation_steps, self.accelerator.step = len(parts), 0
+            try:
+                return step(parts)
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+            self._make_room(max(len(b["labels"]) for b in batches))  # here, where the error no longer holds the tensors
+
+    def _make_room(self, rows: int) -> None:
+        s, now = self.state, self.state.parts
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        clear_device_cache(garbage_collection=True)
+        smaller = "a smaller batch section, train.gradient_checkpointing: true or a smaller vocabulary (training/preflight.py says which)"
+        if self.processes.world > 1:  # the others wait for gradients that will not come
+            raise OutOfMemory(f"out of memory in step {s.step + 1:,}. With several processes it needs {smaller}")
+        if now >= rows:
+            raise OutOfMemory(f"out of memory in step {s.step + 1:,} even with a single row at a time; it needs {smaller}")
+        s.parts = 2 * now
+        if s.step >= FIRST_STEPS:
+            self.save(self.batches.before)
+            raise OutOfMemory(
+                f"out of memory in step {s.step + 1:,}; saved at step {s.step:,}. Go on with --resume true --run_dir {self.dir}: each "
+                f"micro-batch will go in {s.parts} parts, with the same tokens a step. Or free memory: {smaller}"
+            )
+        accumulation = self.config.train.gradient_accumulation_steps
+        self.processes.say(
+            f"out of memory in step {s.step + 1:,}: micro-batches go in {s.parts} parts from here on ({accumulation * now} → "
+            f"{accumulation * s.parts} accumulated), the tokens of a step stay the same"
+        )
+
+    def peak_memory(self) -> int:
+        """Bytes at the peak: on a CPU less what the interpreter and its libraries had at the start."""
+        return peak_memory(self.processes.device) - (self.resident_at_first if self.processes.device.type == "cpu" else 0)
+
     def clip(self, batches: list[dict[str, torch.Tensor]], losses: list[torch.Tensor]) -> None:
         """Scale the gradients down to max_grad_norm.
 
@@ -233,10 +307,23 @@ class Run:
         scaler = self.accelerator.scaler
         for optimizer in self.optimizers:
             if scaler is None or math.isfinite(self.grad_norm):
-                optimizer.step()
+                self._step(optimizer)
             optimizer.zero_grad()
         if scaler is not None:
             scaler.update()
+
+    def _step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Its step; one that found no memory cannot be done again, because some weights have moved."""
+        try:
+            optimizer.step()
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+            kept = checkpoint.pointed(self.dir, "latest")
+            raise OutOfMemory(
+                f"out of memory in the optimizer of step {self.state.step + 1:,}, which smaller batches do not change; it needs a smaller "
+                f"model or vocabulary. {f'The last checkpoint is whole ({kept.name})' if kept else 'There is no checkpoint yet'}"
+            ) from None
 
     def count(self, losses: list[torch.Tensor], tokens: int, batches: list[dict[str, torch.Tensor]]) -> None:
         """Book a step: `losses` are summed over the tokens of each of this process's micro-batches."""
@@ -301,8 +388,12 @@ class Run:
         self.logged_at += self.seconds - began  # the training's speed is not the evaluation's
         return verdict or ("stopped early" if patience and s.evaluations_since_best >= patience else None)
 
-    def save(self) -> None:
-        """A checkpoint of this step; `latest` and perhaps `best` point to it."""
+    def save(self, cursor: dict[str, int] | None = None) -> None:
+        """A checkpoint of this step; `latest` and perhaps `best` point to it.
+
+        Args:
+            cursor: where to go on in the data, if not after what was dealt last.
+        """
         began, problem, place = self.seconds, "", None
         weights, raw = self._weights(), None
         if self.average and self.average.updates:
@@ -315,7 +406,8 @@ class Run:
             tensors |= {f"random.{i}": state for i, state in enumerate(states)}
             scaler = self.accelerator.scaler
             state = {
-                "world": self.processes.world, "rows": self.data.corpus.count(), "cursor": self.batches.state(),
+                "world": self.processes.world, "rows": self.data.corpus.count(), "contents": self.data.contents,
+                "cursor": cursor or self.batches.state(),
                 "scaler": scaler.state_dict() if scaler is not None else None, "state": asdict(self.state) | {"seconds": self.seconds},
             }  # fmt: skip
             measured = {k: v for k, v in self.latest.items() if k != "step"} if self.latest.get("step") == self.state.step else {}
@@ -349,6 +441,7 @@ class Run:
 
     def finish(self, ended: str) -> TrainResult:
         """The report, and what the caller gets."""
+        self.journal.end(self.state.step, self.seconds, ended, self.peak_memory())
         self.journal.bar.close()
         if self.main:
             run_folder.draw(self.dir, self.dir.name)

@@ -11,12 +11,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import filelock
+import yaml
 
-from training.config import ConfigError
+from training.config import Config, ConfigError
 
 
 @contextmanager
@@ -51,8 +53,30 @@ def lock(folder: Path) -> filelock.BaseFileLock:
     return held
 
 
+def refuse_foreign(folder: Path) -> None:
+    """Raise ConfigError for a folder whose files no run wrote: a run would replace those that have the names of its own.
+
+    A run's folder is known by the `.lock` that every run leaves, or by its config.yaml, which names every setting. An
+    empty folder, or one with hidden files only, is anybody's.
+    """
+    with complaints(f"run_dir: cannot write in {folder}"):
+        names = sorted(os.listdir(folder)) if os.path.lexists(folder) else []
+    seen = [name for name in names if not name.startswith(".")]
+    if seen and ".lock" not in names and not _config_of_ours(folder / "config.yaml"):
+        shown = ", ".join(seen[:5]) + (", …" if len(seen) > 5 else "")
+        raise ConfigError(f"run_dir: {folder} holds files that no run wrote ({shown}); choose a new folder, such as {folder / 'run'}")
+
+
+def _config_of_ours(path: Path) -> bool:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    return isinstance(tree, dict) and {f.name for f in fields(Config)} <= set(tree)  # a user's own seldom says everything
+
+
 def clear(folder: Path) -> None:
-    """Remove what a try that never came to a checkpoint left: it would only mislead."""
+    """Remove what a try that never came to a checkpoint left: it would only mislead. Not before `refuse_foreign`."""
     with complaints(f"run_dir: cannot write in {folder}"):
         for name in ("metrics.jsonl", "tokenizer", "best", "latest", "report.md", "samples.md", "curves.png"):
             path = folder / name
@@ -62,14 +86,17 @@ def clear(folder: Path) -> None:
 class Metrics:
     """metrics.jsonl, one record an event, appended and flushed."""
 
-    def __init__(self, folder: Path, step: int, evaluated: int):
+    def __init__(self, folder: Path, step: int, evaluated: int, over: bool = False):
         """Records of a life that was cut off, after the `step` that the run goes on from, are dropped.
 
         Args:
             evaluated: the last step whose evaluation the checkpoint knows of.
+            over: the run is at its end already; then the record of that end stays.
         """
         self.path = folder / "metrics.jsonl"
-        kept = [r for r in read(folder) if r["step"] <= (evaluated if r["event"] in ("evaluate", "sample") else step)]
+        last = {"evaluate": evaluated, "sample": evaluated, "end": -1}
+        kept = [r for r in read(folder) if r["step"] <= last.get(r["event"], step) or (over and _finished(r, step))]
+        self.finished = any(_finished(r, step) for r in kept)
         write(self.path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept))
         self._file = open(self.path, "a", encoding="utf-8", newline="\n")
 
@@ -84,6 +111,10 @@ class Metrics:
         self._file.close()
 
 
+def _finished(record: dict[str, Any], step: int) -> bool:
+    return record["event"] == "end" and record["step"] == step and record.get("ended") == "finished"
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
@@ -91,18 +122,30 @@ def _finite(value: Any) -> Any:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The records so far; a last line that a kill cut off is left out."""
+    """The records so far; a last line that a kill cut off, and what is no record of ours, is left out."""
     records = []
     try:
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")  # a sample may hold U+2028
     except OSError:
         return []
     for line in lines:
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if _sound(record):
+            records.append(record)
     return records
+
+
+def _sound(record: Any) -> bool:
+    """Whether it has what every record has, and numbers (or null) where curves are drawn from."""
+    if not isinstance(record, dict) or not isinstance(record.get("event"), str) or type(record.get("step")) is not int:
+        return False
+    numbers = [record.get("seconds"), *(record.get(k) for k in ("loss", "learning_rate", "val_loss", "bleu", "chrf"))]
+    samples = record.get("samples", [] if record["event"] != "sample" else None)
+    listed = isinstance(samples, list) and all(isinstance(s, dict) and {"prompt", "text"} <= set(s) for s in samples)
+    return listed and all(n is None or isinstance(n, int | float) for n in numbers)
 
 
 def draw(folder: Path, title: str) -> None:
@@ -132,7 +175,7 @@ def draw(folder: Path, title: str) -> None:
         top.set_yscale("log")
     top.set(ylabel="nats per token", title=title)
     rates = top.twinx()
-    rates.plot([r["step"] for r in train], [r["learning_rate"] for r in train], lw=0.8, color="#9a9a9a", ls="--")
+    rates.plot([r["step"] for r in train], [r.get("learning_rate") for r in train], lw=0.8, color="#9a9a9a", ls="--")
     rates.set_ylabel("learning rate (dashed)", color="#777777")
     rates.set_ylim(bottom=0)
     top.legend(loc="upper right")
@@ -160,7 +203,7 @@ def write_samples(folder: Path) -> None:
                     f"  → {_code(s['text'])}" + (f"  \n  = {_code(s['reference'])}" if s["reference"] else ""),
                 ]
             else:
-                end = " ■" if s["stopped"] else " …"
+                end = " ■" if s.get("stopped") else " …"
                 lines.append(f"- **{_code(s['prompt'])}**{_code(s['text'])}{end}" if s["prompt"] else f"- {_code(s['text'])}{end}")
         lines.append("")
     write(folder / "samples.md", "\n".join([*lines, "■ the model ended the text itself; … it was cut at the longest length.", ""]))

@@ -53,6 +53,10 @@ class _Rejected:
                 "file": shard.label, "line": record.line, "reason": error.reason, "detail": str(error), "data": _excerpt(record.data),
             })  # fmt: skip
 
+    def first(self) -> str:
+        """The first of those that are written, in words; empty if there is none."""
+        return "{file}:{line}: {detail}".format(**self.rows[0]) if self.rows else ""
+
     def write(self, path: Path) -> None:
         """An earlier scan's file is replaced, or removed where nothing is rejected any more."""
         path.unlink(missing_ok=True)
@@ -115,7 +119,7 @@ def scan(
     reasons = rejected.reasons.most_common()
     report = {
         "rows_read": total, "rows_kept": sum(int((s == TRAIN).sum()) for s in states), "not_selected": not_selected,
-        "rejected": dict(reasons), "examples": rejected.first_of, "characters": dict(characters),
+        "rejected": dict(reasons), "examples": rejected.first_of, "characters": dict(characters), "first_rejected": rejected.first(),
     }  # fmt: skip
     if not report["rows_kept"]:
         why = "; ".join(f"{n} {reason} (first: {rejected.first_of[reason]})" for reason, n in reasons)

@@ -47,20 +47,25 @@ def read_pairs(path: str, columns: dict[str, str] | None = None) -> list[dict[st
     names = {**COLUMNS["translation"], **(columns or {})}
     if wrong := set(names) - {"source", "target"}:
         raise ConfigError(f"--columns: no column is called {', '.join(sorted(wrong))} here; valid: source, target")
-    rows, bad = [], []
-    for shard in resolve([SourceConfig(path)], names, "line", "--test"):
-        for record in read(shard):
-            try:
-                row = parse(record, shard)
-            except BadRow as error:
-                bad.append(f"row {record.row + 1}: {error}")
-                continue
-            if row:
-                rows.append(row)
+    rows: list[dict[str, Any]] = []
+    bad: list[tuple[str, str]] = []  # reason, and where with what
+    try:
+        for shard in resolve([SourceConfig(path)], names, "line", "--test"):
+            for record in read(shard):
+                try:
+                    row = parse(record, shard)
+                except BadRow as error:
+                    bad.append((error.reason, f"row {record.row + 1}: {error}"))
+                    continue
+                if row:
+                    rows.append(row)
+    except ConfigError as error:  # the readers speak to those who train
+        raise ConfigError(str(error).replace("corpus.columns", "--columns")) from None
     if bad:
-        print(f"{path}: {len(bad)} unusable rows left out; the first: {bad[0]}", file=sys.stderr)
+        print(f"{path}: {len(bad)} unusable rows left out; the first: {bad[0][1]}", file=sys.stderr)
     if not rows:
-        raise ConfigError(f"--test: {path} has no usable pair")
+        hint = '; say which columns to read with --columns "{source: …, target: …}"' if "missing_field" in dict(bad) else ""
+        raise ConfigError(f"--test: {path} has no usable pair{hint}")
     return rows
 
 
@@ -81,6 +86,7 @@ def score(
 
     share_threads()
     folder = model_folder(model)
+    pairs = [read_pairs(test, columns) for test in tests]  # before the model, so that a wrong name is told at once
     try:
         net = AutoModelForSeq2SeqLM.from_pretrained(str(folder), use_safetensors=True).eval()
     except (OSError, ValueError) as error:
@@ -89,8 +95,7 @@ def score(
     net.to("cuda" if torch.cuda.is_available() else "cpu")
     longest = getattr(net.config, "max_position_embeddings", None) or 256
     records, lines = [], []
-    for test in tests:
-        rows = read_pairs(test, columns)
+    for test, rows in zip(tests, pairs):
         begin = time.monotonic()
         hyps = translate(net, tokenizer, [r["source"] for r in rows], longest, longest - 1, beams)
         references = [r["target"] for r in rows]

@@ -7,6 +7,7 @@ line; this one does not.
 
 from __future__ import annotations
 
+import difflib
 import glob
 import json
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from training.config import ConfigError, SourceConfig
-from training.readers import COMPRESSION, BadRow, Record, Shard, read
+from training.readers import COMPRESSION, BadRow, Record, Shard, other_encoding, read
 
 __all__ = ["BadRow", "Record", "Shard", "parse", "read", "resolve"]
 
@@ -23,6 +24,8 @@ ENDINGS = {
     ".txt": "txt", ".text": "txt", ".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl",
     ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet",
 }  # fmt: skip
+ROOT = Path(__file__).resolve().parents[1]
+SHOWN = 8  # names of what is there, where a name is wrong
 ALIGNED = (("source", "source"), ("target", "target"))
 
 
@@ -50,7 +53,7 @@ def _shards(s: SourceConfig, columns: dict[str, str], document: str, key: str) -
         raise ConfigError(f"{key}: {s.path} has {len(places)} files, {s.target_path} has {len(targets)}; they are read side by side")
     shards = []
     for (path, label), (target, target_label) in zip(places, targets):
-        kind = _format(s, label)
+        kind = _format(s, label, key)
         pairs = "source" in columns
         if target and not pairs:
             raise ConfigError(f"{key}: {label} has a target_path, which is for translation; this task reads single texts")
@@ -84,10 +87,25 @@ def _locate(path: str, key: str) -> list[tuple[str, str]]:
     if os.path.isdir(expanded):
         folder = path.rstrip("/")
         raise ConfigError(f"{key}: {path} is a folder; name its files, e.g. {folder}/*.jsonl, or write hub:{folder} for a hub dataset")
-    parent = os.path.dirname(expanded) or "."
-    beside = sorted(os.listdir(parent))[:8] if os.path.isdir(parent) else []
-    hint = f"; in {parent} there are: {', '.join(beside)}" if beside else f"; {parent} is empty" if os.path.isdir(parent) else ""
-    raise ConfigError(f"{key}: no file matches {path}{hint or f'; there is no folder {parent}'}")
+    raise ConfigError(f"{key}: no file matches {_shown(path)}; {_what_is_there(expanded)}")
+
+
+def _shown(path: str) -> str:
+    return path if path.isprintable() else repr(path)  # a NUL or a line end would be seen nowhere
+
+
+def _what_is_there(path: str) -> str:
+    """What to try instead of `path`, which names no file: the names most like it, else those that could be read."""
+    parent, wanted = os.path.dirname(path) or ".", os.path.basename(path)
+    if not os.path.isabs(path) and next(glob.iglob(os.path.join(glob.escape(str(ROOT)), path), recursive=True), None):
+        return f"paths are relative to the folder that you start from: go to {ROOT} first"
+    need = "; the header of the config says what it needs there" if Path(path).parts[:1] == ("corpora",) else ""
+    if not os.path.isdir(parent):
+        return f"there is no folder {_shown(parent)}{need}"
+    names = sorted(name for name in os.listdir(parent) if not name.startswith("."))
+    near = difflib.get_close_matches(wanted, names, SHOWN)
+    near += [name for name in sorted(names, key=lambda name: _ending(name) is None) if name not in near]
+    return (f"in {parent} there are: {', '.join(near[:SHOWN])}" if near else f"{parent} is empty") + need
 
 
 def _download(url: str, key: str) -> str:
@@ -107,14 +125,18 @@ def _ending(path: str) -> str | None:
     return ENDINGS.get(Path(stem).suffix)
 
 
-def _format(source: SourceConfig, label: str) -> str:
+def _format(source: SourceConfig, label: str, key: str) -> str:
     if label.startswith("hub:"):
         return "hub"
     if source.target_path is not None:
         return "txt"
     kind = source.format if source.format != "auto" else _ending(label)
     if kind is None:
-        raise ConfigError(f"{label}: unknown kind of file; set `format:` to one of {', '.join(sorted(set(ENDINGS.values())))}")
+        kinds = ", ".join(sorted(set(ENDINGS.values())))
+        if key.startswith("--"):  # a command that takes names of files and nothing else
+            raise ConfigError(f"{label}: unknown kind of file; its name must end in one of {kinds}")
+        example = f'--{key} "{{path: {source.path}, format: txt}}"'  # these quotes work in every shell
+        raise ConfigError(f"{label}: unknown kind of file; set `format:` to one of {kinds}; on the command line: {example}")
     return kind
 
 
@@ -128,10 +150,10 @@ def parse(record: Record, shard: Shard) -> dict[str, str] | None:
     if isinstance(data, BadRow):
         raise data
     if isinstance(data, tuple):
-        return _strings(dict(zip(("source", "target"), map(_decode, data))), ALIGNED)
+        return _strings(dict(zip(("source", "target"), map(_plain, data))), ALIGNED)
     if shard.format == "txt":
         ours = shard.columns[0][0]
-        text = _decode(data)
+        text = _plain(data)
         return {ours: text} if shard.document == "file" else _strings({ours: text}, ((ours, ours),))
     if isinstance(data, bytes):
         data = _json(data)
@@ -156,15 +178,20 @@ def _json(line: bytes) -> dict[str, Any]:
     return data
 
 
+def _plain(data: bytes) -> str:
+    """A row of a text file."""
+    text = _decode(data)
+    if "\0" in text:
+        raise BadRow("malformed", "NUL bytes in it; if the file is UTF-16: iconv -f UTF-16LE -t UTF-8")
+    return text
+
+
 def _decode(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        try:
-            guess = "; it reads as GBK: iconv -f GB18030 -t UTF-8" if re.search(r"[\u4e00-\u9fff]", data.decode("gb18030")) else ""
-        except UnicodeDecodeError:
-            guess = ""
-        raise BadRow("not_utf8", f"{error.reason} at byte {error.start}{guess}") from None
+        guess = other_encoding(data)
+        raise BadRow("not_utf8", f"{error.reason} at byte {error.start}" + (f"; {guess}" if guess else "")) from None
 
 
 def _strings(data: dict[str, Any], columns: tuple[tuple[str, str], ...]) -> dict[str, str]:
@@ -179,7 +206,8 @@ def _strings(data: dict[str, Any], columns: tuple[tuple[str, str], ...]) -> dict
         try:
             value.encode()
         except UnicodeEncodeError:  # half of a surrogate pair, or a byte that the csv reader could not decode
-            raise BadRow("not_utf8", f"{theirs!r} holds what is not UTF-8") from None
+            guess = other_encoding(value.encode("utf-8", "surrogateescape")) if re.search("[\udc80-\udcff]", value) else ""
+            raise BadRow("not_utf8", f"{theirs!r} holds what is not UTF-8" + (f"; {guess}" if guess else "")) from None
         row[ours] = text = value.strip()
         if not text:
             raise BadRow("empty", f"{theirs!r} is empty")

@@ -1,14 +1,15 @@
 """Tokenizers: trained from a stream of texts, saved so that plain `AutoTokenizer.from_pretrained` loads them.
 
 `char` has one token a character. `bpe` is byte pair encoding with byte fallback: what is not in the vocabulary is spelt
-in the 256 byte tokens, so nothing is ever unknown. `report` says what a vocabulary holds and warns of what goes wrong.
+in the 256 byte tokens, so nothing is ever unknown. `word` is there to show what keeping every word costs. `report` says what
+a vocabulary holds; what of it is wrong, rules.py judges.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,11 @@ def train(config: TokenizerConfig, texts: Iterable[str], task: str) -> PreTraine
     least = len(specials) + (256 if config.type == "bpe" else 0) + 1
     if config.vocab_size < least:
         raise ConfigError(f"tokenizer.vocab_size: {config.vocab_size} is too small; special and byte tokens alone take {least - 1}")
-    if config.type == "char":
-        tokenizer = _train_characters(config, texts, specials)
-    else:
-        tokenizer = _train_bpe(config, texts, specials, prefix=task == "translation")
-    return _wrap(tokenizer, task)
+    if config.type == "bpe":
+        return _wrap(_train_bpe(config, texts, specials, prefix=task == "translation"), task)
+    make = _train_characters if config.type == "char" else _train_words
+    tokenizer, counts = make(config, texts, specials)
+    return _wrap(tokenizer, task, frequencies=frequencies(counts))
 
 
 def load(path: str | Path, task: str) -> PreTrainedTokenizerFast:
@@ -71,16 +72,44 @@ def load(path: str | Path, task: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _train_characters(config: TokenizerConfig, texts: Iterable[str], specials: list[str]) -> Tokenizer:
+def _train_characters(config: TokenizerConfig, texts: Iterable[str], specials: list[str]) -> tuple[Tokenizer, Counter[str]]:
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)
-    frequent = sorted((c for c, n in counts.items() if n >= config.min_frequency), key=lambda c: (-counts[c], c))
-    kept = frequent[: config.vocab_size - len(specials)]
-    tokenizer = Tokenizer(models.WordLevel({t: i for i, t in enumerate(specials + kept)}, unk_token="<unk>"))
+    tokenizer = _of_entries(counts, config, specials)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
-    return tokenizer
+    return tokenizer, counts
+
+
+def _train_words(config: TokenizerConfig, texts: Iterable[str], specials: list[str]) -> tuple[Tokenizer, Counter[str]]:
+    """One token for whatever stands between spaces and punctuation; in Chinese, which writes no spaces, that is a clause."""
+    split = pre_tokenizers.Split(Regex(WORDS % r"\p{Han}+"), "isolated")
+    spaces = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" ", "▁")])
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(word for word, _ in split.pre_tokenize_str(spaces.normalize_str(text)))
+    tokenizer = _of_entries(counts, config, specials)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = spaces, split
+    tokenizer.decoder = decoders.Sequence([decoders.Fuse(), decoders.Replace("▁", " ")])
+    return tokenizer, counts
+
+
+def _of_entries(counts: Counter[str], config: TokenizerConfig, specials: list[str]) -> Tokenizer:
+    """A vocabulary of the most frequent of what was counted, that reach `min_frequency`."""
+    frequent = sorted((c for c, n in counts.items() if n >= config.min_frequency), key=lambda c: (-counts[c], c))
+    kept = frequent[: config.vocab_size - len(specials)]
+    return Tokenizer(models.WordLevel({t: i for i, t in enumerate(specials + kept)}, unk_token="<unk>"))
+
+
+def frequencies(counts: Mapping[Any, int]) -> dict[str, Any]:
+    """For several `min_frequency`: how many entries reach it and what share of the tokens they cover."""
+    total = sum(counts.values())
+    table = {}
+    for least in (1, 2, 5, 10, 20, 50):
+        kept = [n for n in counts.values() if n >= least]
+        table[str(least)] = {"size": len(kept), "coverage": round(sum(kept) / max(1, total), 5)}
+    return {"tokens": total, "at_least": table}
 
 
 def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str], prefix: bool) -> Tokenizer:
@@ -127,8 +156,11 @@ def _alphabet(counts: Counter[str], config: TokenizerConfig, room: int) -> list[
     return kept or ["▁"]
 
 
-def _wrap(tokenizer: Tokenizer, task: str) -> PreTrainedTokenizerFast:
-    """As transformers loads it: with special tokens, and the template that a user's text is put into."""
+def _wrap(tokenizer: Tokenizer, task: str, **kept: Any) -> PreTrainedTokenizerFast:
+    """As transformers loads it: with special tokens, and the template that a user's text is put into.
+
+    `kept` goes into tokenizer_config.json.
+    """
     bos, eos = (END_OF_TEXT, END_OF_TEXT) if task == "gpt" else ("<s>", "</s>")
     template = f"{bos} $A" if task == "gpt" else f"$A {eos}"
     at = {t: tokenizer.token_to_id(t) for t in {bos, eos}}
@@ -137,34 +169,33 @@ def _wrap(tokenizer: Tokenizer, task: str) -> PreTrainedTokenizerFast:
         tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, pad_token="<pad>", unk_token="<unk>",
         clean_up_tokenization_spaces=False, padding_side="left" if task == "gpt" else "right",
         split_special_tokens=True,  # "<s>" in somebody's text is three characters, not the beginning of a sentence
-        model_input_names=["input_ids", "attention_mask"],
+        model_input_names=["input_ids", "attention_mask"], **kept,
     )  # fmt: skip
 
 
-def report(tokenizer: PreTrainedTokenizerFast, columns: dict[str, list[str]], width: int, copies: int) -> dict[str, Any]:
+def report(tokenizer: PreTrainedTokenizerFast, columns: dict[str, list[str]], parameters: int) -> dict[str, Any]:
     """What the vocabulary holds, measured on a sample of texts by column.
 
     Args:
         columns: texts by column name, e.g. {"source": […], "target": […]}.
-        width: the model's embedding width.
-        copies: how many matrices of vocabulary x width the model has (1 if tied).
+        parameters: of the model, that are rows of the vocabulary (vocabulary x width, twice if the head is not tied).
 
     Returns:
         size, texts (how many it was measured on), seen_once (share of entries seen once or never in them), han
         (entries that are one Chinese character), bytes
-        (of the embeddings, float32) and training_bytes (with gradients and both Adam moments), and for each column
-        tokens_per_text and tokens_per_character; `warnings` in words.
+        (of the embeddings, float32) and training_bytes (with gradients and both Adam moments); in `columns` for each its
+        tokens_per_text and tokens_per_character; frequencies (of the whole training, or of these texts).
     """
     size, special = len(tokenizer), set(tokenizer.all_special_tokens)
     seen: Counter[int] = Counter()
-    result: dict[str, Any] = {"size": size, "texts": max(map(len, columns.values()), default=0)}
+    result: dict[str, Any] = {"size": size, "texts": max(map(len, columns.values()), default=0), "columns": {}}
     for name, texts in columns.items():
         tokens = 0
         for start in range(0, len(texts), 256):  # the tokenizer's own records take a hundred bytes a token
             for ids in tokenizer(texts[start : start + 256], add_special_tokens=False)["input_ids"]:
                 tokens += len(ids)
                 seen.update(ids)
-        result[name] = {
+        result["columns"][name] = {
             "tokens_per_text": round(tokens / max(1, len(texts)), 2),
             "tokens_per_character": round(tokens / max(1, sum(map(len, texts))), 3),
         }
@@ -173,34 +204,20 @@ def report(tokenizer: PreTrainedTokenizerFast, columns: dict[str, list[str]], wi
     at = tokenizer.get_vocab()
     once = sum(seen[at[t]] <= 1 for t in entries)
     han = sum(len(t) == 1 and bool(HAN.match(t)) for t in entries)
-    weights = 4 * size * width * copies
+    counted = tokenizer.init_kwargs.get("frequencies")  # of the whole training; a sample would call most words rare
+    share = once / max(1, len(entries))
+    if counted and counted["at_least"]["1"]["size"] == len(entries):
+        share = 1 - counted["at_least"]["2"]["size"] / max(1, len(entries))
     result |= {
-        "seen_once": round(once / max(1, len(entries)), 4), "han": han, "unknown": round(unknown / max(1, seen.total()), 6),
-        "bytes": weights, "training_bytes": 4 * weights,
+        "seen_once": round(share, 4), "han": han, "unknown": round(unknown / max(1, seen.total()), 6),
+        "bytes": 4 * parameters, "training_bytes": 16 * parameters, "frequencies": counted or frequencies(seen),
     }  # fmt: skip
-    result["warnings"] = _warnings(result, len(entries))
     return result
-
-
-def _warnings(r: dict[str, Any], entries: int) -> list[str]:
-    found = []
-    if "target" in r and r["han"] > 0.5 * entries and r["target"]["tokens_per_character"] > 0.33:
-        found.append(
-            f"{r['han']:,} of {entries:,} entries are single Chinese characters, so English is cut small: "
-            f"{r['target']['tokens_per_text']} tokens a sentence. Raise tokenizer.vocab_size, or lower "
-            "tokenizer.alphabet_coverage to 0.999 so that rare characters are spelt in bytes"
-        )
-    if r["unknown"] > 0.001:
-        found.append(f"{100 * r['unknown']:.2f}% of the tokens are <unk>; lower tokenizer.min_frequency or use type bpe")
-    if r["seen_once"] > 0.3 and entries > 1000:
-        once = f"{100 * r['seen_once']:.0f}% of the entries"
-        found.append(f"{once} were seen at most once in {r['texts']:,} texts; a smaller vocab_size or a higher min_frequency is enough")
-    return found
 
 
 def summary(r: dict[str, Any]) -> str:
     """A report in two lines for people."""
-    sides = ", ".join(f"{v['tokens_per_text']} tokens a {k}" for k, v in r.items() if isinstance(v, dict))
+    sides = ", ".join(f"{v['tokens_per_text']} tokens a {k}" for k, v in r["columns"].items())
     return (
         f"{r['size']:,} entries ({r['han']:,} single Chinese characters, {100 * r['seen_once']:.0f}% seen at most once in "
         f"{r['texts']:,} texts); {sides}; "

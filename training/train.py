@@ -14,20 +14,25 @@ if __name__ == "__main__":  # the script's own folder is first on the path; the 
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import errno
+import signal
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training import config as configs
 from training.config import Config, ConfigError
-from training.outcome import NotFinite, Stopped, TrainResult
+from training.outcome import NotFinite, OutOfMemory, Stopped, TrainResult
 
 if TYPE_CHECKING:
+    import torch
+
     from training.run import Run
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)  # what a disk can do to us
 
-__all__ = ["ConfigError", "NotFinite", "Stopped", "TrainResult", "train"]
+__all__ = ["ConfigError", "NotFinite", "OutOfMemory", "Stopped", "TrainResult", "train"]
 
 
 def train(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None] | None = None) -> TrainResult:
@@ -38,7 +43,8 @@ def train(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None] 
 
     Raises:
         ConfigError: for anything in the config or its files that cannot work.
-        Stopped: when the run cannot go on; NotFinite, when its loss is no longer a number.
+        Stopped: when the run cannot go on: NotFinite, when its loss is no longer a number, OutOfMemory, when memory ran out
+            after the first steps (before that, micro-batches are divided).
     """
     configs.check(config)
     from training.run import Run
@@ -46,12 +52,15 @@ def train(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None] 
     run = Run(config)
     try:
         return _loop(run, on_evaluation)
+    except Stopped as error:
+        run.journal.end(run.state.step, run.seconds, error.ended, run.peak_memory())
+        raise
     finally:
         run.close()
 
 
 def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None) -> TrainResult:
-    task, accelerator, t = run.data.task, run.accelerator, run.config.train
+    task, t = run.data.task, run.config.train
     while True:
         ended = run.finished()
         if run.evaluation_due(ended):
@@ -64,21 +73,50 @@ def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None
         batches = run.batches.step(t.gradient_accumulation_steps)
         tokens = run.agree(sum(int(task.targets(b)) for b in batches))
         run.set_rate()
-        losses = []
-        for batch in batches:
-            with accelerator.accumulate(run.model):
-                on_device = {k: v.to(accelerator.device, non_blocking=True) for k, v in batch.items()}
-                with accelerator.autocast():
-                    loss, _ = task.loss(run.model, on_device, t.label_smoothing)
-                losses.append(loss.detach())
-                # The mean over all tokens of the step, on all processes: accelerate divides by the accumulation and
-                # DDP averages over processes, so both are taken back.
-                accelerator.backward(loss * (t.gradient_accumulation_steps * accelerator.num_processes / tokens))
-                if accelerator.sync_gradients:
-                    run.clip(batches, losses)
-                    run.update()
+        losses = run.within_memory(batches, partial(_accumulate, run, tokens))
         run.count(losses, tokens, batches)
         run.log()
+
+
+def _accumulate(run: Run, tokens: int, batches: list[dict[str, torch.Tensor]]) -> list[torch.Tensor]:
+    """Forward and backward over this process's micro-batches, and the optimizers' step; their summed losses.
+
+    Args:
+        tokens: that the step predicts, over all processes.
+    """
+    task, accelerator = run.data.task, run.accelerator
+    losses = []
+    for batch in batches:
+        with accelerator.accumulate(run.model):
+            on_device = {k: v.to(accelerator.device, non_blocking=True) for k, v in batch.items()}
+            with accelerator.autocast():
+                loss, _ = task.loss(run.model, on_device, run.config.train.label_smoothing)
+            losses.append(loss.detach())
+            # The mean over all tokens of the step, on all processes: accelerate divides by the accumulation and
+            # DDP averages over processes, so both are taken back.
+            accelerator.backward(loss * (len(batches) * accelerator.num_processes / tokens))
+            if accelerator.sync_gradients:
+                run.clip(batches, losses)
+                run.update()
+    return losses
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM before the first step; later ones are the run's own affair (run.py)."""
+
+
+def _terminated(number: int, frame: Any) -> None:
+    raise Terminated
+
+
+def _last_checkpoint(config: Config | None) -> str:
+    from training.checkpoint import newest  # costs seconds, so not before it is needed
+
+    try:
+        kept = newest(Path(config.run_dir)) if config else None
+    except ConfigError as error:
+        return str(error)
+    return f"the last checkpoint is whole ({kept.name})" if kept else "there is no checkpoint yet"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -86,6 +124,7 @@ def main(argv: list[str] | None = None) -> int:
     die_with_the_launcher()
     problem, code, agreed = "", 0, True
     config = None
+    before = signal.signal(signal.SIGTERM, _terminated) if threading.current_thread() is threading.main_thread() else None
     try:
         config = configs.parse_args(argv, __doc__ or "")
         train(config)
@@ -96,13 +135,13 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in DISK:
             raise
-        from training.checkpoint import newest  # costs seconds, so not before it is needed
-
-        kept = newest(Path(config.run_dir)) if config else None
-        rest = f"the last checkpoint is whole ({kept.name})" if kept else "there is no checkpoint yet"
+        rest = _last_checkpoint(config)
         problem, code, agreed = f"stopped: {error.filename or 'the run folder'}: {error.strerror}; {rest}", 1, False
-    except KeyboardInterrupt:
-        problem, code = "stopped before the first step", 130
+    except KeyboardInterrupt as error:
+        problem, code = "stopped before the first step", 143 if isinstance(error, Terminated) else 130
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
     if problem and (not agreed or os.environ.get("RANK", "0") == "0"):  # what every process knows, one says
         print(problem, file=sys.stderr)
     return code
@@ -112,7 +151,6 @@ def die_with_the_launcher() -> None:
     """When `accelerate launch` is killed, its only child gets a SIGTERM, instead of training on unseen (Linux)."""
     if sys.platform == "linux" and "ACCELERATE_MIXED_PRECISION" in os.environ:
         import ctypes
-        import signal
 
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 

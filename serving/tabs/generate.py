@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from serving.engine import MAX_NEW_TOKENS, Continuation, Engine, ModelError
+from serving.engine import MAX_NEW_TOKENS, Continuation, Engine, ModelError, ModelInfo
 from serving.look import label
 from serving.strings import Language, language, say
 from serving.tabs.parts import Picker, add_result
 
+DEFAULT_LENGTH = 200
 EXAMPLES = ("飞鸟", "夜里", "如果你", "The")  # where meta.json brings none
 
 
@@ -53,10 +54,11 @@ def build(engine: Engine) -> None:
             info=label("temperature_info"),
             elem_id="generate-temperature",
         )
+        most = longest(next(iter(picker.models), None))
         length = gr.Slider(
             1,
-            MAX_NEW_TOKENS,
-            200,
+            most,
+            min(DEFAULT_LENGTH, most),
             step=1,
             min_width=280,
             label=label("length"),
@@ -143,6 +145,12 @@ def build(engine: Engine) -> None:
     page.unload(stop_tab)
     picker.connect(run, prompt)
 
+    def fit_length(name: str | None) -> gr.Slider:
+        most = longest(next((info for info in engine.models("gpt") if info.name == name), None))
+        return gr.Slider(maximum=most, value=min(DEFAULT_LENGTH, most))
+
+    model.change(fit_length, model, length, show_progress="hidden", api_visibility="private")
+
     def generate(
         prompt: str = "",
         model: str = "",
@@ -173,6 +181,11 @@ def build(engine: Engine) -> None:
 
     generate.__annotations__["return"] = tuple[str, str]  # one step of the stream: what the API page should show
     gr.api(generate, api_name="generate", concurrency_id="generate")
+
+
+def longest(info: ModelInfo | None) -> int:
+    """The most tokens that a model can write: one place of its context goes to what they follow."""
+    return min(MAX_NEW_TOKENS, info.context - 1) if info and info.context and info.context > 2 else MAX_NEW_TOKENS
 
 
 def describe(so_far: Continuation, speaks: Language) -> str:

@@ -24,6 +24,7 @@ class Picker:
         self._dropdown = gr.Dropdown(
             _choices(self.models),
             label=label("model"),
+            info=label("model_info"),
             visible=bool(self.models),
             elem_id=f"{self._name}-model",
         )

@@ -124,14 +124,14 @@ class Gpt:
 
     @torch.inference_mode()
     def samples(self, model: PreTrainedModel, rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
-        """Continuations of evaluation.prompts: [{prompt, text, stopped}]; `stopped`: it ended by itself."""
+        """Continuations of evaluation.prompts: [{prompt, text, stopped}]; `stopped`: it ended by itself. Each prompt has its own dice."""
         e, found = self.config.evaluation, []
-        for prompt in e.prompts:
+        for number, prompt in enumerate(e.prompts):
             ids = self.tokenizer(prompt, return_tensors="pt")["input_ids"][:, -self.context :]
             longest = max(1, min(e.max_new_tokens, self.context - ids.shape[1]))  # the prompt goes before the length
             inputs = ids.repeat(e.samples, 1).to(model.device)
             given = {"input_ids": inputs, "attention_mask": torch.ones_like(inputs)}
-            for tokens in generate(model, seed, **given, max_new_tokens=longest, temperature=e.temperature):
+            for tokens in generate(model, seed + number, **given, max_new_tokens=longest, temperature=e.temperature):
                 new = tokens[inputs.shape[1] :].tolist()
                 stopped = self.tokenizer.eos_token_id in new
                 found.append({"prompt": prompt, "text": self.tokenizer.decode(new, skip_special_tokens=True), "stopped": stopped})

@@ -69,9 +69,10 @@ class Translation:
         shifted = labels.new_full(labels.shape, self.tokenizer.eos_token_id)  # decoder_start_token_id, see model.py
         shifted[:, 1:] = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORE_INDEX, self.tokenizer.pad_token_id)
         logits = model(**model_inputs(batch), decoder_input_ids=shifted, use_cache=False).logits  # (B, T, V)
-        wanted = labels != IGNORE_INDEX
-        total = F.cross_entropy(logits[wanted].float(), labels[wanted], reduction="sum", label_smoothing=smoothing)
-        return total, wanted.sum()
+        total = F.cross_entropy(
+            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=smoothing
+        )
+        return total, self.targets(batch)
 
     def targets(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """How many tokens of a batch are predicted."""

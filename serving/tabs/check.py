@@ -1,0 +1,146 @@
+"""The tab "Check": what a run would take, by sliders, before it is launched; and what became of one, afterwards."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import PIL.Image
+from PIL.Image import Image
+
+from serving.look import label
+from serving.runs import find_runs
+from serving.strings import Language, language, say
+from training import doctor, findings, preflight, preflight_page
+from training.config import Config, ConfigError, TrainConfig
+
+TYPES = {"gpt": ["qwen3", "gpt2", "llama"], "translation": ["m2m_100", "marian", "t5"]}
+PARTS = preflight_page.MEMORY_PARTS
+
+
+def build() -> None:
+    """Create the tab's components and events in the current Blocks, inside a gr.Tab."""
+    gr.Markdown(label("check_before"))
+    with gr.Row():
+        with gr.Column(min_width=300):
+            task = gr.Radio(
+                [("GPT", "gpt"), ("中→英 · translation", "translation")], value="gpt", label=label("task"), elem_id="check-task"
+            )
+            kind = gr.Dropdown(TYPES["gpt"], value="qwen3", label=label("model_type"), elem_id="check-type")
+            width = gr.Slider(64, 4096, 512, step=64, label=label("width"), elem_id="check-width")
+            layers = gr.Slider(1, 32, 8, step=1, label=label("layers"), info=label("layers_info"), elem_id="check-layers")
+            entries = gr.Slider(500, 256_000, 16_000, step=500, label=label("vocabulary"), elem_id="check-vocabulary")
+            length = gr.Slider(16, 2048, 256, step=16, label=label("context"), elem_id="check-length")
+            rows = gr.Slider(1, 256, 16, step=1, label=label("rows"), elem_id="check-rows")
+            steps = gr.Slider(100, 200_000, 10_000, step=100, label=label("steps"), elem_id="check-steps")
+            with gr.Row():
+                bf16 = gr.Checkbox(True, label=label("bf16"), elem_id="check-bf16")
+                checkpointing = gr.Checkbox(False, label=label("checkpointing"), elem_id="check-checkpointing")
+            device = gr.Dropdown(preflight.device_names(), value="rtx3090", label=label("device"), elem_id="check-device")
+            run = gr.Button(label("run_check"), variant="primary", elem_id="check-run")
+        with gr.Column(min_width=300):
+            plot = gr.BarPlot(x="part", y="GB", label=label("memory_plot"), sort=None, height=260, elem_id="check-plot")
+            told = gr.Markdown(label("check_hint"), elem_id="check-told")
+
+    def types_of(chosen: str) -> gr.Dropdown:
+        return gr.Dropdown(TYPES[chosen], value=TYPES[chosen][0])
+
+    def work_out(request: gr.Request, *values: Any) -> tuple[Any, str]:
+        try:
+            return answer(language(request.headers), *values)
+        except ConfigError as error:
+            raise gr.Error(html.escape(str(error)), print_exception=False) from error
+
+    task.input(types_of, task, kind, show_progress="hidden", api_visibility="private")
+    inputs = [task, kind, width, layers, entries, length, rows, steps, bf16, checkpointing, device]
+    run.click(work_out, inputs, [plot, told], show_progress_on=told, concurrency_id="check", api_visibility="private")
+
+    gr.Markdown(label("check_after"))
+    runs = find_runs()
+    chosen = gr.Dropdown(_choices(runs), value=str(runs[0]) if runs else None, label=label("run"), elem_id="check-runs")
+    with gr.Row():
+        curves = gr.Image(label=label("curves"), show_label=False, interactive=False, height=360, elem_id="check-curves")
+        verdicts = gr.Markdown(label("doctor_hint"), elem_id="check-verdicts")
+
+    def look(folder: str | None, request: gr.Request) -> tuple[Image | None, str]:
+        return diagnosed(folder, language(request.headers))
+
+    chosen.input(look, chosen, [curves, verdicts], api_visibility="private")
+    page = gr.context.Context.root_block
+    assert page is not None, "a tab is built inside gr.Blocks"
+
+    def refresh(folder: str | None, request: gr.Request) -> tuple[gr.Dropdown, Image | None, str]:
+        runs = find_runs()
+        folder = folder if folder in {str(run) for run in runs} else str(runs[0]) if runs else None
+        return gr.Dropdown(choices=_choices(runs), value=folder), *diagnosed(folder, language(request.headers))
+
+    page.load(refresh, chosen, [chosen, curves, verdicts], show_progress="hidden", api_visibility="private")
+
+
+def answer(
+    speaks: Language, task: str, kind: str, width: int, layers: int, entries: int, length: int, rows: int, steps: int, bf16: bool,
+    checkpointing: bool, device: str,
+) -> tuple[Any, str]:  # fmt: skip
+    """The plot of the memory and the sentences for one setting of the sliders; raises ConfigError if it cannot be built."""
+    import pandas as pd
+
+    config = of_sliders(task, kind, int(width), int(layers), int(length), int(rows), int(steps), bf16, checkpointing)
+    found = preflight.sketch(config, int(entries), device)
+    words = findings.phrases("page", speaks)
+    frame = pd.DataFrame({"part": [words[k] for k in PARTS], "GB": [found["memory"][k] / 1e9 for k in PARTS]})
+    lines = [*preflight_page.model(found, words), *preflight_page.memory(config, found, words), *preflight_page.time(found, words)]
+    text = "\n".join(f"- {line.strip()}" for line in lines)
+    told = findings.lines(found["findings"], speaks) or [words["no_findings"]]
+    return frame, "\n".join([text, "", *told])
+
+
+def of_sliders(
+    task: str, kind: str, width: int, layers: int, length: int, rows: int, steps: int, bf16: bool, checkpointing: bool
+) -> Config:
+    """A config with the model that the sliders say: heads of 64, a feed-forward of the usual width."""
+    heads = max(1, width // 64)
+    sides = {"encoder_layers": layers, "decoder_layers": layers, "encoder_attention_heads": heads, "decoder_attention_heads": heads}
+    inner = {"encoder_ffn_dim": 4 * width, "decoder_ffn_dim": 4 * width}
+    keys: dict[str, dict[str, Any]] = {
+        "gpt2": {"n_embd": width, "n_layer": layers, "n_head": heads},
+        "qwen3": {
+            "hidden_size": width, "intermediate_size": 3 * width, "num_hidden_layers": layers, "num_attention_heads": heads,
+            "num_key_value_heads": heads, "head_dim": 64, "tie_word_embeddings": True,
+        },
+        "llama": {
+            "hidden_size": width, "intermediate_size": 3 * width, "num_hidden_layers": layers, "num_attention_heads": heads,
+            "tie_word_embeddings": True,
+        },
+        "m2m_100": {"d_model": width, **sides, **inner}, "marian": {"d_model": width, **sides, **inner},
+        "t5": {"d_model": width, "d_ff": 4 * width, "d_kv": 64, "num_layers": layers, "num_heads": heads},
+    }  # fmt: skip
+    config = Config(task="gpt" if task == "gpt" else "translation", model={"type": kind, **keys[kind]})
+    config.train = TrainConfig(max_steps=steps, mixed_precision="bf16" if bf16 else "no", gradient_checkpointing=checkpointing)
+    config.batch.block_size, config.batch.micro_batch_size = length, rows
+    config.batch.max_source_length = config.batch.max_target_length = length
+    config.batch.tokens_per_batch = rows * length
+    config.optim.learning_rate = 0.45 / width  # the sliders do not ask for it, so nothing is said about it
+    return config
+
+
+def diagnosed(folder: str | None, speaks: Language) -> tuple[Image | None, str]:
+    """A run's curves and the doctor's verdicts on it."""
+    if folder not in {str(run) for run in find_runs()}:  # nothing outside the folders that the page shows
+        return None, say(speaks, "no_run")
+    path = Path(str(folder))
+    try:
+        told = "\n".join(doctor.tell(doctor.diagnose(path), speaks))
+    except ConfigError as error:
+        told = html.escape(str(error))
+    try:
+        with PIL.Image.open(path / "curves.png") as picture:
+            picture.load()
+            return picture, told
+    except OSError:  # not drawn yet
+        return None, told
+
+
+def _choices(runs: list[Path]) -> list[tuple[str, str]]:
+    return [(run.name, str(run)) for run in runs]

@@ -1,0 +1,68 @@
+"""Which precision `auto` takes, and what is set before the first tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from training_runs import gpt_config, run_here
+
+from training import config as configs
+from training import device, prepare
+
+CPU = torch.device("cpu")
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> Iterator[float]:
+    """As if the clock had said so: of a product in float32 and bf16, then of a step in float32, bf16 and both once more."""
+    left = iter(seconds)
+    monkeypatch.setattr(device, "_best", lambda *_: next(left))
+    return left
+
+
+@pytest.mark.parametrize(
+    ("product", "step", "chosen"),
+    [
+        ((1e-3, 5e-2), (), "no"),  # emulated: the step is not even tried
+        ((1e-3, 0.9e-3), (), "no"),
+        ((1e-3, 5e-4), (0.10, 0.05, 0.11, 0.06), "bf16"),
+        ((1e-3, 5e-4), (0.10, 0.095, 0.10, 0.095), "no"),  # casts eat what the products save
+        ((1e-3, 5e-4), (0.30, 0.09, 0.10, 0.20), "no"),  # the best of each counts
+    ],
+)
+def test_auto_is_bf16_only_where_a_step_is_faster(
+    product: tuple[float, ...], step: tuple[float, ...], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = measured(monkeypatch, *product, *step)
+    threads = torch.get_num_threads()
+    found, told, seconds = device.pick_precision(CPU, lambda _: None)
+    assert found == chosen and "auto" in told and list(left) == []
+    assert seconds == ({"no": min(step[::2]), "bf16": min(step[1::2])} if step else {})
+    assert torch.get_num_threads() == threads
+
+
+def test_what_auto_took_is_what_the_run_has_and_a_resumed_one_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[torch.dtype | None] = []
+
+    def pick(_: torch.device, step: object) -> tuple[str, str, dict[str, float]]:
+        for dtype in (None, torch.bfloat16):
+            step(dtype)  # type: ignore[operator]
+            tried.append(dtype)
+        return "bf16", " (auto: as told)", {"no": 0.2, "bf16": 0.1}
+
+    monkeypatch.setattr(prepare, "pick_precision", pick)
+    config = gpt_config(tmp_path, train={"max_steps": 1, "mixed_precision": "auto"}, evaluation={"every_steps": 100, "samples": 1})
+    run = run_here(config)
+    assert configs.load(run.run_dir / "config.yaml").train.mixed_precision == "bf16" and tried == [None, torch.bfloat16]
+    assert run_here(config, "--resume", "true", "--train.max_steps", "2").step == 2
+    assert configs.load(run.run_dir / "config.yaml").train.mixed_precision == "bf16" and len(tried) == 2  # not measured anew
+
+
+def test_numbers_too_small_to_matter_are_zero() -> None:
+    torch.set_flush_denormal(False)
+    small = torch.full((64,), 1e-20)
+    assert (small * 1e-20).all()
+    device.share_threads()
+    assert not (small * 1e-20).any()  # on a CPU they cost a hundred times as much

@@ -1,0 +1,321 @@
+"""Run folders that are not as a run expects them: somebody else's, unreadable, damaged, finished, or over another corpus."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from training_runs import ROOT, environment, gpt_config, records, run_here
+
+from training import config as configs
+from training import prepare, run_folder
+from training import tokenizer as tokenizers_
+from training.config import Config, ConfigError, TokenizerConfig
+from training.corpus import open_corpus
+from training.loader import MicroBatches
+from training.model import build, model_config
+from training.train import TrainResult, main
+
+SHORT: dict[str, Any] = {
+    "train": {"max_steps": 2}, "evaluation": {"every_steps": 2, "samples": 1, "max_new_tokens": 2}, "checkpoint": {"every_steps": 1},
+    "model": {"n_layer": 1, "n_embd": 16}, "log": {"every_steps": 1},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainResult]:
+    """The config and the folder of a finished run of two steps; copied by `folder`."""
+    config = gpt_config(tmp_path_factory.mktemp("made"), **SHORT)
+    return config, run_here(config)
+
+
+@pytest.fixture
+def folder(made: tuple[Path, TrainResult], tmp_path: Path) -> tuple[Path, Path]:
+    """The config and a copy of the run that may be spoilt."""
+    return made[0], Path(shutil.copytree(made[1].run_dir, tmp_path / "run"))
+
+
+def refused(config: Path, run_dir: Path, *options: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        run_here(config, "--run_dir", str(run_dir), *options)
+    return str(caught.value)
+
+
+def resume(config: Path, run_dir: Path, *options: str) -> TrainResult:
+    return run_here(config, "--run_dir", str(run_dir), "--resume", "true", "--train.max_steps", "3", *options)
+
+
+# ---- somebody else's folder
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    config = gpt_config(tmp_path, **SHORT)
+    theirs = tmp_path / "theirs"
+    for name in ("tokenizer/tokenizer.json", "report.md", "latest", "metrics.jsonl"):
+        (theirs / name).parent.mkdir(parents=True, exist_ok=True)
+        (theirs / name).write_text("mine")
+    shutil.copy(config, theirs / "config.yaml")  # a config of a user's own hand
+    before = sorted(p for p in theirs.rglob("*"))
+    for options in ((), ("--resume", "true")):  # the first try leaves nothing by which the second would take it for its own
+        told = refused(config, theirs, *options)
+        assert "holds files that no run wrote (config.yaml, latest, " in told and "\n" not in told
+    assert sorted(p for p in theirs.rglob("*")) == before and (theirs / "tokenizer/tokenizer.json").read_text() == "mine"
+
+
+def test_an_empty_folder_and_what_an_earlier_try_left_are_used(folder: tuple[Path, Path], tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / ".gitkeep").touch()
+    run_folder.refuse_foreign(empty)
+    _, run_dir = folder
+    shutil.rmtree(run_dir / "checkpoints")
+    for name in ("best", "latest", "config.yaml"):  # as a try leaves it that broke off before the first step
+        (run_dir / name).unlink()
+    run_folder.refuse_foreign(run_dir)
+    (run_dir / ".lock").unlink()
+    (run_dir / "config.yaml").write_text("task: gpt\n")
+    with pytest.raises(ConfigError):
+        run_folder.refuse_foreign(run_dir)
+
+
+def test_a_copy_without_hidden_files_goes_on(folder: tuple[Path, Path]) -> None:
+    config, run_dir = folder
+    (run_dir / ".lock").unlink()
+    assert resume(config, run_dir).step == 3
+
+
+@pytest.mark.parametrize("how", ["a file", "closed"])
+@pytest.mark.parametrize("options", [(), ("--resume", "true")])
+def test_checkpoints_that_cannot_be_listed_are_not_none(
+    how: str, options: tuple[str, ...], folder: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run_dir = folder
+    kept = (run_dir / "metrics.jsonl").read_bytes()
+    if how == "a file":
+        shutil.rmtree(run_dir / "checkpoints")
+        (run_dir / "checkpoints").touch()
+    else:
+        listed = os.listdir
+
+        def listdir(path: Any = ".") -> list[str]:
+            if Path(path).name == "checkpoints":
+                raise PermissionError(13, "Permission denied")
+            return listed(path)
+
+        monkeypatch.setattr(os, "listdir", listdir)
+    assert "cannot be listed (" in refused(config, run_dir, *options)
+    assert (run_dir / "metrics.jsonl").read_bytes() == kept and (run_dir / "tokenizer/tokenizer.json").is_file()
+
+
+# ---- going on
+
+
+def test_a_finished_run_says_so_and_keeps_its_files(folder: tuple[Path, Path], capfd: pytest.CaptureFixture[str]) -> None:
+    config, run_dir = folder
+    assert resume(config, run_dir).step == 3
+    kept = {name: (run_dir / name).read_bytes() for name in ("config.yaml", "metrics.jsonl", "latest", "best")}
+    result = run_here(config, "--run_dir", str(run_dir), "--resume", "true", "--train.max_steps", "2")
+    assert (result.step, result.ended) == (3, "finished")
+    assert "already finished at step 3" in capfd.readouterr().err
+    assert {name: (run_dir / name).read_bytes() for name in kept} == kept
+
+
+def test_another_config_is_told_key_by_key(folder: tuple[Path, Path], tmp_path: Path) -> None:
+    config, run_dir = folder
+    told = refused(config, run_dir, "--resume", "true", "--batch.micro_batch_size", "32", "--model.n_layer", "4", "--corpus.workers", "1")
+    first, second, last = told.splitlines()
+    assert first == "resume: model.n_layer was 1 when the run began and is 4 now"
+    assert second == "resume: batch.micro_batch_size was 8 when the run began and is 32 now"
+    assert "or choose another --run_dir" in last
+    before = Config("gpt", corpus=prepare.begun(run_dir).corpus, model={"type": "gpt2"})
+    now = Config("gpt", corpus=before.corpus, model={"type": "gpt2", "n_head": 2}, tokenizer=TokenizerConfig(path="x"))
+    assert prepare._differences(before, now).splitlines()[:2] == [
+        "resume: tokenizer.path was not set when the run began and is x now",
+        "resume: model.n_head was not set when the run began and is 2 now",
+    ]
+
+
+def test_a_changed_corpus_is_refused_and_a_copy_of_it_is_not(tmp_path: Path) -> None:
+    config = gpt_config(tmp_path, **{**SHORT, "train": {"max_steps": 1}})
+    run_dir, corpus = run_here(config).run_dir, tmp_path / "verses.jsonl"
+    lines = corpus.read_text(encoding="utf-8").splitlines(keepends=True)
+    corpus.write_text("".join(reversed(lines)), encoding="utf-8")  # as many rows, as many bytes
+    told = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
+    assert f"the content of {corpus} is not what this run began with" in told
+    corpus.unlink()
+    corpus.write_text("".join(lines), encoding="utf-8")  # another file with another time
+    assert resume(config, run_dir).step == 3
+
+
+# ---- damaged files
+
+
+@pytest.mark.parametrize("damage", ["[]", '{"parts": []}', '{"parts": [{}]}', '{"parts": [{"characters": 5}]}', "{"])
+def test_a_damaged_scan_is_made_again(damage: str, made: tuple[Path, TrainResult], tmp_path: Path) -> None:
+    config = prepare.begun(made[1].run_dir)
+
+    def opened() -> Any:
+        return open_corpus(config.corpus, "gpt", tmp_path / "corpus", config.seed, config.evaluation.max_rows)[0]
+
+    whole = opened()
+    report = tmp_path / "corpus/report.json"
+    known = json.loads(report.read_text())
+    report.write_text(json.dumps({**known, **json.loads(damage)}) if damage.startswith('{"') else damage)
+    again = opened()
+    assert again.report == whole.report and np.array_equal(again.states[0], whole.states[0])
+    assert json.loads(report.read_text()) == known
+
+
+def test_what_is_no_record_is_left_out(folder: tuple[Path, Path]) -> None:
+    _, run_dir = folder
+    path = run_dir / "metrics.jsonl"
+    whole = records(run_dir)
+    odd = '5\n[]\nnull\n{"event": "train", "step": "1", "seconds": 0}\n{"step": 1}\n{"event": "train", "step": 1, "loss": "x"}\n'
+    sample = {"event": "sample", "step": 2, "seconds": 1, "samples": [{"prompt": "", "text": "a\u2028b", "stopped": True}]}
+    path.write_text(path.read_text() + odd + '{"event": "sample", "step": 1}\n' + json.dumps(sample, ensure_ascii=False) + "\n{")
+    assert run_folder.read(run_dir) == [*whole, sample]  # U+2028 ends no line
+    run_folder.Metrics(run_dir, 2, 2).close()
+    assert run_folder.read(run_dir) == [*(r for r in whole if r["event"] != "end"), sample]
+    run_folder.write_samples(run_dir)
+    run_folder.draw(run_dir, "odd")
+
+
+STATE = {
+    "cursor": "x", "cursor ": [1], "world": "x", "state": {"step": "x"}, "state ": {"best": []}, "contents": 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", STATE)
+def test_a_damaged_state_cannot_be_resumed_from(key: str, folder: tuple[Path, Path]) -> None:
+    config, run_dir = folder
+    newest = sorted((run_dir / "checkpoints").iterdir())[-1]
+    path = newest / "trainer_state/state.json"
+    state, damage = json.loads(path.read_text()), STATE[key]
+    name = key.strip()
+    state[name] = {**state[name], **damage} if name == "state" and isinstance(damage, dict) else damage
+    path.write_text(json.dumps(state))
+    told = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
+    assert told.startswith(f"{newest}: cannot be resumed from: trainer_state/state.json")
+
+
+@pytest.mark.parametrize("damage", ["weights cut", "empty", "another model", "a list"])
+def test_a_damaged_checkpoint_names_the_older_one(damage: str, folder: tuple[Path, Path]) -> None:
+    config, run_dir = folder
+    older, newest = sorted((run_dir / "checkpoints").iterdir())
+    tensors = newest / "trainer_state/tensors.safetensors"
+    if damage == "weights cut":
+        os.truncate(newest / "model.safetensors", 1000)
+    elif damage == "empty":
+        save_file({}, tensors)
+    elif damage == "another model":
+        save_file({**load_file(tensors), "optimizer.0.999.exp_avg": torch.zeros(3)}, tensors)
+    else:
+        (newest / "trainer_state/state.json").write_text("[]")
+    told = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
+    assert told.startswith(f"{newest}: cannot be resumed from") and "\n" not in told
+    assert f"delete {newest}, and --resume true goes on from {older.name}" in told
+    if damage == "empty":
+        shutil.rmtree(newest)
+        assert resume(config, run_dir).step == 3
+
+
+# ---- models that build and cannot do the rest, and the signal before the first step
+
+
+@pytest.fixture(scope="module")
+def vocabularies() -> dict[str, Any]:
+    texts = ["一只鸟从窗前飞过。", "a bird flew past the window ."] * 4
+    return {
+        task: tokenizers_.train(TokenizerConfig(type="bpe", vocab_size=320, min_frequency=1), texts, task)
+        for task in ("gpt", "translation")
+    }
+
+
+PROPHET = {
+    "hidden_size": 16, "num_encoder_layers": 1, "num_decoder_layers": 1, "num_encoder_attention_heads": 2,
+    "num_decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("task", "keys", "told"),
+    [
+        ("translation", {"type": "prophetnet", **PROPHET}, "prophetnet with these keys cannot generate: .*position_ids"),
+        ("gpt", {"type": "gpt2", "n_embd": 16, "n_head": 2, "n_layer": -1}, "gpt2 with these keys cannot generate"),
+        ("gpt", {"type": "xlnet", "d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 32}, "xlnet .*(cannot be built|sees the tokens)"),
+        ("gpt", {"type": "gpt2", "output_hidden_states": True}, "model.output_hidden_states: says what a call returns .*leave it out"),
+        ("gpt", {"type": "gpt2", "output_attentions": True}, "model.output_attentions"),
+        ("gpt", {"type": "gpt2", "return_dict_in_generate": True}, "model.return_dict_in_generate"),
+        ("gpt", {"type": "gpt2", "return_dict": False}, "model.return_dict"),
+    ],
+)
+def test_a_model_that_cannot_generate_is_told_of_before_the_run(
+    task: str, keys: dict[str, Any], told: str, vocabularies: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        build(task, model_config(task, keys, vocabularies[task], 24), 24, 8, seed=1)
+
+
+def test_the_try_leaves_the_dice_alone_and_fits_the_smallest_context(vocabularies: dict[str, Any], monkeypatch) -> None:
+    keys = {"type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2}
+    after = []
+    for generate in (True, False):
+        if not generate:
+            monkeypatch.setattr("training.model._try_generation", lambda model, context: None)
+        build("gpt", model_config("gpt", keys, vocabularies["gpt"], 2), 2, 2, seed=1)
+        after.append(torch.get_rng_state())
+    assert torch.equal(*after)
+
+
+def test_the_decoder_of_an_encoder_decoder_trains_as_a_gpt(tmp_path: Path) -> None:
+    model = {"type": "marian", "d_model": 16, "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 32}
+    config = gpt_config(tmp_path, **{**SHORT, "train": {"max_steps": 1}})
+    config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), "model": model}))
+    from transformers import AutoModelForCausalLM
+
+    place = run_here(config).model_dir
+    assert place is not None
+    ids = torch.tensor([[1, 2]])
+    assert AutoModelForCausalLM.from_pretrained(place).generate(ids, max_new_tokens=2).shape == (1, 4)
+
+
+def test_weights_too_small_for_a_single_row_are_told(tmp_path: Path) -> None:
+    config = gpt_config(tmp_path, **SHORT, corpus={"train": {"path": str(tmp_path / "verses.jsonl"), "weight": 1e-9}})
+    assert "corpus.train: no row is left in an epoch; raise the weights" in refused(config, tmp_path / "run")
+    corpus = open_corpus(configs.load(config).corpus, "gpt", tmp_path / "corpus", 1, 5)[0]
+    with pytest.raises(ConfigError, match="no row is left in an epoch"):  # also where the first epoch alone had some
+        MicroBatches(corpus, lambda rows, rng: ([], 0), 0, 1, 0).step(1)
+
+
+def test_a_signal_before_the_first_step_is_told(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    config = gpt_config(tmp_path, **SHORT)
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("training.prepare.open_data", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(9))
+    assert main(["--config", str(config)]) == 143
+    assert capsys.readouterr().err == "stopped before the first step\n"
+    assert signal.getsignal(signal.SIGTERM) == before
+    held = run_folder.lock(tmp_path / "run")  # it has let go of the folder
+    held.release()
+
+
+def test_a_process_that_is_killed_early_leaves_a_word(tmp_path: Path) -> None:
+    config = gpt_config(tmp_path, **SHORT)
+    command = [sys.executable, "-c", "import sys, time; from training import train; train.train = lambda c: (print('on', flush=True), "
+               "time.sleep(60)); sys.exit(train.main(sys.argv[1:]))", "--config", str(config)]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "on\n"
+    process.terminate()
+    assert process.wait(20) == 143
+    assert process.stderr is not None and process.stderr.read() == "stopped before the first step\n"

@@ -1,0 +1,136 @@
+"""training.footprint: parameters exactly, memory as torch itself counts it, on every shipped config."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from training import config as configs
+from training import footprint, model
+from training.footprint import Alive, Footprint, full_batch, measure
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = sorted((ROOT / "configs").glob("gpt/*.yaml")) + sorted((ROOT / "configs").glob("translation/*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_parameters_of_every_shipped_config_are_exact(path: Path) -> None:
+    config = configs.load(path)
+    vocabulary = min(config.tokenizer.vocab_size, 40_000)
+    found = model.model_config(config.task, config.model, footprint.Standin(vocabulary), 128)
+    with torch.device("meta"):
+        real = model.fresh(config.task, found)
+    parts, of_vocabulary = model.by_part(real, vocabulary)
+    assert parts["total"] == model.count(real) == sum(p.numel() for p in real.parameters())
+    assert sum(v for k, v in parts.items() if k != "total") == parts["total"]
+    assert parts["attention"] > 0 and parts["feed_forward"] > 0 and of_vocabulary >= vocabulary
+    width = real.get_input_embeddings().weight.shape[1]
+    tied = real.get_output_embeddings().weight is real.get_input_embeddings().weight
+    assert of_vocabulary == vocabulary * width * (1 if tied else 2) and (parts["head"] == 0) == tied
+
+
+def small(task: str = "gpt", **train: object) -> configs.Config:
+    """A config of a tiny model."""
+    sizes = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+    }
+    sides = {"encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "d_model": 64}
+    keys = {"type": "qwen3", **sizes} if task == "gpt" else {"type": "m2m_100", **sides, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128}
+    config = configs.Config(task="gpt" if task == "gpt" else "translation", model=keys)
+    return replace(config, train=replace(config.train, max_steps=10, mixed_precision="no", **train))
+
+
+@pytest.mark.parametrize("task", ["gpt", "translation"])
+def test_the_peak_is_what_a_real_step_has_alive(task: str) -> None:
+    """The same counting on a real step: fake tensors and real ones must agree."""
+    config = small(task)
+    predicted = measure(config, 600, full_batch(config), bf16=False)
+    fake = footprint.FakeTensorMode
+    footprint.FakeTensorMode = nullcontext  # type: ignore[misc, assignment]
+    try:
+        real = measure(config, 600, full_batch(config), bf16=False)
+    finally:
+        footprint.FakeTensorMode = fake  # type: ignore[misc]
+    assert predicted.parameters == real.parameters and predicted.flops == real.flops
+    assert predicted.peak == pytest.approx(real.peak, rel=0.03)
+
+
+def test_each_part_follows_its_cause() -> None:
+    config = small()
+    plain = measure(config, 600, full_batch(config), bf16=False)
+    total = plain.parameters["total"]
+    assert 4 * total <= plain.memory["weights"] <= 4 * total + 100_000  # buffers of the positions
+    assert plain.memory["optimizer"] == pytest.approx(8 * total, rel=0.01)
+
+    larger = measure(config, 6000, full_batch(config), bf16=False)
+    assert larger.memory["logits"] == pytest.approx(10 * plain.memory["logits"], rel=0.05)
+    assert larger.vocabulary_bytes > 8 * plain.vocabulary_bytes
+
+    checkpointed = measure(small(gradient_checkpointing=True), 600, full_batch(config), bf16=False)
+    assert checkpointed.memory["activations"] < 0.5 * plain.memory["activations"] and checkpointed.flops > 1.2 * plain.flops
+
+    mixed = measure(config, 600, full_batch(config), bf16=True)
+    assert mixed.memory["activations"] < 0.9 * plain.memory["activations"]
+
+    averaged = measure(small(averaging="ema"), 600, full_batch(config), bf16=False)
+    assert averaged.memory["average"] == 4 * total
+
+    accumulated = measure(small(gradient_accumulation_steps=4), 600, full_batch(config), bf16=False)
+    assert accumulated.memory["gradients"] == pytest.approx(4 * total, rel=0.01) and accumulated.flops == plain.flops
+
+    muon = measure(replace(config, optim=replace(config.optim, name="muon")), 600, full_batch(config), bf16=False)
+    assert muon.memory["optimizer"] < plain.memory["optimizer"]
+
+
+def test_flops_are_six_for_each_parameter_and_token_and_attention_on_top() -> None:
+    config = small()
+    found = measure(config, 600, full_batch(config), bf16=False)
+    without_embeddings = found.parameters["total"] - 600 * 64
+    tokens = config.batch.micro_batch_size * config.batch.block_size
+    assert 1.0 < found.flops / (6 * without_embeddings * tokens) < 2
+
+
+def test_the_largest_batch_fits_and_the_next_ones_do_not() -> None:
+    config = small()
+
+    def of(rows: int) -> Footprint:
+        return measure(config, 600, {"input_ids": (rows, 64), "labels": (rows, 64)}, bf16=False)
+
+    available = of(40).peak
+    assert 37 <= footprint.largest_batch(of, 8, available) <= 40
+    assert footprint.largest_batch(of, 8, 1000) == 0
+
+
+def test_several_devices() -> None:
+    config = small()
+    found = measure(config, 600, full_batch(config), bf16=False)
+    ddp, fsdp = found.on_each(4, sharded=False), found.on_each(4, sharded=True)
+    assert ddp["weights"] == found.memory["weights"] and ddp["gradients"] == found.memory["gradients"] + 4 * found.parameters["total"]
+    assert fsdp["weights"] == pytest.approx(found.memory["weights"] / 4, abs=4) and sum(fsdp.values()) < sum(ddp.values())
+    assert found.on_each(1, sharded=True) == found.memory
+
+
+def test_the_heaviest_batch_is_the_one_with_the_most_targets() -> None:
+    import numpy as np
+
+    batches = [
+        {"input_ids": np.zeros((b, s)), "labels": np.zeros((b, t)), "rows": np.zeros((b, 2))} for b, s, t in ((8, 10, 9), (2, 40, 40))
+    ]
+    assert footprint.heaviest(batches) == {"input_ids": (2, 40), "labels": (2, 40)}
+
+
+def test_what_is_freed_is_not_counted() -> None:
+    with Alive(50) as alive:
+        kept = torch.zeros(1000)
+        for _ in range(10):
+            kept + 1
+    assert alive.now.total() == 4000 and alive.peak == 8000

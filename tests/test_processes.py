@@ -1,0 +1,41 @@
+"""Signs of life while something takes long."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from training.processes import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_says_what_is_going_on_now_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    bar = Progress("reading for the tokenizer, texts", delay=60)
+    bar.to(10)
+    assert screen.getvalue() == ""
+    bar.what = "training the tokenizer"
+    assert bar.what == "training the tokenizer" and "training the tokenizer: 10" in screen.getvalue()
+    bar.close()
+    assert screen.getvalue().rpartition("\r")[0].rpartition("\r")[2].strip() == "", "the line is wiped"
+
+
+def test_a_new_name_goes_into_the_lines_of_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.StringIO()
+    monkeypatch.setattr("sys.stderr", pipe)
+    monkeypatch.setattr(Progress, "EVERY", 0)
+    bar = Progress("reading", total=4)
+    bar.to(1)
+    bar.what = "writing"
+    bar.to(2)
+    assert pipe.getvalue().splitlines()[0].startswith("reading: 25%") and pipe.getvalue().splitlines()[1].startswith("writing: 50%")
+    hidden = Progress("reading", shown=False)
+    hidden.what = "writing"
+    hidden.close()
+    assert "reading: 0" not in pipe.getvalue() and len(pipe.getvalue().splitlines()) == 2

@@ -1,0 +1,194 @@
+"""What a run folder tells, read for the doctor: the records of its metrics, its config, its scan and what was predicted.
+
+Light: no torch, no numpy. Any file but the config may be missing, cut off or of an older run: what is not there is empty, and
+the verdicts that need it stay silent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import statistics
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from training import config as configs
+from training import run_folder
+from training.config import Config, ConfigError
+
+
+class Point(NamedTuple):
+    """A value of a curve."""
+
+    step: int
+    value: float
+
+
+Curve = list[Point]
+
+
+@dataclass(frozen=True)
+class Records:
+    """A run, as its folder tells it.
+
+    Attributes:
+        train, evaluations: the records of these events, in order.
+        samples: what the model wrote at the last evaluation.
+        end: the record of the end; empty if there is none.
+        corpus: what the scan of the training text found.
+        preflight: what was predicted.
+        reported: whether report.md is there, which is written when a run ends.
+    """
+
+    config: Config
+    train: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    end: dict[str, Any] = field(default_factory=dict)
+    corpus: dict[str, Any] = field(default_factory=dict)
+    preflight: dict[str, Any] = field(default_factory=dict)
+    reported: bool = False
+
+    @cached_property
+    def losses(self) -> Curve:
+        """Training loss in nats a token, each the mean since the record before; label smoothing is in it."""
+        return curve(self.train, "loss")
+
+    @cached_property
+    def validation(self) -> Curve:
+        """Validation loss in nats a token, without label smoothing."""
+        return curve(self.evaluations, "val_loss")
+
+    @property
+    def steps(self) -> int:
+        """The last step that is on record."""
+        return max((r["step"] for r in [*self.train, *self.evaluations, self.end] if r), default=0)
+
+    @property
+    def ended(self) -> str:
+        """How: finished, stopped early, interrupted, not finite, out of memory, what a caller said; empty if nothing tells."""
+        how = self.end.get("ended")
+        return how if isinstance(how, str) else "finished" if self.reported else ""
+
+    @property
+    def start(self) -> float | None:
+        """The loss of a model that knows nothing, ln(vocabulary); the first loss where the vocabulary's size is not known.
+
+        Not the first loss at once: a rate far too high spoils it within ten steps, and T5 begins far above.
+        """
+        size = self.predicted("vocabulary", "size")
+        if size and size > 1:
+            return math.log(size)
+        return self.losses[0].value if self.losses else None
+
+    @property
+    def tokens_per_step(self) -> float | None:
+        """Target tokens of a step, in the mean."""
+        tokens = curve(self.train, "tokens")
+        return tokens[-1].value / tokens[-1].step if tokens and tokens[-1].step else None
+
+    def epoch(self, step: int) -> float:
+        """Epochs done by that step."""
+        return at(curve(self.train, "epoch"), step) or 0.0
+
+    def last(self, key: str) -> float | None:
+        """That number of the last evaluation."""
+        return number(self.evaluations[-1].get(key)) if self.evaluations else None
+
+    def predicted(self, *keys: str) -> float | None:
+        """A number of preflight.json, named by its keys from outside in."""
+        found: Any = self.preflight
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        return number(found)
+
+
+def read(folder: Path, config: Config | None = None) -> Records:
+    """The records of a run folder.
+
+    Args:
+        config: for a caller that has it; otherwise config.yaml is read.
+
+    Raises:
+        ConfigError: if the folder is not that of a run, or its config cannot be read.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; name a run folder, e.g. runs/verses")
+    wanted = ["metrics.jsonl"] if config else ["config.yaml", "metrics.jsonl"]
+    if missing := [name for name in wanted if not (folder / name).is_file()]:
+        raise ConfigError(f"{folder}: not a run folder ({' and '.join(missing)} missing); name one that training/train.py wrote")
+    try:
+        (folder / "metrics.jsonl").open("rb").close()  # run_folder.read takes what it cannot open for empty
+    except OSError as error:
+        raise ConfigError(f"{folder / 'metrics.jsonl'}: cannot be read ({error.strerror})") from None
+    config = config or configs.load(folder / "config.yaml")
+    events = [r for r in run_folder.read(folder) if isinstance(r, dict) and isinstance(r.get("step"), int)]
+    samples = [r["samples"] for r in events if r.get("event") == "sample" and isinstance(r.get("samples"), list)]
+    ends = [r for r in events if r.get("event") == "end"]
+    train = [r for r in events if r.get("event") == "train"]
+    if ends and train and train[-1]["step"] > ends[-1]["step"]:
+        ends = []  # the run was resumed after that
+    parts = _json(folder / "corpus" / "report.json").get("parts")
+    return Records(
+        config, train, [r for r in events if r.get("event") == "evaluate"],
+        [s for s in samples[-1] if isinstance(s, dict)] if samples else [], ends[-1] if ends else {},
+        parts[0] if isinstance(parts, list) and parts and isinstance(parts[0], dict) else {},
+        _json(folder / "preflight.json"), (folder / "report.md").is_file(),
+    )  # fmt: skip
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+# ---- curves
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+
+
+def curve(records: list[dict[str, Any]], key: str) -> Curve:
+    """The values of `key` over steps; records without a number there are left out."""
+    return [Point(r["step"], value) for r in records if (value := number(r.get(key))) is not None]
+
+
+def at(points: Curve, step: float) -> float | None:
+    """The curve between its points: linear; before the first and after the last, those."""
+    if not points:
+        return None
+    for a, b in itertools.pairwise(points):
+        if a.step <= step <= b.step and b.step > a.step:
+            return a.value + (b.value - a.value) * (step - a.step) / (b.step - a.step)
+    return points[0].value if step < points[0].step else points[-1].value
+
+
+def level(points: Curve, begin: float, end: float) -> float | None:
+    """Median of the values in a part of the run, from share `begin` to share `end` of its steps; one batch does not move it."""
+    if not points:
+        return None
+    last = points[-1].step
+    part = [p.value for p in points if begin * last <= p.step <= end * last]
+    return statistics.median(part) if part else at(points, (begin + end) / 2 * last)
+
+
+def noise(points: Curve) -> float:
+    """Scatter (a standard deviation) of the second half's values around their trend, from neighbours' differences.
+
+    The median of the differences is the trend, their median distance from it is robust against a spike; the difference of two
+    independent values scatters √2 times as much as one.
+    """
+    half = [p.value for p in points if p.step > points[-1].step / 2]
+    steps = [b - a for a, b in itertools.pairwise(half)]
+    if len(steps) < 4:
+        return 0.0
+    middle = statistics.median(steps)
+    return 1.4826 * statistics.median(abs(d - middle) for d in steps) / math.sqrt(2)

@@ -1,0 +1,88 @@
+"""What preflight and doctor have to say: a finding is an id, a severity and numbers; its words are in wording/*.yaml.
+
+Light: no torch, so that the app can show findings in the language of its page.
+"""
+
+from __future__ import annotations
+
+import locale
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+Language = Literal["zh", "en"]
+Severity = Literal["note", "warning", "problem"]
+LANGUAGES: tuple[Language, ...] = ("zh", "en")
+SEVERITIES: tuple[Severity, ...] = ("problem", "warning", "note")  # worst first
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a user should know.
+
+    Attributes:
+        id: names the sentence in `wording/<book>.<language>.yaml`.
+        severity: `problem`: it will not work or did not; `warning`: it costs something; `note`: worth knowing.
+        evidence: the numbers that the sentence is made from, and that a program can read.
+        source: the paper or rule that the judgement is from; empty for plain arithmetic.
+        book: `preflight` or `doctor`.
+    """
+
+    id: str
+    severity: Severity
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    book: str = "preflight"
+
+    def text(self, language: Language) -> str:
+        """What was found, in one or two sentences with its numbers."""
+        return _words(self.book, language)[self.id]["text"].format(**self.evidence)
+
+    def advice(self, language: Language) -> str:
+        """One thing to try."""
+        return _words(self.book, language)[self.id]["try"].format(**self.evidence)
+
+    def as_dict(self, language: Language) -> dict[str, Any]:
+        """For `--json true`: id, severity, text, evidence, try, source."""
+        return {
+            "id": self.id, "severity": self.severity, "text": self.text(language), "evidence": dict(self.evidence),
+            "try": self.advice(language), "source": self.source,
+        }  # fmt: skip
+
+
+def worst_first(findings: list[Finding]) -> list[Finding]:
+    """Problems, then warnings, then notes; otherwise in the order given."""
+    return sorted(findings, key=lambda f: SEVERITIES.index(f.severity))
+
+
+def lines(findings: list[Finding], language: Language) -> list[str]:
+    """Findings as Markdown list items, each with what to try."""
+    names = phrases("findings", language)
+    told = []
+    for f in worst_first(findings):
+        told.append(f"- **{names[f.severity]}** {f.text(language)}")
+        told.append(f"  → {f.advice(language)}" + (f" ({f.source})" if f.source else ""))
+    return told
+
+
+def phrases(book: str, language: Language) -> dict[str, Any]:
+    """The words of `wording/<book>.<language>.yaml`."""
+    return _words(book, language)
+
+
+@cache
+def _words(book: str, language: Language) -> dict[str, Any]:
+    path = Path(__file__).parent / "wording" / f"{book}.{language}.yaml"
+    words: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return words
+
+
+def spoken(lang: str | None = None) -> Language:
+    """The language asked for, or that of the locale (LC_ALL, LC_MESSAGES, LANG, then the system's); English otherwise."""
+    asked = lang or os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or locale.getlocale()[0] or ""
+    return "zh" if asked.lower().startswith(("zh", "chinese")) else "en"

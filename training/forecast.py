@@ -1,0 +1,80 @@
+"""Where a run will turn, and how low its loss may come: rules fitted on measured runs, each an extrapolation.
+
+Light: no torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# The step at which the validation loss turns, fitted by eye to this project's own runs (docs/log.md, "Where overfitting begins"):
+# some steps that every training needs, then some passes over the corpus. Muon is quicker. Up to one token for a hundred
+# parameters it is four passes; with more tokens learning by heart takes longer, as the square root.
+FIRST_STEPS = {"adamw": 100, "muon": 50}
+PASSES, RATIO = 4.0, 0.01
+FACTOR = 2.0  # either way; what the rule has been seen to miss by
+SOURCE = "docs/log.md"
+NEVER = 1.0  # tokens for each parameter from which on the rule says nothing
+
+
+def overfit_step(optimizer: str, parameters: int, tokens: int, steps_per_epoch: int) -> int | None:
+    """The step at which the validation loss is expected to turn; None if it will not for long.
+
+    Args:
+        parameters: of the model.
+        tokens: target tokens of the corpus.
+    """
+    ratio = tokens / max(1, parameters)
+    if ratio >= NEVER:
+        return None
+    return round(FIRST_STEPS[optimizer] + PASSES * math.sqrt(max(1.0, ratio / RATIO)) * steps_per_epoch)
+
+
+def tokens_wanted(parameters: int, seen: int) -> int:
+    """Target tokens that a corpus needs so that a run that sees so many ends about where its loss would turn.
+
+    Solves seen / tokens = PASSES * sqrt(tokens / parameters / RATIO) for tokens.
+    """
+    return round((seen * math.sqrt(RATIO * parameters) / PASSES) ** (2 / 3))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """loss = exp(constant) * parameters ** -of_size * tokens ** -of_tokens, with what its prediction is worth."""
+
+    constant: float
+    of_size: float
+    of_tokens: float
+    residual: float  # standard deviation of log(loss) around the fit
+    inverse: np.ndarray  # (3, 3), of the normal equations: how far away a prediction is from what was seen
+    points: int
+
+    def at(self, parameters: float, tokens: float) -> tuple[float, float]:
+        """The loss expected there, and its standard error, both in nats."""
+        x = np.array([1.0, math.log(parameters), math.log(tokens)])
+        loss = math.exp(float(x @ np.array([self.constant, -self.of_size, -self.of_tokens])))
+        return loss, loss * self.residual * math.sqrt(1 + float(x @ self.inverse @ x))
+
+
+def fit(points: Sequence[tuple[float, float, float]]) -> Fit:
+    """A power law in size and tokens (Kaplan et al. 2020, arXiv:2001.08361) through (parameters, tokens, loss).
+
+    Least squares in the logarithms. Without a floor, so it is too hopeful far beyond the points.
+
+    Raises:
+        ValueError: for fewer than three sizes, or too few points to tell an error.
+    """
+    if len({p for p, _, _ in points}) < 3 or len(points) < 5:
+        raise ValueError(
+            f"a scaling fit needs at least three sizes and five points, not {len({p for p, _, _ in points})} and {len(points)}"
+        )
+    x = np.array([[1.0, math.log(p), math.log(t)] for p, t, _ in points])
+    y = np.log([loss for _, _, loss in points])
+    inverse = np.linalg.pinv(x.T @ x)
+    found = inverse @ x.T @ y
+    residual = math.sqrt(float(((y - x @ found) ** 2).sum()) / (len(points) - 3))
+    return Fit(float(found[0]), -float(found[1]), -float(found[2]), residual, inverse, len(points))
