@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 from training_runs import gpt_config, numbers, records, run_here
 
-from training import run as run_module
+from training import shortage
 from training.optim import Muon
-from training.outcome import OutOfMemory, TrainResult
+from training.outcome import OutOfMemory, Stopped, TrainResult
 from training.tasks.gpt import Gpt
 from training.train import main
 
@@ -108,7 +108,7 @@ def test_in_the_middle_of_a_step_what_was_accumulated_does_not_count_twice(ample
 def test_later_it_saves_stops_and_the_resumed_run_goes_on_in_parts(
     ample: TrainResult, short: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(run_module, "FIRST_STEPS", 4)
+    monkeypatch.setattr(shortage, "FIRST_STEPS", 4)
     config = config_of(tmp_path)
     seen = short(lambda rows, call: out_of_memory() if call == 10 else None)  # the second micro-batch of step 5
     assert main(["--config", str(config)]) == 1
@@ -138,7 +138,7 @@ def test_a_single_row_that_does_not_fit_is_told_with_advice(short: Any, tmp_path
     assert told.splitlines()[-1].startswith("stopped: out of memory in step 1 even with a single row at a time; it needs a smaller batch")
     end = records(tmp_path / "run")[-1]
     assert (end["event"], end["step"], end["ended"]) == ("end", 0, "out of memory")
-    assert issubclass(OutOfMemory, run_module.Stopped)
+    assert issubclass(OutOfMemory, Stopped)
 
 
 def test_another_error_is_passed_on_and_the_folder_is_free(short: Any, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,20 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, set_seed
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel
 
-from training import assess, checkpoint, evaluation, findings, preflight, preflight_page, prepare, report, run_folder
+from training import assess, checkpoint, evaluation, findings, preflight, preflight_page, prepare, report, run_folder, saving
 from training import corpus as corpora
 from training import model as models
 from training import tokenizer as tokenizers_
 from training.config import Config, ConfigError
 from training.device import LARGE_MODEL, peak_memory, return_memory, share_threads
 from training.journal import Journal
-from training.loader import MicroBatches, divided
+from training.loader import MicroBatches
 from training.optim import Average, make_optimizers, rate
-from training.outcome import NotFinite, OutOfMemory, Stopped, TrainResult
+from training.outcome import NotFinite, OutOfMemory, TrainResult
 from training.processes import Processes
-
-FIRST_STEPS = 50  # in which memory that runs out makes parts smaller; later it stops the run, because something else grew
 
 
 @dataclass
@@ -177,7 +174,7 @@ class Run:
         self.logged_at = self.seconds
         self.journal = Journal(c, self.accelerator, self.processes, s.step, s.evaluated, self.share())
         if self.main and self.resumed_from:
-            self._point(self.resumed_from)
+            saving.point(self, self.resumed_from)
 
     def _interrupt(self, number: int, frame: Any) -> None:
         if self.interrupted and number == signal.SIGINT:  # asked twice: at once
@@ -240,47 +237,6 @@ class Run:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * self.rate
-
-    def within_memory(
-        self, batches: list[checkpoint.Tensors], step: Callable[[list[checkpoint.Tensors]], list[torch.Tensor]]
-    ) -> list[torch.Tensor]:
-        """`step` over the micro-batches, in parts if memory is short; tokens and gradients are those of the whole.
-
-        Raises:
-            OutOfMemory: when that does not help, or it happens after the first steps; then there is a checkpoint.
-        """
-        while True:
-            parts = [part for batch in batches for part in divided(batch, self.state.parts)]
-            self.accelerator.gradient_accumulation_steps, self.accelerator.step = len(parts), 0
-            try:
-                return step(parts)
-            except RuntimeError as error:
-                if not should_reduce_batch_size(error):
-                    raise
-            self._make_room(max(len(b["labels"]) for b in batches))  # here, where the error no longer holds the tensors
-
-    def _make_room(self, rows: int) -> None:
-        s, now = self.state, self.state.parts
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
-        clear_device_cache(garbage_collection=True)
-        smaller = "a smaller batch section, train.gradient_checkpointing: true or a smaller vocabulary (training/preflight.py says which)"
-        if self.processes.world > 1:  # the others wait for gradients that will not come
-            raise OutOfMemory(f"out of memory in step {s.step + 1:,}. With several processes it needs {smaller}")
-        if now >= rows:
-            raise OutOfMemory(f"out of memory in step {s.step + 1:,} even with a single row at a time; it needs {smaller}")
-        s.parts = 2 * now
-        if s.step >= FIRST_STEPS:
-            self.save(self.batches.before)
-            raise OutOfMemory(
-                f"out of memory in step {s.step + 1:,}; saved at step {s.step:,}. Go on with --resume true --run_dir {self.dir}: each "
-                f"micro-batch will go in {s.parts} parts, with the same tokens a step. Or free memory: {smaller}"
-            )
-        accumulation = self.config.train.gradient_accumulation_steps
-        self.processes.say(
-            f"out of memory in step {s.step + 1:,}: micro-batches go in {s.parts} parts from here on ({accumulation * now} → "
-            f"{accumulation * s.parts} accumulated), the tokens of a step stay the same"
-        )
 
     def peak_memory(self) -> int:
         """Bytes at the peak: on a CPU less what the interpreter and its libraries had at the start."""
@@ -389,55 +345,11 @@ class Run:
         return verdict or ("stopped early" if patience and s.evaluations_since_best >= patience else None)
 
     def save(self, cursor: dict[str, int] | None = None) -> None:
-        """A checkpoint of this step; `latest` and perhaps `best` point to it.
-
-        Args:
-            cursor: where to go on in the data, if not after what was dealt last.
-        """
-        began, problem, place = self.seconds, "", None
-        weights, raw = self._weights(), None
-        if self.average and self.average.updates:
-            raw = weights
-            with self.average.inside(self.network):
-                weights = {n: v.clone() for n, v in self._weights().items()}
-        states = self.processes.gather(checkpoint.random_state(self.processes.device))
-        tensors = checkpoint.pack_optimizers(self.optimizers) if self.main or self.sharded else {}
-        if self.main:
-            tensors |= {f"random.{i}": state for i, state in enumerate(states)}
-            scaler = self.accelerator.scaler
-            state = {
-                "world": self.processes.world, "rows": self.data.corpus.count(), "contents": self.data.contents,
-                "cursor": cursor or self.batches.state(),
-                "scaler": scaler.state_dict() if scaler is not None else None, "state": asdict(self.state) | {"seconds": self.seconds},
-            }  # fmt: skip
-            measured = {k: v for k, v in self.latest.items() if k != "step"} if self.latest.get("step") == self.state.step else {}
-            meta = report.meta(self.config, self.state.step, self.parameters, measured, self.data.corpus.count())
-            card = report.card(self.config, meta)
-            try:
-                place = checkpoint.save(
-                    self.dir, self.state.step, self.network, weights, self.data.tokenizer, meta, card, state, tensors, raw
-                )  # fmt: skip
-                self._point(place)
-                checkpoint.prune(self.dir, self.config.checkpoint.keep)
-            except (Stopped, OSError) as error:
-                problem = str(error)
-        self.processes.stop_if(problem, Stopped)
+        """A checkpoint of this step (saving.py); `cursor` says where to go on in the data, if not after what was dealt last."""
+        began = self.seconds
+        saving.save(self, cursor)
         self.saved, self.improved = (self.state.step, self.state.evaluated), False
         self.logged_at += self.seconds - began
-
-    def _weights(self) -> checkpoint.Tensors:
-        """The present weights, whole and on the CPU, tied ones under one name; for the process that writes them."""
-        if not self.main and not self.sharded:  # sharded weights are put together by all processes
-            return {}
-        names = {n for n, _ in chain(self.network.named_parameters(), self.network.named_buffers())}
-        return {n: checkpoint.whole(v).cpu() for n, v in self.network.state_dict().items() if n in names}
-
-    def _point(self, latest: Path) -> None:
-        """`latest`, and `best`: the best evaluation's checkpoint, or without a validation set the latest."""
-        checkpoint.point(self.dir, "latest", latest)
-        best = latest.with_name(f"step-{self.state.best['step']:08d}") if self.state.best else latest
-        if best.is_dir():
-            checkpoint.point(self.dir, "best", best)
 
     def finish(self, ended: str) -> TrainResult:
         """The report, and what the caller gets."""

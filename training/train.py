@@ -60,6 +60,8 @@ def train(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None] 
 
 
 def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None) -> TrainResult:
+    from training.shortage import within_memory
+
     task, t = run.data.task, run.config.train
     while True:
         ended = run.finished()
@@ -73,7 +75,7 @@ def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None
         batches = run.batches.step(t.gradient_accumulation_steps)
         tokens = run.agree(sum(int(task.targets(b)) for b in batches))
         run.set_rate()
-        losses = run.within_memory(batches, partial(_accumulate, run, tokens))
+        losses = within_memory(run, batches, partial(_accumulate, run, tokens))
         run.count(losses, tokens, batches)
         run.log()
 
