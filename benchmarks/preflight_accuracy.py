@@ -87,8 +87,9 @@ MEMORY: dict[str, dict[str, Any]] = {
     ),
 }  # fmt: skip
 TIME = {
-    "gpt/verses": [], "gpt/shakespeare_char": ["--train.max_steps", "600"], "translation/phrasebook": [],
-    "translation/tatoeba": ["--train.max_minutes", "null", "--train.max_steps", "1200"],
+    "gpt/verses": [], "gpt/shakespeare_char": ["--train.max_steps", "600"],
+    "translation/phrasebook": ["--train.max_steps", "150", "--evaluation.every_steps", "50"],
+    "translation/tatoeba": ["--train.max_minutes", "null", "--train.max_steps", "250", "--evaluation.generate_rows", "200"],
 }  # fmt: skip
 
 

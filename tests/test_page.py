@@ -203,3 +203,24 @@ def test_stop_errors_and_hostile_text(page: Page, models_dir: Path) -> None:
     assert page.driver.execute_script("return [window.hacked, document.querySelectorAll('img[src=x]').length]") == [None, 0]
     assert page.hosts() == {"127.0.0.1"}
     assert page.complaints() == []
+
+
+@pytest.mark.parametrize("page", ["zh-CN"], indirect=True)
+def test_the_sliders_answer_and_a_run_is_diagnosed(page: Page, models_dir: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(Path(__file__).parent / "doctor_runs/overfitting", models_dir / "overfitting", dirs_exist_ok=True)
+    shutil.copy(Path(__file__).resolve().parents[1] / "docs/tatoeba_bleu.png", run / "curves.png")
+    page.open()
+    page.tab("检查")
+    page.until(lambda: "开始过拟合" in page.text() or "过拟合" in page.text())
+    page.until(lambda: page.find("#check-curves img"))
+    page.set_number("check-layers", "2")
+    page.set_number("check-width", "128")
+    page.click("#check-run")
+    page.until(lambda: "个参数" in page.find("#check-told").text)
+    page.until(lambda: page.find("#check-plot canvas, #check-plot svg.marks"))
+    assert "峰值约" in page.find("#check-told").text and "Findings" not in page.text()
+    page.driver.set_window_size(1200, 1800)
+    assert page.driver.save_screenshot(str(tmp_path / "check.png"))
+    print(f"screenshot: {tmp_path / 'check.png'}")
+    assert page.hosts() == {"127.0.0.1"}
+    assert page.complaints() == []

@@ -158,7 +158,7 @@ def of_time_on(device: str, horizon: dict[str, Any], flops_per_step: int, world:
     """The section `time` without a probe, for a device by name: FLOPs over an assumed share of what the data sheet says."""
     peak, _ = SHEETS[device]
     step = flops_per_step / (world * peak * UTILISATION)
-    seconds = round(step * horizon["steps"], 1) if horizon["steps"] else None
+    seconds = step * horizon["steps"] if horizon["steps"] else None
     return {
         "measured": False, "device": device, "step_seconds": step, "training_seconds": seconds, "seconds": seconds,
         "tokens_per_second": round(horizon["tokens"] / seconds, 1) if seconds else None, "flops_per_step": flops_per_step,

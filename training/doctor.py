@@ -50,7 +50,7 @@ def tell(verdicts: list[Finding], language: Language) -> list[str]:
     """The verdicts as Markdown list items; if there are none, that."""
     if verdicts:
         return lines(verdicts, language)
-    return [f"- {NOTHING.text(language)}", f"  → {NOTHING.advice(language)}"]
+    return [f"- {NOTHING.text(language)}  ", f"  → {NOTHING.advice(language)}"]
 
 
 def as_json(folder: Path, verdicts: list[Finding], language: Language) -> dict[str, Any]:

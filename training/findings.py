@@ -65,7 +65,7 @@ def lines(findings: list[Finding], language: Language) -> list[str]:
     names = phrases("findings", language)
     told = []
     for f in worst_first(findings):
-        told.append(f"- **{names[f.severity]}** {f.text(language)}")
+        told.append(f"- **{names[f.severity]}** {f.text(language)}  ")  # two spaces: Markdown's line break
         told.append(f"  → {f.advice(language)}" + (f" ({f.source})" if f.source else ""))
     return told
 

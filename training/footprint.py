@@ -191,7 +191,7 @@ def measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool) -> Foot
             models.checkpoint_activations(net)
         parameters, of_vocabulary = models.by_part(net, vocabulary)
         optimizers = make_optimizers(net, config.optim, torch.device("cpu"))
-        for p in net.parameters():
+        for p in (p for p in net.parameters() if p.requires_grad):
             p.register_post_accumulate_grad_hook(lambda p: alive.rename([p.grad] if p.grad is not None else [], "gradients"))
         batch = {k: torch.zeros(size, dtype=torch.long) for k, size in shapes.items()}
         alive.default = "activations"

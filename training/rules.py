@@ -219,10 +219,13 @@ def many_epochs(f: Facts) -> Finding | None:
     return Finding("many_epochs", "note", {"epochs": epochs, "tokens": f.data["tokens"]}, REPEATED)
 
 
+SMALL_MODEL = 10_000_000  # parameters; below, nobody counts the cost of computing
+
+
 def model_large_for_tokens(f: Facts) -> Finding | None:
     """A stream read less than once, by a model that a quarter of its size could equal."""
     tokens, epochs, total = f.horizon.get("tokens"), f.horizon.get("epochs"), f.parameters.get("total", 0)
-    if not tokens or not total or (epochs or 0) > 4 or tokens / total >= 5:
+    if not tokens or total < SMALL_MODEL or (epochs or 0) > 4 or tokens / total >= 5:
         return None
     evidence = {"tokens": tokens, "parameters": total, "ratio": tokens / total, "wanted": round(tokens / 20)}
     return Finding("model_large_for_tokens", "note", evidence, CHINCHILLA)

@@ -6,6 +6,9 @@ law through the validation losses of all sizes and steps is followed to the full
 
 from __future__ import annotations
 
+import json
+import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,7 +61,8 @@ def loss_at_the_end(config: Config, found: dict[str, Any]) -> dict[str, Any]:
                 checkpoint=replace(config.checkpoint, every_steps=10 * steps), log=LogConfig(preflight=False),
             )  # fmt: skip
             seen: list[dict[str, Any]] = []
-            result = train(small, lambda record: seen.append(record))  # noqa: B023
+            with redirect_stdout(sys.stderr):  # where their reports are progress, not the answer
+                result = train(small, lambda record: seen.append(record))  # noqa: B023
             size = _parameters(result.model_dir)
             runs.append({"share": share, "parameters": size, "losses": [(r["step"], round(r["val_loss"], 4)) for r in seen]})
             points += [(size, r["step"] * found["data"]["tokens_per_step"], r["val_loss"]) for r in seen if r["step"] > every]
@@ -72,7 +76,5 @@ def loss_at_the_end(config: Config, found: dict[str, Any]) -> dict[str, Any]:
 
 def _parameters(folder: Path | None) -> int:
     """Of the model in a checkpoint."""
-    import json
-
     assert folder is not None, "a run of some steps leaves a checkpoint"
     return int(json.loads((folder / "meta.json").read_text(encoding="utf-8"))["parameters"])

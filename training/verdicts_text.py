@@ -29,6 +29,7 @@ DUPLICATE, DUPLICATE_MANY = 0.05, 0.2  # share of the rows
 SWAPPED, SWAPPED_MANY = 0.02, 0.2  # share of the pairs (Khayrallah & Koehn 2018 measured 5% and more of noise)
 SLOW = 0.5  # of the probe's tokens a second
 TIME_FACTOR, MEMORY_FACTOR, STEP_FACTOR = 1.5, 1.25, 2.0  # a prediction within these is called right
+NOTICED = 256 << 20  # bytes
 
 
 # ---- output
@@ -224,7 +225,9 @@ def prediction_time(r: Records) -> Finding | None:
 
 
 def prediction_memory(r: Records) -> Finding | None:
-    """The measured peak against its forecast."""
+    """The measured peak against its forecast; a miss that no machine would notice is none."""
+    if abs((r.predicted("memory", "peak_bytes") or 0) - (number(r.end.get("peak_memory_bytes")) or 0)) < NOTICED:
+        return None
     return _missed(r, "prediction_memory", r.predicted("memory", "peak_bytes"), number(r.end.get("peak_memory_bytes")), MEMORY_FACTOR)
 
 

@@ -47,9 +47,10 @@ def build() -> None:
     def types_of(chosen: str) -> gr.Dropdown:
         return gr.Dropdown(TYPES[chosen], value=TYPES[chosen][0])
 
-    def work_out(request: gr.Request, *values: Any) -> tuple[Any, str]:
+    def work_out(request: gr.Request, *values: Any) -> tuple[gr.BarPlot, str]:
         try:
-            return answer(language(request.headers), *values)
+            frame, said = answer(language(request.headers), *values)
+            return gr.BarPlot(frame, sort=list(frame["part"])), said
         except ConfigError as error:
             raise gr.Error(html.escape(str(error)), print_exception=False) from error
 
