@@ -117,6 +117,7 @@ def test_several_devices() -> None:
     assert ddp["weights"] == found.memory["weights"] and ddp["gradients"] == found.memory["gradients"] + 4 * found.parameters["total"]
     assert fsdp["weights"] == pytest.approx(found.memory["weights"] / 4, abs=4) and sum(fsdp.values()) < sum(ddp.values())
     assert found.on_each(1, sharded=True) == found.memory
+    assert found.layers == found.parameters["total"] - 2 * 600 * 64 - 64 and found.layers == 3 * found.largest_layer
 
 
 def test_the_heaviest_batch_is_the_one_with_the_most_targets() -> None:

@@ -50,6 +50,7 @@ class Footprint:
         memory: bytes at the peak by part: weights, gradients, optimizer, average, activations, logits (with the loss).
         flops: of the forward and backward pass of one micro-batch (2 a multiply-add), matrix products and attention.
         targets: tokens that the micro-batch predicts, if all are.
+        layers, largest_layer: parameters of all repeated layers, and of the largest.
     """
 
     parameters: dict[str, int]
@@ -57,6 +58,8 @@ class Footprint:
     memory: dict[str, int]
     flops: int
     targets: int
+    layers: int
+    largest_layer: int
 
     @property
     def peak(self) -> int:
@@ -72,16 +75,18 @@ class Footprint:
     def on_each(self, devices: int, sharded: bool) -> dict[str, int]:
         """The memory of each of several devices.
 
-        DDP keeps everything on each and its buckets hold the gradients once more. FSDP divides weights, gradients and
-        optimizer; what it puts together for a layer at a time, about the largest matrix, is counted with the activations.
+        DDP keeps everything on each and its buckets hold the gradients once more. FSDP divides weights, gradients, optimizer and
+        average; while a layer computes, it and what is in no layer are put together, with one of them as gradients too. That is
+        counted with the activations.
         """
         if devices == 1:
             return dict(self.memory)
         if not sharded:
             return {**self.memory, "gradients": self.memory["gradients"] + 4 * self.parameters["total"]}
         shared = {k: -(-self.memory[k] // devices) for k in ("weights", "gradients", "optimizer", "average")}
-        together = 2 * max(self.memory["weights"] // max(1, len(PARTS)), self.vocabulary * 4)
-        return {**self.memory, **shared, "activations": self.memory["activations"] + min(together, 2 * self.memory["weights"])}
+        rest = self.parameters["total"] - self.layers
+        together = 4 * (rest + self.largest_layer + max(rest, self.largest_layer))
+        return {**self.memory, **shared, "activations": self.memory["activations"] + together}
 
 
 class Alive(TorchDispatchMode):
@@ -215,7 +220,19 @@ def measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool) -> Foot
     memory = {k: passes[k] for k in PARTS} | {"optimizer": held, "average": average}
     if extra > held + passes["activations"] + passes["logits"]:  # with very small batches the optimizer has the peak
         memory |= {"gradients": alive.now["gradients"], "optimizer": extra, "activations": 0, "logits": 0}
-    return Footprint(parameters, of_vocabulary, memory, flops, _targets(config.task, shapes))
+    layers = _layers(net)
+    return Footprint(parameters, of_vocabulary, memory, flops, _targets(config.task, shapes), sum(layers), max(layers, default=0))
+
+
+def _layers(net: torch.nn.Module) -> list[int]:
+    """Parameters of each repeated layer: the children of module lists, of the outermost where they are nested."""
+    found: list[int] = []
+    for child in net.children():
+        if isinstance(child, torch.nn.ModuleList):
+            found += [sum(p.numel() for p in layer.parameters()) for layer in child]
+        else:
+            found += _layers(child)
+    return found
 
 
 def _no_needless_mask() -> AbstractContextManager[Any]:
