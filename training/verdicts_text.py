@@ -29,7 +29,7 @@ DUPLICATE, DUPLICATE_MANY = 0.05, 0.2  # share of the rows
 SWAPPED, SWAPPED_MANY = 0.02, 0.2  # share of the pairs (Khayrallah & Koehn 2018 measured 5% and more of noise)
 SLOW = 0.5  # of the probe's tokens a second
 TIME_FACTOR, MEMORY_FACTOR, STEP_FACTOR = 1.5, 1.25, 2.0  # a prediction within these is called right
-NOTICED = 256 << 20  # bytes
+NOTICED = 512 << 20  # bytes
 
 
 # ---- output
