@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
@@ -189,7 +189,7 @@ def measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool) -> Foot
     fixed = replace(config, batch=replace(config.batch, packing="always"))  # which would ask for sample texts
     task = tasks[config.task](fixed, standin, [])
     found = models.model_config(config.task, config.model, standin, task.context)
-    with FakeTensorMode(), _no_needless_mask(), Alive(vocabulary) as alive:
+    with FakeTensorMode(), _values_unasked(), Alive(vocabulary) as alive:
         alive.default = "weights"
         net = models.fresh(config.task, found).train()
         if config.train.gradient_checkpointing:
@@ -235,9 +235,19 @@ def _layers(net: torch.nn.Module) -> list[int]:
     return found
 
 
-def _no_needless_mask() -> AbstractContextManager[Any]:
-    """transformers looks at the values of the positions for packed texts, of which a mask would be made; ours are never so."""
-    return patch("transformers.masking_utils.find_packed_sequence_indices", lambda *_: None, create=True)
+@contextmanager
+def _values_unasked() -> Iterator[None]:
+    """transformers asks for values in two places, and fake tensors have none.
+
+    For packed texts, of which a mask would be made: ours are never so. And, up to 5.17, for the die of layer drop, which is off.
+    """
+    rand = torch.rand
+
+    def no_die(*size: Any, **options: Any) -> Any:
+        return 1.0 if size == ([],) else rand(*size, **options)
+
+    with patch("transformers.masking_utils.find_packed_sequence_indices", lambda *_: None, create=True), patch("torch.rand", no_die):
+        yield
 
 
 def _targets(task: str, shapes: Shapes) -> int:
