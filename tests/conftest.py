@@ -1,9 +1,14 @@
-"""Runs that several test files look at."""
+"""Runs and tokenizers that several test files look at."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from training_runs import TrainResult, gpt_config, run_here
+
+from training import tokenizer as tokenizers_
+from training.config import TokenizerConfig
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +16,13 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     """One gpt run to the end, with TensorBoard."""
     folder = tmp_path_factory.mktemp("plain")
     return run_here(gpt_config(folder), "--log.log_with", "tensorboard")
+
+
+@pytest.fixture(scope="session")
+def vocabularies() -> dict[str, Any]:
+    """A tokenizer of each task."""
+    texts = ["一只鸟从窗前飞过。", "a bird flew past the window ."] * 4
+    return {
+        task: tokenizers_.train(TokenizerConfig(type="bpe", vocab_size=320, min_frequency=1), texts, task)
+        for task in ("gpt", "translation")
+    }

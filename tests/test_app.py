@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # What the app may import of the trainer, and what that brings along: nothing with torch.
 LIGHT = {f"training.{name}" for name in ("config", "doctor", "findings", "preflight", "preflight_page")}
 BROUGHT = {f"training.{name}" for name in (
-    "evidence", "filters", "forecast", "mistakes", "readers", "rules", "run_folder", "strict_yaml", "verdicts", "verdicts_text",
+    "evidence", "filters", "forecast", "mistakes", "readers", "rules", "run_folder", "sheets", "strict_yaml", "verdicts", "verdicts_text",
 )}  # fmt: skip
 
 

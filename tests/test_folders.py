@@ -21,7 +21,6 @@ from training_runs import ROOT, environment, gpt_config, records, run_here
 
 from training import config as configs
 from training import prepare, run_folder
-from training import tokenizer as tokenizers_
 from training.config import Config, ConfigError, TokenizerConfig
 from training.corpus import open_corpus
 from training.loader import MicroBatches
@@ -232,15 +231,6 @@ def test_a_damaged_checkpoint_names_the_older_one(damage: str, folder: tuple[Pat
 
 
 # ---- models that build and cannot do the rest, and the signal before the first step
-
-
-@pytest.fixture(scope="module")
-def vocabularies() -> dict[str, Any]:
-    texts = ["一只鸟从窗前飞过。", "a bird flew past the window ."] * 4
-    return {
-        task: tokenizers_.train(TokenizerConfig(type="bpe", vocab_size=320, min_frequency=1), texts, task)
-        for task in ("gpt", "translation")
-    }
 
 
 PROPHET = {

@@ -10,18 +10,8 @@ import torch
 from training_runs import MODELS
 from transformers import AutoModelForCausalLM, pipeline
 
-from training import tokenizer as tokenizers_
-from training.config import ConfigError, TokenizerConfig
+from training.config import ConfigError
 from training.model import build, count, model_config
-
-
-@pytest.fixture(scope="module")
-def vocabularies() -> dict[str, Any]:
-    texts = ["一只鸟从窗前飞过。", "a bird flew past the window ."] * 4
-    return {
-        task: tokenizers_.train(TokenizerConfig(type="bpe", vocab_size=320, min_frequency=1), texts, task)
-        for task in ("gpt", "translation")
-    }
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -17,11 +17,11 @@ import torch
 from training import footprint
 from training.config import Config
 from training.corpus import COLUMNS
-from training.device import SHEETS
 from training.filters import chinese, length
 from training.footprint import PARTS, Footprint, Shapes
 from training.prepare import Data
 from training.probe import Probe
+from training.sheets import SHEETS
 
 # The share of a data sheet's FLOP/s that small Transformers reach: a guess to be replaced by a probe (Megatron-LM and PaLM report
 # 0.3 to 0.5 for large ones).

@@ -25,6 +25,7 @@ from training import config as configs
 from training import findings, forecast, preflight_page, rules
 from training.config import Config, ConfigError
 from training.findings import Finding, Language
+from training.sheets import SHEETS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -101,7 +102,7 @@ class Place:
 
 def device_names() -> list[str]:
     """Devices that are known by name."""
-    return ["h200", "h100", "a100", "l40s", "rtx4090", "rtx3090", "a10", "l4", "v100", "t4"]
+    return list(SHEETS)
 
 
 def of_config(config: Config, options: argparse.Namespace) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def of_config(config: Config, options: argparse.Namespace) -> dict[str, Any]:
         prepare.check(inside, processes)
         data = prepare.open_data(inside, processes)
         cpu = processes.device.type == "cpu" and not options.device
-        named = options.memory * 1e9 if options.memory else device.SHEETS[options.device][1] if options.device else None
+        named = options.memory * 1e9 if options.memory else SHEETS[options.device][1] if options.device else None
         available = round(named) if named else assess.memory_here(processes.device)
         place = Place(available, max(0, assess.resident() - before) if cpu else 0, cpu, options.devices, options.sharded)
         found = on_paper(inside, data, place)
@@ -157,12 +158,11 @@ def sketch(config: Config, vocabulary: int, device: str) -> dict[str, Any]:
         ConfigError: if the model cannot be built so.
     """
     from training import assess
-    from training import device as devices
     from training.footprint import full_batch
 
     quiet()
     found, footprint = assess.of_model(config, vocabulary, full_batch(config))
-    available = round(devices.SHEETS[device][1])
+    available = round(SHEETS[device][1])
     found["memory"] |= {"data_bytes": 0, "kept_bytes": 0, "available_bytes": available}
     per_step = footprint.targets * config.train.gradient_accumulation_steps
     found["data"] = {"tokens_per_step": per_step, "tokens": 0}
