@@ -7,22 +7,16 @@ app and the preflight can read a config without torch. Reading collects all mist
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import jsonargparse
 import yaml
 
-from training import mistakes, strict_yaml
+from training import command_line, mistakes
+from training.mistakes import ConfigError
 
-jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
-
-
-class ConfigError(Exception):
-    """A mistake in the configuration or its files, told in plain words: what, where, and what would be valid."""
+__all__ = ["Config", "ConfigError"]
 
 
 @dataclass
@@ -264,14 +258,6 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
 
 
-def parser(description: str) -> jsonargparse.ArgumentParser:
-    """The command line: `--config FILE` and every field of `Config` by its dotted name."""
-    p = jsonargparse.ArgumentParser(description=description, exit_on_error=False)
-    p.add_argument("--config", action="config", help="a YAML file")
-    p.add_class_arguments(Config)
-    return p
-
-
 def parse_args(argv: list[str] | None = None, description: str = "") -> Config:
     """Read `--config FILE` and overrides such as `--optim.learning_rate 1e-3`.
 
@@ -279,41 +265,7 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> Config:
         ConfigError: naming every unknown key (with the nearest valid one), every value of a wrong type and every
             relation between values that cannot be.
     """
-    argv = [_utf8(a) for a in (sys.argv[1:] if argv is None else argv)]
-    if not argv:
-        raise ConfigError("no config given; try --config configs/gpt/verses.yaml, or --help for every setting")
-    if forgotten := _forgotten_config(argv):
-        raise ConfigError(forgotten)
-    p = parser(description)
-    problems: list[str] = []
-    whole: dict[str, Any] = {}
-    texts: list[str] = []  # what the files say: jsonargparse would read them again, in the locale's encoding
-    for where in [*_config_files(argv), "the command line"]:
-        tree = mistakes.from_options(argv) if where == "the command line" else read_yaml(where)
-        texts.append(strict_yaml.dump(tree))
-        problems += mistakes.find(tree, Config, p, where)
-        whole = mistakes.merge(whole, tree)
-    wanted = not {"-h", "--help"} & set(argv) and not any(a.startswith("--print_") for a in argv)
-    if wanted and "task" not in whole and not any("task:" in problem for problem in problems):
-        problems.append("task: missing; gpt or translation")
-    try:
-        result = _make(p, p.parse_object({"task": "gpt", **whole}) if problems else p.parse_args(_with_texts(argv, texts)))
-    except (jsonargparse.ArgumentError, ValueError, RecursionError) as error:
-        problems.append(_one_line(error))
-        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
-    told = "\n".join(problems)
-    for line in mistakes.relations(result):  # what is missing only because it was wrong is not told twice
-        if not (line.partition(".")[0].partition(":")[0] in told and (": no " in line or ": missing" in line)):
-            problems.append(line)
-    if problems:
-        raise ConfigError("\n".join(dict.fromkeys(problems)))
-    return result
-
-
-def _make(p: jsonargparse.ArgumentParser, values: jsonargparse.Namespace) -> Config:
-    values.pop("config", None)
-    made = p.instantiate(values)
-    return Config(**{f.name: made[f.name] for f in dataclasses.fields(Config)})
+    return command_line.read(Config, argv, description, mistakes.relations, {"task": "gpt"}, "configs/gpt/verses.yaml")
 
 
 def load(path: str | Path) -> Config:
@@ -338,74 +290,3 @@ def sources(value: Sources | None) -> list[SourceConfig]:
         return []
     values = value if isinstance(value, list) else [value]
     return [SourceConfig(path=v) if isinstance(v, str) else v for v in values]
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML file as a dict; raises ConfigError if it is missing or not YAML."""
-    try:
-        with open(_file_name(path), encoding="utf-8") as f:
-            tree = strict_yaml.load(f.read())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 ({_one_line(error)}); save it as UTF-8") from None
-    except strict_yaml.NotReadable as error:
-        raise ConfigError(f"{path}: {error}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: empty or not a mapping of keys to values")
-    return tree
-
-
-def _config_files(argv: list[str]) -> list[str]:
-    """The files that `--config FILE` and `--config=FILE` name, in order."""
-    files = []
-    for option, following in zip(argv, [*argv[1:], None]):
-        name, equals, value = option.partition("=")
-        if name == "--config" and (equals or following is not None):
-            files.append(value if equals else str(following))
-    return files
-
-
-def _with_texts(argv: list[str], texts: list[str]) -> list[str]:
-    """`argv` with the files' texts where it has their names."""
-    given, rest, takes = [], iter(texts), False
-    for option in argv:
-        if takes or option.startswith("--config="):
-            given.append(next(rest) if takes else "--config=" + next(rest))
-            takes = False
-        else:
-            given.append(option)
-            takes = option == "--config"
-    return given
-
-
-def _file_name(path: str | Path) -> bytes:
-    """As the system has it, even where the locale's encoding lacks its characters."""
-    try:
-        return os.fsencode(path)
-    except UnicodeEncodeError:
-        return str(path).encode()
-
-
-def _utf8(argument: str) -> str:
-    """An argument as it was typed, where the locale's encoding is not that of the terminal."""
-    try:
-        return argument.encode("ascii", "surrogateescape").decode()
-    except UnicodeError:  # read rightly already, or not UTF-8 at all
-        return argument
-
-
-def _forgotten_config(argv: list[str]) -> str:
-    """What to type where a config is given without `--config`, or `--config` without one; empty if neither is so."""
-    for before, option in zip(["", *argv], argv):
-        value = before.startswith("--") and "=" not in before
-        if option.lower().endswith((".yaml", ".yml")) and not option.startswith("-") and not value:
-            return f"{option}: did you mean --config {option}?"
-    for option, following in zip(argv, [*argv[1:], "--"]):
-        if option == "--config=" or (option == "--config" and following.startswith("--")):
-            return "--config: no file given; did you mean --config configs/gpt/verses.yaml?"
-    return ""
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

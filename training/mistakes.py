@@ -12,6 +12,7 @@ import difflib
 import functools
 import math
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import jsonargparse
@@ -19,15 +20,34 @@ import jsonargparse
 if TYPE_CHECKING:
     from training.config import Config
 
+
+class ConfigError(Exception):
+    """A mistake in the configuration or its files, told in plain words: what, where, and what would be valid."""
+
+
 MOST = 2**31 - 1  # of any count
 MOST_TOKENS = 10**15  # the one horizon that may be larger
 MOST_SEED = 2**32 - 2**16 - 1  # numpy's are below 2**32, and each process adds its number
 MOST_WEIGHT = 1000.0  # of a source: an epoch is planned slice by slice
 
 
-def find(tree: dict[str, Any], cls: type, parser: jsonargparse.ArgumentParser, where: str) -> list[str]:
-    """A line for every mistake in `tree`, the values of `cls` as `where` gives them; they are taken out of `tree`."""
-    return _unknown(tree, cls, cls, "", where) + _wrong_types(tree, cls, parser, where)
+def find(tree: dict[str, Any], cls: type, parser: jsonargparse.ArgumentParser, where: str, least: dict[str, Any]) -> list[str]:
+    """A line for every mistake in `tree`, the values of `cls` as `where` gives them; they are taken out of `tree`.
+
+    Args:
+        least: a valid value for each field that has no default.
+    """
+
+    def accepts(key: str, value: Any) -> bool:
+        return _accepts(parser, least, key, value)
+
+    return _unknown(tree, cls, cls, "", where) + _wrong_types(tree, cls, accepts, where)
+
+
+def choices(cls: type, key: str) -> str:
+    """What `key` of `cls` may be, in words."""
+    hint = get_type_hints(cls)[key]
+    return " or ".join(map(str, get_args(hint))) if get_args(hint) else _plain(hint)
 
 
 def merge(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
@@ -101,26 +121,26 @@ def _leaves(cls: type, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _wrong_types(tree: dict[str, Any], cls: type, parser: jsonargparse.ArgumentParser, where: str) -> list[str]:
+def _wrong_types(tree: dict[str, Any], cls: type, accepts: Callable[[str, Any], bool], where: str) -> list[str]:
     """A line for every leaf whose value jsonargparse refuses, found one leaf at a time."""
     problems: list[str] = []
-    if _accepts(parser, "", tree):
+    if accepts("", tree):
         return problems
     for key, hint in _leaves(cls).items():
         *sections, last = key.split(".")
         holder: Any = tree
         for part in sections:
             holder = holder.get(part, {})
-        if last not in holder or _accepts(parser, key, holder[last]):
+        if last not in holder or accepts(key, holder[last]):
             continue
         value, inner = holder.pop(last), _dataclass_in(hint)
         items = value if isinstance(value, list) else [value]
-        inside = [p for item in items for p in _in_item(item, inner, parser, key)] if inner else []
+        inside = [p for item in items for p in _in_item(item, inner, accepts, key)] if inner else []
         problems += [f"{where}: {p}" for p in inside or [f"{key}: {value!r} is not valid here; wanted {_plain(hint)}"]]
     return problems
 
 
-def _in_item(item: Any, cls: type, parser: jsonargparse.ArgumentParser, key: str) -> list[str]:
+def _in_item(item: Any, cls: type, accepts: Callable[[str, Any], bool], key: str) -> list[str]:
     """The mistakes of one of several sources."""
     if not isinstance(item, dict):
         return [] if isinstance(item, str) else [f"{key}: {item!r} is not valid here; wanted a path, or keys and values"]
@@ -131,17 +151,17 @@ def _in_item(item: Any, cls: type, parser: jsonargparse.ArgumentParser, key: str
     return problems + [
         f"{key}.{name}: {value!r} is not valid here; wanted {_plain(hints[name])}"
         for name, value in item.items()
-        if not _accepts(parser, key, {**filled, name: value})
+        if not accepts(key, {**filled, name: value})
     ]
 
 
-def _accepts(parser: jsonargparse.ArgumentParser, key: str, value: Any) -> bool:
+def _accepts(parser: jsonargparse.ArgumentParser, least: dict[str, Any], key: str, value: Any) -> bool:
     """Whether `key` may have this value; without a key, whether the whole tree is fine."""
     nested = copy.deepcopy(value)  # the parser writes into what it is given
     for part in reversed(key.split(".") if key else []):
         nested = {part: nested}
     try:
-        parser.parse_object({"task": "gpt", **nested})
+        parser.parse_object({**least, **nested})
     except (jsonargparse.ArgumentError, TypeError, ValueError, RecursionError):
         return False
     return True
