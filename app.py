@@ -20,7 +20,7 @@ import gradio as gr
 
 from serving.engine import Engine
 from serving.look import TITLE, label, launch_options
-from serving.tabs import check, generate, translate
+from serving.tabs import check, generate, sweep, translate
 
 engine = Engine()
 
@@ -34,6 +34,8 @@ with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         translate.build(engine)
     with gr.Tab("检查 · Check"):
         check.build()
+    with gr.Tab("旋钮 · Sweep"):
+        sweep.build()
 
 # A public Space: two computations at a time, and a queue that says no before it takes minutes.
 demo.queue(default_concurrency_limit=2, max_size=40)

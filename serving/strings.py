@@ -75,6 +75,23 @@ LABELS: dict[str, tuple[str, str]] = {
     "run": ("训练记录", "Run"),
     "curves": ("曲线", "Curves"),
     "doctor_hint": ("选一个训练记录", "Choose a run"),
+    "sweep_intro": (
+        "### 每个旋钮的作用\n\n拧动旋钮，看离它最近的一次真实训练。这里的每个数都来自训练记录，没有一个是推算的。",
+        "### What each knob does\n\nMove a knob and see the nearest run that was really trained. Every number here was recorded; "
+        "none is worked out.",
+    ),
+    "study": ("搜索", "Study"),
+    "no_study": (
+        (
+            "还没有搜索记录。在项目文件夹里运行下面的命令（约十分钟），然后刷新本页；第一次试验一结束就能看：\n\n"
+            "```bash\npython training/sweep.py --config configs/sweep/sentence.yaml\n```"
+        ),
+        (
+            "There is no study yet. Run this in the project's folder (about ten minutes), then reload this page; "
+            "it can be looked at from its first trial on:\n\n"
+            "```bash\npython training/sweep.py --config configs/sweep/sentence.yaml\n```"
+        ),
+    ),
     "no_gpt": (
         (
             "### 还没有续写模型\n\n在项目文件夹里运行下面任意一条命令，完成后刷新本页：\n\n"
@@ -105,6 +122,63 @@ LABELS: dict[str, tuple[str, str]] = {
 
 MESSAGES: dict[str, tuple[str, str]] = {
     "no_run": ("还没有训练记录。", "There is no run yet."),
+    # Of a study. Metrics have the names that configs/sweep/*.yaml has.
+    "study_gone": ("这次搜索的记录不见了，请刷新页面。", "This study is no longer there. Reload the page."),
+    "study_damaged": (
+        "{name} 里的 study.json 读不了：已损坏，或不是 sweep 写的。再运行一次那次搜索的命令，它会重写这个文件。",
+        "study.json in {name} cannot be read: it is damaged, or no sweep wrote it. Run the study's command again; it writes the file anew.",
+    ),
+    "study_empty": ("还没有一次试验结束，稍后再刷新。", "No trial is over yet. Reload the page in a while."),
+    "study_unreadable": ("另有 {count} 条读不懂，没有列入", "{count} more could not be read and are left out"),
+    "study_uncontrolled": ("只有前 {most} 个旋钮可以拧", "only the first {most} knobs can be moved"),
+    "study_report": ("完整报告", "Full report"),
+    "count_complete": ("完成 {count}", "{count} complete"),
+    "count_pruned": ("剪枝 {count}", "{count} pruned"),
+    "count_failed": ("失败 {count}", "{count} failed"),
+    "count_running": ("进行中 {count}", "{count} running"),
+    "count_repeats": ("其中 {count} 次是换种子重复", "{count} of them repeats with another seed"),
+    "pruned": ("剪枝", "pruned"),
+    "only_with": ("仅当 {condition}", "only with {condition}"),
+    "trial": ("第 {number} 次试验", "Trial {number}"),
+    "trial_exact": ("正是这组设置", "exactly this setting"),
+    "trial_near": ("这组设置没有试过，这是最近的一次", "this setting was not tried; this is the nearest that was"),
+    "trial_pruned": (
+        "到第 {step} 步被剪枝：它不如别的试验，没有练完，下面是那时的数。",
+        "Pruned at step {step}: it was worse than others and was not finished. The numbers are those until then.",
+    ),
+    "trial_failed": ("没有成功：{reason}", "It failed: {reason}"),
+    "no_reason": ("没有写下原因", "no reason was recorded"),
+    "val_loss": ("验证损失", "validation loss"),
+    "perplexity": ("困惑度", "perplexity"),
+    "bits_per_character": ("每字比特", "bits per character"),
+    "bleu": ("BLEU", "BLEU"),
+    "chrf": ("chrF", "chrF"),
+    "training_time": ("训练用时", "training time"),
+    "seconds": ("{seconds:.1f} 秒", "{seconds:.1f} s"),
+    "minutes": ("{minutes} 分 {seconds:.0f} 秒", "{minutes} min {seconds:.0f} s"),
+    "parameters": ("参数", "parameters"),
+    "over_seeds": ("{count} 个种子，平均 ± 标准差", "{count} seeds, mean ± standard deviation"),
+    "knob": ("旋钮", "Knob"),
+    "asked": ("想要", "Asked"),
+    "this_run": ("这次", "This run"),
+    "differs": ("≠ 与想要的不同", "≠ differs from what was asked"),
+    "step_title": ("每个旋钮拧一格", "One step on each knob"),
+    "step_hint": (
+        "只有这一个旋钮不同的试验，与这次相比",
+        "Trials that differ from this one in that knob only, compared with it",
+    ),
+    "step": ("一格", "Step"),
+    "better": ("更好", "better"),
+    "worse": ("更差", "worse"),
+    "not_recorded": ("没有记录", "not recorded"),
+    "not_turned": ("这次没有用到", "not turned in this run"),
+    "smallest": ("已是试过的最小值", "the smallest that was tried"),
+    "largest": ("已是试过的最大值", "the largest that was tried"),
+    "samples": ("它写的", "What it writes"),
+    "no_samples": ("没有样文", "no sample was recorded"),
+    "reference": ("参考", "reference"),
+    "verdicts": ("诊断", "The doctor's verdicts"),
+    "no_verdicts": ("没有发现问题", "nothing was found"),
     # Under a result.
     "generated": (
         "{tokens} 个词元 · {seconds:.1f} 秒 · 每秒 {rate:.0f} 个",

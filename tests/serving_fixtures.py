@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -31,6 +33,7 @@ PAIRS = {
     "今天天气很好。": "The weather is fine today.",
     "请问车站在哪里？": "Where is the station?",
 }
+HOSTILE = '<img src=x onerror="window.hacked=1">'
 CONTEXT = 48  # of both models, in tokens
 IGNORE_INDEX = -100
 
@@ -197,6 +200,49 @@ def both_models(root: Path) -> Path:
     save_run(root / "verses", tiny_gpt(), "gpt", best=100, latest=100)
     save(root / "phrasebook", tiny_translator(), "translation", examples=list(PAIRS))
     return root
+
+
+def save_study(folder: Path, count: int = 60) -> Path:
+    """Write a study folder as training/sweep.py does: a range that slides, lists, a conditional knob, and trials of every state."""
+    dice = random.Random(1)
+    knobs: list[dict[str, Any]] = [
+        {"key": "optim.learning_rate", "name": "learning_rate", "kind": "float", "low": 1e-4, "high": 1e-2, "log": True, "step": None},
+        {"key": "model.hidden_size", "name": "hidden_size", "kind": "categorical", "values": [32, 64, 128]},
+        {"key": "optim.name", "name": "name", "kind": "categorical", "values": ["adamw", "muon"]},
+        {"key": "optim.muon_learning_rate", "name": "muon_learning_rate", "kind": "categorical", "values": [0.01, 0.02],
+         "when": {"optim.name": ["muon"]}},
+    ]  # fmt: skip
+    trials = []
+    for n in range(count):
+        rate = 10 ** dice.uniform(-4, -2) if n % 3 else trials[n - 1]["params"]["optim.learning_rate"] if n else 1e-3
+        params = {
+            "optim.learning_rate": rate,
+            "model.hidden_size": dice.choice([32, 64, 128]),
+            "optim.name": dice.choice(["adamw", "muon"]),
+        }
+        if params["optim.name"] == "muon":
+            params["optim.muon_learning_rate"] = dice.choice([0.01, 0.02])
+        value = 2.2 + (math.log10(rate) + 2.7) ** 2 - 0.25 * math.log2(params["model.hidden_size"] / 32) + dice.gauss(0, 0.05)
+        state = "pruned" if n % 9 == 4 else "failed" if n % 11 == 5 else "running" if n == count - 1 else "complete"
+        trials.append({
+            "number": n, "state": state, "params": params, "values": [value] if state == "complete" else None, "seed": 1, "repeat_of": None,
+            "folder": f"trials/{n:04d}-x", "value": None if state == "failed" else value, "step": 300, "training_seconds": 2.0 + n,
+            "metrics": {"val_loss": value, "perplexity": math.exp(value)}, "parameters": 332_864, "ended": state,
+            "reason": "out of memory <i>" if state == "failed" else None,
+            "samples": [{"prompt": "夏天的", "text": f"飞鸟 {HOSTILE} {{{{value}}}} ${{1+1}} `x`"}],
+            "verdicts": [{"id": "underfitting", "severity": "warning", "zh": "还没练够。", "en": "Still falling."}] * (n % 3 == 0),
+        })  # fmt: skip
+        (folder / trials[-1]["folder"]).mkdir(parents=True, exist_ok=True)
+    best = min((t for t in trials if t["state"] == "complete"), key=lambda t: t["value"])
+    for seed in (2, 3):
+        worse = best["value"] + 0.02 * seed
+        trials.append({**best, "number": len(trials), "seed": seed, "repeat_of": best["number"], "value": worse, "values": [worse]})
+    told = {
+        "name": folder.name, "task": "gpt", "base": "configs/gpt/sentence.yaml", "search": "tpe", "prune": "median", "grid_points": 0,
+        "objectives": [{"name": "val_loss", "direction": "minimize"}], "knobs": knobs, "importance": {}, "trials": trials,
+    }  # fmt: skip
+    (folder / "study.json").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
+    return folder
 
 
 @contextlib.contextmanager

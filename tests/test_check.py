@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +37,54 @@ def test_what_does_not_fit_is_said_in_the_visitors_language() -> None:
     frame, told = check.answer("zh", "gpt", "gpt2", 2048, 4, 256_000, 2048, 32, 1000, True, False, "t4")
     assert frame["GB"].sum() > 16 and "问题" in told and "logits" in told
     assert "权重" in set(frame["part"])
+    told = check.answer("en", "gpt", "gpt2", 512, 4, 8000, 256, 4096, 1000, True, False, "t4")[1]
+    assert "batch.micro_batch_size:" in told and "even the smallest batch" not in told
+
+
+def test_settings_that_the_sliders_do_not_ask_for_are_not_judged() -> None:
+    told = check.answer("en", "translation", "marian", 1024, 12, 8000, 64, 2, 100, True, False, "rtx3090")[1]
+    assert "Nothing here is known to fail" in told, told
+
+
+def test_every_slider_reaches_the_config() -> None:
+    c = check.of_sliders("gpt", "qwen3", 256, 3, 128, 12, 700, True, True)
+    assert (c.model["hidden_size"], c.model["num_hidden_layers"], c.batch.block_size, c.batch.micro_batch_size) == (256, 3, 128, 12)
+    assert (c.train.max_steps, c.train.mixed_precision, c.train.gradient_checkpointing) == (700, "auto", True)
+    c = check.of_sliders("translation", "marian", 256, 3, 128, 12, 700, False, False)
+    assert (c.batch.max_source_length, c.batch.max_target_length, c.batch.tokens_per_batch) == (128, 128, 12 * 128)
+    assert (c.train.mixed_precision, c.train.gradient_checkpointing) == ("no", False)
+
+
+def test_vocabulary_and_device_reach_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Any, Any]] = []
+    sketch = check.preflight.sketch
+
+    def watched(*asked: Any) -> Any:
+        found = sketch(*asked)
+        seen.append((asked, found))
+        return found
+
+    monkeypatch.setattr(check.preflight, "sketch", watched)
+    frame, _ = check.answer("en", "gpt", "gpt2", 64, 1, 1000, 32, 4, 700, False, False, "t4")
+    ((config, *asked), found) = seen[0]
+    assert asked == [1000, "t4"] and found["memory"]["available_bytes"] == 16_000_000_000 and found["horizon"]["steps"] == 700
+    assert config.batch.micro_batch_size == 4 and frame["GB"].sum() == pytest.approx(found["memory"]["peak_bytes"] / 1e9)
+
+
+@pytest.mark.parametrize(("language", "told"), [("en", "Please fill in: Width, Steps"), ("zh", "请填写：宽度，训练步数")])
+def test_a_field_that_was_emptied_is_named(language: Any, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check.answer(language, "gpt", "gpt2", None, 1, 1000, 32, 4, None, False, False, "t4")
+    assert str(caught.value) == told
+
+
+def test_precision_decides_the_time() -> None:
+    def milliseconds(device: str, half: bool) -> float:
+        told = check.answer("en", "gpt", "qwen3", 256, 2, 8000, 256, 16, 1000, half, False, device)[1]
+        return float(re.search(r"([\d.]+) ms a step", told)[1])  # type: ignore[index]
+
+    assert milliseconds("h100", False) > 10 * milliseconds("h100", True)
+    assert milliseconds("t4", False) > 4 * milliseconds("t4", True), "a T4 takes fp16"
 
 
 def test_a_class_that_there_is_not_is_a_mistake_told_in_words() -> None:

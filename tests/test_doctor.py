@@ -1,11 +1,15 @@
 """training.doctor: what it says of recorded runs (a table of hits and false alarms), in both languages, and of broken folders.
 
-The runs in doctor_runs/ were trained for real, see record_doctor_runs.py; nothing is trained here.
+The runs in doctor_runs/ were trained for real, see record_doctor_runs.py; nothing is trained here. Only those named in its PREDICTED have
+predictions of their own, made before they began; in the others a prediction cannot miss, and the table says nothing of false alarms there.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import math
+import os
 import random
 import shutil
 import string
@@ -19,9 +23,11 @@ from typing import Any
 import pytest
 
 from training import config as configs
-from training import doctor, evidence, findings, run_folder
+from training import doctor, evidence, findings, report, rules, run_folder, speaking, verdicts, verdicts_text
+from training import forecast as forecasts
 from training.config import Config, ConfigError
 from training.doctor import diagnose, main
+from training.outcome import OutOfMemory
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path(__file__).parent / "doctor_runs"
@@ -36,9 +42,16 @@ CHANGED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "prediction_memory": ("healthy_phrasebook", "preflight.json", {"memory": {"peak_bytes": 2000 << 20}}),
     "prediction_overfit": ("overfitting", "preflight.json", {"forecast": {"overfit_step": 30}}),
     "interrupted": ("healthy_phrasebook", "end", {"ended": "interrupted"}),
+    "prediction_overfit_right": ("overfitting", "preflight.json", {"forecast": {"overfit_step": 150}}),
+    "sides_swapped": ("healthy_phrasebook", "preflight.json", {"data": {"chinese_sources": 0.0, "chinese_targets": 1.0}}),
     "out_of_memory": ("healthy_phrasebook", "end", {"ended": "out of memory"}),
+    "out_of_memory_saved": ("healthy_phrasebook", "end", {"ended": OutOfMemory("", OutOfMemory.SAVED).ended}),
+    "out_of_memory_row": ("healthy_phrasebook", "end", {"ended": OutOfMemory("", OutOfMemory.SINGLE_ROW).ended}),
+    "out_of_memory_optimizer": ("healthy_phrasebook", "end", {"ended": OutOfMemory("", OutOfMemory.OPTIMIZER).ended}),
     "stopped": ("healthy_phrasebook", "end", {"ended": "stopped"}),
     "unfinished": ("healthy_phrasebook", "end", {"event": "nothing"}),
+    "records_unreadable": ("healthy_phrasebook", "end", {"step": 10.0}),
+    "losses_missing": ("healthy_phrasebook", "loss", {"loss": None}),
 }
 SIDE = {"bleu_elsewhere"}  # a remark that comes with the verdict overfitting
 # Verdicts that would say the opposite of what is so.
@@ -53,6 +66,7 @@ CONTRARY = {
     "loss_plateau": LEARNT_NOTHING | {"learning_rate_too_high", "learning_rate_too_low", "warmup_missing", "underfitting"},
     "batch_too_small": {"overfitting", "loss_plateau", "learning_rate_too_low", "memorised_text"},
     "empty_output": {"truncated_output", "repetition_loops"},
+    "warmup_unended": LEARNT_NOTHING | {"loss_plateau", "learning_rate_too_high", "warmup_missing"},
 }
 
 
@@ -66,8 +80,14 @@ def changed(name: str, folder: Path) -> Path:
     """A copy of a recorded run with what CHANGED says."""
     source, what, over = CHANGED[name]
     shutil.copytree(RUNS / source, folder, dirs_exist_ok=True)
-    if what == "end":
+    if what in ("end", "loss"):
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    if what == "loss":
+        records = [json.loads(line) for line in lines]
+        (folder / "metrics.jsonl").write_text(
+            "".join(json.dumps(r | (over if r["event"] == "train" else {})) + "\n" for r in records), encoding="utf-8"
+        )
+    elif what == "end":
         (folder / "metrics.jsonl").write_text("\n".join([*lines[:-1], json.dumps(json.loads(lines[-1]) | over)]) + "\n", encoding="utf-8")
     else:
         tree = json.loads((folder / what).read_text(encoding="utf-8"))
@@ -162,7 +182,7 @@ def test_filters_that_leave_out_little_are_nobodys_fault():
     records = evidence.read(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook"))
     for rejected, said in (({"ratio": 8000}, False), ({"ratio": 30000}, True), ({"not_utf8": 3}, False), ({"missing": 600}, True)):
         corpus = records.corpus | {"rejected": rejected, "rows_read": 41_845}
-        found = doctor.judge(evidence.Records(records.config, corpus=corpus, end={"ended": "finished", "step": 1}))
+        found = doctor.judge(evidence.Records(records.config, corpus=corpus, end={"ended": "finished", "step": 100}))
         assert (found != []) == said, rejected
 
 
@@ -172,6 +192,225 @@ def test_the_forecast_may_be_off_by_a_factor_of_two(tmp_path):
         folder = changed("prediction_overfit", tmp_path / str(forecast))
         (folder / "preflight.json").write_text(json.dumps({"forecast": {"overfit_step": forecast}}), encoding="utf-8")
         assert ("prediction_overfit" in {v.id for v in diagnose(folder, config_of("overfitting"))}) == missed, forecast
+
+
+def test_a_forecast_is_compared_with_the_step_where_the_loss_turned():
+    """The course of a large model on a small corpus: the overfit is found, and the forecast said to have held or not."""
+    assert verdicts_text.STEP_FACTOR == forecasts.FACTOR
+    config = evidence.read(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook")).config
+    train = [{"event": "train", "step": s, "loss": 9 - s / 250, "tokens": 1900 * s, "epoch": s / 208} for s in range(10, 1201, 10)]
+    evaluations = [{"event": "evaluate", "step": s, "val_loss": 5.0 + abs(s - 700) / 500} for s in range(100, 1201, 100)]
+    for ended, severity in (("stopped early", "note"), ("", "warning")):
+        end = {"ended": ended, "step": 1200} if ended else {}
+        for forecast, verdict in (
+            (932, "prediction_overfit_right"),
+            (351, "prediction_overfit_right"),
+            (349, "prediction_overfit"),
+            (1500, "prediction_overfit"),
+        ):
+            r = evidence.Records(config, train=train, evaluations=evaluations, end=end, preflight={"forecast": {"overfit_step": forecast}})
+            said = {v.id: v for v in doctor.judge(r)}
+            assert said["overfitting"].evidence["step"] == 700 and said["overfitting"].severity == severity
+            assert [name for name in said if name.startswith("prediction")] == [verdict]
+            assert (said[verdict].evidence["predicted"], said[verdict].evidence["measured"]) == (forecast, 700)
+
+
+@pytest.mark.parametrize(
+    ("against", "mixed", "columns", "said"),
+    [
+        (1.0, 0.0, {}, {"sides_swapped"}),
+        (1.0, 0.0, {"source": "zh", "target": "en"}, {"sides_swapped"}),
+        (1.0, 0.0, {"source": "english", "target": "chinese"}, set()),  # as the columns say
+        (1.0, 0.0, {"source": "a", "target": "b"}, set()),  # nothing says what they should be
+        (0.3, 0.3, {}, {"sides_mixed"}),
+        (0.9, 0.1, {}, {"sides_swapped", "sides_mixed"}),
+        (0.0, 0.0, {}, set()),
+    ],
+)
+def test_sides_that_are_all_swapped_and_sides_that_are_mixed(against, mixed, columns, said):
+    r = evidence.read(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook"))
+    r = replace(r, config=replace(r.config, corpus=replace(r.config.corpus, columns=columns)))
+    r = replace(r, preflight={"data": {"chinese_sources": 1 - against, "chinese_targets": against, "swapped_share": mixed}})
+    assert {v.id for v in doctor.judge(r)} == said
+
+
+def test_the_names_of_a_sources_own_columns_count(tmp_path):
+    text = (RUNS / "healthy_phrasebook/config.yaml").read_text(encoding="utf-8")
+    own = "train:\n    path: data/phrasebook/train.jsonl\n    columns: {source: english, target: chinese}\n"
+    (tmp_path / "config.yaml").write_text(text.replace("train: data/phrasebook/train.jsonl\n", own, 1), encoding="utf-8")
+    config = configs.load(tmp_path / "config.yaml")
+    assert (
+        doctor.judge(evidence.Records(config, end={"ended": "finished", "step": 100}, preflight={"data": {"chinese_targets": 1.0}})) == []
+    )
+
+
+def test_rows_that_nobody_misses_are_not_lost():
+    report = {"rows_read": 1000, "not_selected": 400, "rejected": {"empty": 200, "duplicate": 100, "not_utf8": 3, "ratio": None}}
+    assert evidence.rows_lost(report, "gpt") == ({"not_utf8": 3}, 600)
+    assert evidence.rows_lost(report, "translation") == ({"empty": 200, "not_utf8": 3}, 600)
+    assert evidence.rows_lost({}, "gpt") == evidence.rows_lost({"rejected": [], "rows_read": "x"}, "gpt") == ({}, 0)
+
+
+@pytest.mark.parametrize("task", ["gpt", "translation"])
+def test_before_and_after_a_run_a_batch_is_small_below_the_same_number(task):
+    assert (rules.SMALL_BATCH[task], rules.BATCHES) == (verdicts.SMALL_BATCH[task], verdicts.BATCHES)
+    name = {"gpt": "healthy_speech", "translation": "healthy_phrasebook"}[task]
+    config, rng = evidence.read(RUNS / name, config_of(name)).config, random.Random(3)
+    for tokens, said in ((verdicts.SMALL_BATCH[task] - 6, True), (verdicts.SMALL_BATCH[task] + 6, False)):
+        noisy = [{"event": "train", "step": 10 * i, "loss": rng.gauss(4.0, 0.3), "tokens": 10 * tokens * i} for i in range(1, 41)]
+        found = [v for v in doctor.judge(evidence.Records(config, train=noisy)) if v.id == "batch_too_small"]
+        assert [v.source for v in found] == [verdicts.BATCHES] * said
+
+
+@pytest.mark.parametrize("name", [n for n in CHANGED if n.startswith("out_of_memory")])
+def test_how_memory_ran_out_decides_what_is_promised(name, tmp_path):
+    """Only after a save do micro-batches go in more parts; a batch section or model cannot be changed in a run that goes on."""
+    (found,) = [v for v in diagnose(changed(name, tmp_path), config_of(name)) if v.id.startswith("out_of_memory")]
+    saved = name == "out_of_memory_saved"
+    assert found.id == name and found.severity == "problem"
+    for language, parts, new, kept in (("en", "in more parts", "new folder", "saved there"), ("zh", "更多份", "换个目录", "已存")):
+        assert (parts in found.advice(language)) == (kept in found.text(language)) == saved
+        assert (new in found.advice(language)) == (not saved)
+
+
+# ---- thresholds and evidence, without a run
+
+
+def ended(**known: Any) -> evidence.Records:
+    """The records of a finished run without anything but what is given."""
+    config = config_of("healthy_phrasebook")
+    return evidence.Records(config, **{**known, "end": {"event": "end", "step": 100, "ended": "finished", **known.get("end", {})}})
+
+
+def predicted(section: str, key: str, value: float, **end: float) -> dict[str, Any]:
+    return {"preflight": {section: {key: value}}, "end": end}
+
+
+def memory(foretold: float, measured: float) -> dict[str, Any]:
+    return predicted("memory", "peak_bytes", foretold, peak_memory_bytes=measured)
+
+
+def last(key: str, value: float) -> dict[str, Any]:
+    return {"evaluations": [{"step": 9, key: value}]}
+
+
+def speed(value: float) -> dict[str, Any]:
+    return predicted("time", "tokens_per_second", 1000.0) | {"train": [{"step": k, "tokens_per_second": value} for k in range(1, 6)]}
+
+
+def rows(reason: str, n: int) -> dict[str, Any]:
+    return {"corpus": {"rows_read": 1000, "rejected": {reason: n}}}
+
+
+EDGES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [  # what is silent and what speaks, a little on either side of the threshold
+    ("prediction_time", predicted("time", "seconds", 100, seconds=145), predicted("time", "seconds", 100, seconds=155)),
+    ("prediction_time", predicted("time", "seconds", 4, seconds=33), predicted("time", "seconds", 4, seconds=35)),
+    ("prediction_memory", memory(10e9, 12.3e9), memory(10e9, 12.7e9)),
+    ("prediction_memory", memory(1e9, 1.5e9), memory(1e9, 1.6e9)),
+    ("throughput_low", speed(550.0), speed(450.0)),
+    ("repetition_loops", last("repetition", 0.25), last("repetition", 0.35)),
+    ("empty_output", last("empty_share", 0.2), last("empty_share", 0.3)),
+    ("untranslated_output", last("untranslated_share", 0.07), last("untranslated_share", 0.13)),
+    ("tokenizer_unknowns", predicted("vocabulary", "unknown", 0.007), predicted("vocabulary", "unknown", 0.013)),
+    ("sides_swapped", predicted("data", "chinese_targets", 0.45), predicted("data", "chinese_targets", 0.55)),
+    ("sides_mixed", predicted("data", "swapped_share", 0.015), predicted("data", "swapped_share", 0.025)),
+    ("rows_duplicate", rows("duplicate", 40), rows("duplicate", 60)),
+    ("rows_quarantined", rows("not_utf8", 8), rows("not_utf8", 12)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wanted", "silent", "speaks"), EDGES, ids=[f"{k}-{e[0]}" for k, e in enumerate(EDGES)])
+def test_thresholds_stand_where_they_are_said_to(wanted, silent, speaks):
+    assert [{v.id for v in doctor.judge(ended(**known))} for known in (silent, speaks)] == [set(), {wanted}]
+
+
+def test_the_evidence_is_what_was_measured():
+    def told(name: str, **known: Any) -> dict[str, Any]:
+        return one(doctor.judge(ended(**known)), name)
+
+    missed = told("prediction_time", **predicted("time", "seconds", 100, seconds=250))
+    assert missed == {"predicted": 100, "measured": 250, "times": 2.5, "factor": 1.5}
+    assert told("throughput_low", **speed(250.0)) == {"measured": 250, "probe": 1000, "share": 0.25}
+    looks = [{"step": 5, "repetition": 0.9, "empty_share": 0.0}, {"step": 9, "repetition": 0.5, "empty_share": 0.4}]  # the last one counts
+    assert told("repetition_loops", evaluations=looks)["repetition"] == 0.5
+    assert told("empty_output", evaluations=looks) == {"step": 9, "share": 0.4}
+    assert told("sides_mixed", **predicted("data", "swapped_share", 0.3)) == {"share": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("gradients_clipped", {"median_norm": "grad_norm"}),
+        ("learning_rate_too_low", {"first_loss": "loss"}),
+        ("underfitting", {"loss": "val_loss"}),
+    ],
+)
+def test_the_evidence_of_a_recorded_run_is_in_its_records(name, keys):
+    records = evidence.read(RUNS / name, config_of(name))
+    found = one(doctor.judge(records), name)
+    for ours, theirs in keys.items():
+        values = [r[theirs] for r in [*records.train, *records.evaluations] if theirs in r]
+        assert min(values) <= found[ours] <= max(values) and found[ours] > 0
+    if name == "gradients_clipped":
+        assert found["median_norm"] < found["suggested"] < 4 * found["median_norm"]
+    elif name == "learning_rate_too_low":
+        assert found["first_loss"] == round(records.losses[0].value, 4) and 3 * found["learning_rate"] < found["higher"] <= 0.01
+        assert found["step"] == records.steps
+    else:
+        assert 0 < found["drop"] < records.validation[0].value and found["loss"] == round(records.validation[-1].value, 4)
+
+
+@pytest.mark.parametrize("name", [n for n, v in BROKEN.items() if v == "learning_rate_too_high"])
+def test_a_rate_too_high_is_answered_with_a_lower_one(name):
+    found = one(diagnose(RUNS / name, config_of(name)), "learning_rate_too_high")
+    assert 0 < found["lower"] <= found["learning_rate"] / 2
+
+
+def test_the_worst_comes_first():
+    known = predicted("data", "swapped_share", 0.3) | last("repetition", 0.5)
+    assert [v.severity for v in doctor.judge(ended(**known))] == ["problem", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("how", "step", "warmup", "said"),
+    [("finished", 20, 100, True), ("stopped early", 100, 100, True), ("finished", 101, 100, False), ("interrupted", 20, 100, False),
+     ("", 20, 100, False), ("finished", 20, 0, False), ("finished", 0, 100, False)],
+)  # fmt: skip
+def test_a_warmup_that_never_ended_is_told_from_the_last_step_alone(how, step, warmup, said):
+    c = config_of("healthy_phrasebook")
+    r = evidence.Records(replace(c, optim=replace(c.optim, warmup_steps=warmup)), end={"ended": how, "step": step})
+    found = [v.evidence["share"] for v in doctor.judge(r) if v.id == "warmup_unended"]
+    assert found == ([step / warmup] if said else [])
+
+
+# ---- the report
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ["1,000 parameters. Finished.", "corpus: a", "240 steps", "best validation loss", "BLEU", "time 9 s, was 2.2 min",
+                "best validation loss about step 30, was 140", "## Doctor\n", "overfitting begins about step"]),
+        ("zh", ["1,000 个参数。训练完成。", "语料：a", "240 步", "最低验证损失", "BLEU 为", "时间预计 9 秒，实际 2.2 分钟",
+                "最低验证损失预计在第 30 步左右，实际在第 140 步", "## 诊断\n", "开始过拟合"]),
+    ],
+)  # fmt: skip
+def test_the_report_is_in_the_runs_language(language, words, tmp_path):
+    folder = changed("prediction_overfit", tmp_path / "run")
+    (folder / "preflight.json").write_text(json.dumps({"forecast": {"overfit_step": 30}, "time": {"seconds": 9.0}}), encoding="utf-8")
+    config = replace(config_of("overfitting"), log=replace(config_of("overfitting").log, language=language))
+    text = report.report(folder, config, 1000, "a", "b", "Finished.")
+    assert text in (folder / "report.md").read_text(encoding="utf-8")
+    for word in words:
+        assert word in text
+    assert language == "en" or not {"validation", "Doctor", "predicted", "steps,"} & set(text.split())
+
+
+def test_the_report_has_the_same_words_in_both_languages():
+    english, chinese = findings.phrases("report", "en"), findings.phrases("report", "zh")
+    assert list(english) == list(chinese) and list(english["ended"]) == list(chinese["ended"])
+    for name in set(english) - {"ended"}:
+        assert places(english[name]) == places(chinese[name]), name
 
 
 def losses(*values: float) -> list[dict[str, Any]]:
@@ -265,6 +504,17 @@ def test_the_locale_chooses_the_language(monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["verdicts"] == []
 
 
+def test_the_runs_own_language_comes_before_the_locale(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("LC_ALL", "en_GB.UTF-8")
+    shutil.copytree(RUNS / "healthy_sentence", tmp_path / "run")
+    text = (tmp_path / "run/config.yaml").read_text(encoding="utf-8")
+    with (tmp_path / "run/config.yaml").open("w", encoding="utf-8") as f:
+        f.write(text.replace("  language: auto\n", "").replace("log:\n", "log:\n  language: zh\n"))
+    for argv, said in (([], "没有发现问题"), (["--lang", "en"], "Nothing wrong was found")):
+        assert main([str(tmp_path / "run"), *argv]) == 0
+        assert said in capsys.readouterr().out
+
+
 def test_what_is_no_run_is_one_line_and_exit_2(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad").mkdir()
@@ -288,7 +538,111 @@ def test_it_starts_without_torch_and_as_a_script():
     assert ran.returncode == 0 and ran.stderr == "" and ran.stdout.count("\n") >= 2
 
 
+@pytest.mark.parametrize("options", [[], ["--json", "true"]])
+def test_a_reader_that_goes_away_is_no_failure(options):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "training/doctor.py", str(RUNS / "overfitting"), *options]
+    ran = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_an_output_that_has_no_arrow_gets_what_it_has(encoding, monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, write_through=True))
+    speaking.printed("a → 预热 \ud800")
+    speaking.printed({"a": "→ 预热"})
+    first, rest = raw.getvalue().decode(encoding).split("\n", 1)
+    assert first == ("a → 预热 ?" if encoding == "utf-8" else "a ? ?? ?") and json.loads(rest) == {"a": "→ 预热"}
+    with pytest.raises(ValueError, match="JSON"):
+        speaking.printed({"a": float("inf")})
+
+
 # ---- damaged folders
+
+
+def with_metrics(folder: Path, *lines: str) -> Path:
+    """A healthy run's folder with other records."""
+    shutil.copytree(RUNS / "healthy_sentence", folder)
+    (folder / "metrics.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return folder
+
+
+TRAIN, END = '{"event": "train", "step": %s, "seconds": 1, "loss": %s}', '{"event": "end", "step": 99, "seconds": 1, "ended": "finished"}'
+
+
+@pytest.mark.parametrize("loss", ["null", "NaN", "1e999", "1.7e308", "9" * 400])
+def test_losses_that_are_no_numbers_are_not_health(loss, tmp_path, capsys):
+    said = {v.id: v for v in diagnose(with_metrics(tmp_path / "run", *(TRAIN % (k, loss) for k in range(1, 10)), END))}
+    if loss == "9" * 400:  # no record of ours
+        assert set(said) == {"records_unreadable"} and said["records_unreadable"].evidence["unreadable"] == 9
+    else:
+        assert set(said) == {"losses_missing"} and said["losses_missing"].severity == "problem"
+        assert dict(said["losses_missing"].evidence) == {"train": 9, "of_train": 9, "validation": 0, "of_validation": 0, "step": 1}
+
+
+def test_what_cannot_be_read_is_told_and_not_taken_for_a_run_that_goes_on(tmp_path):
+    folder = with_metrics(tmp_path / "run", *(TRAIN % (f"{k}.0", 2.5) for k in range(1, 10)))
+    noise = random.Random(2).randbytes(5000).replace(b"\r", b"")
+    lines = noise.count(b"\n") + 1
+    for content, unreadable in (((folder / "metrics.jsonl").read_bytes(), 9), (noise, lines), (noise.replace(b"\n", b""), 1)):
+        (folder / "metrics.jsonl").write_bytes(content)
+        (found,) = diagnose(folder)
+        assert (found.id, found.severity) == ("records_unreadable", "problem")
+        assert found.evidence["unreadable"] == unreadable
+    good = "".join(TRAIN % (k, 2.5) + "\n" for k in range(1, 6))
+    for content, said in (
+        (good + '{"event": "tra', {"unfinished"}),
+        (good + "\n\n", {"unfinished"}),
+        ("x\n" + good, {"unfinished", "records_unreadable"}),
+    ):
+        (folder / "metrics.jsonl").write_text(content, encoding="utf-8")
+        assert {v.id for v in diagnose(folder)} == said  # cut off in its last line; blank lines; a line of something else
+
+
+def test_numbers_without_end_and_files_without_bottom_are_no_error(tmp_path, capsys):
+    many = int("7" * 400)
+    look = {"event": "evaluate", "step": 12, "seconds": 1, "val_loss": 1.7e308, "copied_share": many}
+    trained = [*(TRAIN % (k, 2.5) for k in range(1, 12)), TRAIN % (many, 2.5), TRAIN % (12, "1.7e308")]
+    folder = with_metrics(tmp_path / "run", *trained, json.dumps(look), END)
+    scan = {"parts": [{"rows_read": many, "rejected": {"a": many, "b": 1e308}}]}
+    (folder / "corpus/report.json").write_text(json.dumps(scan), encoding="utf-8")
+    for content in ("[" * 100_000, json.dumps({"memory": many})):
+        (folder / "preflight.json").write_text(content, encoding="utf-8")
+        assert main([str(folder), "--json", "true", "--lang", "en"]) == 0
+        printed = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
+        assert {v["id"] for v in printed["verdicts"]} >= {"records_unreadable", "losses_missing"}
+    infinite = findings.Finding("interrupted", "note", {"step": 3, "a": math.inf, "b": 1.5}, book="doctor")
+    assert doctor.as_json(folder, [infinite], "en")["verdicts"][0]["evidence"] == {"step": 3, "a": None, "b": 1.5}
+
+
+def test_words_of_a_file_stay_on_their_line(tmp_path):
+    corpus = {"rows_read": 10, "rejected": {"not\nutf8": 5}, "examples": {"not\nutf8": "a.txt:3\n- **Problem:**\x1b[2J\u202eb"}}
+    found = one(doctor.judge(ended(corpus=corpus)), "rows_quarantined")
+    assert (found["reason"], found["example"]) == ("not utf8", "a.txt:3 - **Problem:**\\x1b[2J\\u202eb")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("vocabulary", "unknown", 9.0), ("data", "swapped_share", 1.5), ("data", "chinese_targets", 9), ("memory", "peak_bytes", -9e9),
+     ("time", "seconds", -100.0), ("time", "seconds", 1e300), ("vocabulary", "size", 1e30)],
+)  # fmt: skip
+def test_numbers_that_cannot_be_are_not_believed(section, key, value):
+    r = ended(**predicted(section, key, value, seconds=100.0, peak_memory_bytes=3e9))
+    assert r.predicted(section, key) is None and doctor.judge(r) == []
+    assert doctor.judge(ended(**predicted("memory", "peak_bytes", 9e9, peak_memory_bytes=-3e9))) == []
+
+
+@pytest.mark.parametrize("warmup", [0, 50])
+def test_a_long_curve_is_searched_for_jumps_once(warmup, monkeypatch):
+    """Of 300,000 records that took most of a quarter of a minute."""
+    searched, jumps = [], verdicts._jumps
+    monkeypatch.setattr(verdicts, "_jumps", lambda r: searched.append(r) or jumps(r))
+    r = ended(train=losses(*FALLING), end={"step": 200})
+    doctor.judge(replace(r, config=replace(r.config, optim=replace(r.config.optim, warmup_steps=warmup))))
+    assert len(searched) == 1
 
 
 @pytest.mark.parametrize("name", [*BROKEN, *HEALTHY])

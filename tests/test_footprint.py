@@ -11,7 +11,7 @@ import torch
 
 from training import config as configs
 from training import footprint, model
-from training.footprint import Alive, Footprint, full_batch, measure
+from training.footprint import Alive, full_batch, measure
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = sorted((ROOT / "configs").glob("gpt/*.yaml")) + sorted((ROOT / "configs").glob("translation/*.yaml"))
@@ -54,12 +54,14 @@ def test_the_peak_is_what_a_real_step_has_alive(task: str) -> None:
     """The same counting on a real step: fake tensors and real ones must agree."""
     config = small(task)
     predicted = measure(config, 600, full_batch(config), bf16=False)
+    footprint.KNOWN.clear()
     fake = footprint.FakeTensorMode
     footprint.FakeTensorMode = nullcontext  # type: ignore[misc, assignment]
     try:
         real = measure(config, 600, full_batch(config), bf16=False)
     finally:
         footprint.FakeTensorMode = fake  # type: ignore[misc]
+        footprint.KNOWN.clear()
     assert predicted.parameters == real.parameters and predicted.flops == real.flops
     assert predicted.peak == pytest.approx(real.peak, rel=0.03)
 
@@ -73,7 +75,7 @@ def test_each_part_follows_its_cause() -> None:
 
     larger = measure(config, 6000, full_batch(config), bf16=False)
     assert larger.memory["logits"] == pytest.approx(10 * plain.memory["logits"], rel=0.05)
-    assert larger.vocabulary_bytes > 8 * plain.vocabulary_bytes
+    assert larger.vocabulary_bytes > 8 * plain.vocabulary_bytes and larger.vocabulary_bytes > larger.memory["logits"] > 0
 
     checkpointed = measure(small(gradient_checkpointing=True), 600, full_batch(config), bf16=False)
     assert checkpointed.memory["activations"] < 0.5 * plain.memory["activations"] and checkpointed.flops > 1.2 * plain.flops
@@ -102,10 +104,10 @@ def test_flops_are_six_for_each_parameter_and_token_and_attention_on_top() -> No
 def test_the_largest_batch_fits_and_the_next_ones_do_not() -> None:
     config = small()
 
-    def of(rows: int) -> Footprint:
-        return measure(config, 600, {"input_ids": (rows, 64), "labels": (rows, 64)}, bf16=False)
+    def of(rows: int) -> int:
+        return measure(config, 600, {"input_ids": (rows, 64), "labels": (rows, 64)}, bf16=False).peak
 
-    available = of(40).peak
+    available = of(40)
     assert 37 <= footprint.largest_batch(of, 8, available) <= 40
     assert footprint.largest_batch(of, 8, 1000) == 0
 
@@ -116,8 +118,53 @@ def test_several_devices() -> None:
     ddp, fsdp = found.on_each(4, sharded=False), found.on_each(4, sharded=True)
     assert ddp["weights"] == found.memory["weights"] and ddp["gradients"] == found.memory["gradients"] + 4 * found.parameters["total"]
     assert fsdp["weights"] == pytest.approx(found.memory["weights"] / 4, abs=4) and sum(fsdp.values()) < sum(ddp.values())
+    rest = found.parameters["total"] - found.layers  # whole on each while a layer computes, as that layer is
+    together = 4 * (rest + found.largest_layer + max(rest, found.largest_layer))
+    most = max(m["activations"] + m["logits"] for m in found.moments)
+    many = found.on_each(1000, sharded=True)  # what is divided is then next to nothing
+    assert many["activations"] + many["logits"] == most + together
+    begins, ends = ({**found.memory, "gradients": g, "activations": a, "logits": 0} for g, a in ((0, 10**8), (10**9, 0)))
+    moved = replace(found, memory=ends, moments=(begins, ends))  # of the backward pass
+    assert moved.on_each(2, sharded=True)["activations"] == together and moved.on_each(2, sharded=True)["gradients"] == 5 * 10**8
+    assert moved.on_each(1000, sharded=True)["activations"] == 10**8 + together
     assert found.on_each(1, sharded=True) == found.memory
     assert found.layers == found.parameters["total"] - 2 * 600 * 64 - 64 and found.layers == 3 * found.largest_layer
+
+
+@pytest.mark.parametrize(("kind", "checkpointing"), [("gpt", True), ("translation", False)])
+def test_a_deep_model_is_measured_by_a_few_of_its_layers(kind: str, checkpointing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exactly, which the whole one shows; one whose layers differ is measured whole."""
+    config = small(kind, gradient_checkpointing=checkpointing)
+    deep = {k: 13 if "layers" in k else v for k, v in config.model.items()}
+    config = replace(config, model=deep, batch=replace(config.batch, block_size=32, max_source_length=32, max_target_length=32))
+    shapes = {k: (2, *s[1:]) for k, s in full_batch(config).items()}
+    asked: list[int] = []
+    step = footprint._step
+    monkeypatch.setattr(footprint, "_step", lambda c, t, found, *rest: asked.append(found.num_hidden_layers) or step(c, t, found, *rest))
+    found = measure(config, 600, shapes, bf16=False)
+    assert asked == [2, 4] and measure(config, 600, shapes, bf16=False) is found and asked == [2, 4], "what is known is not measured again"
+    footprint.KNOWN.clear()
+    monkeypatch.setattr(footprint, "DEEP", 99)
+    whole = measure(config, 600, shapes, bf16=False)
+    assert asked == [2, 4, 13] and found.parameters == whole.parameters and found.flops == whole.flops
+    for devices in (1, 8):
+        one, other = (sum(f.on_each(devices, sharded=True).values()) for f in (found, whole))
+        assert one == pytest.approx(other, rel=0.002)
+
+
+def test_layers_that_differ_are_all_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"hidden_size": 32, "moe_intermediate_size": 16, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
+    keys = {"type": "qwen3_moe", "num_experts": 2, "num_experts_per_tok": 1, "num_hidden_layers": 13, **sizes}
+    found = model.model_config("gpt", {**keys, "mlp_only_layers": [0, 1, 2]}, footprint.Standin(50), 64)
+    assert footprint._carried_on(lambda kind: counted(kind), "gpt", found, 50) is None
+    alike = model.model_config("gpt", keys, footprint.Standin(50), 64)
+    assert footprint._carried_on(lambda kind: counted(kind), "gpt", alike, 50) is not None
+
+
+def counted(kind: object) -> footprint.Step:
+    """A step of which only the parameters are known."""
+    with torch.device("meta"):
+        return footprint.Step(footprint._sizes(model.fresh("gpt", kind), 50), {}, 0)
 
 
 def test_the_heaviest_batch_is_the_one_with_the_most_targets() -> None:
@@ -134,4 +181,4 @@ def test_what_is_freed_is_not_counted() -> None:
         kept = torch.zeros(1000)
         for _ in range(10):
             kept + 1
-    assert alive.now.total() == 4000 and alive.peak == 8000
+    assert alive.now.total() == 4000 and alive.at_peak.total() == 8000

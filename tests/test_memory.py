@@ -6,6 +6,7 @@ import json
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -14,7 +15,9 @@ import torch
 from safetensors.torch import load_file
 from training_runs import gpt_config, numbers, records, run_here
 
+from training import config as configs
 from training import shortage
+from training.doctor import diagnose
 from training.optim import Muon
 from training.outcome import OutOfMemory, Stopped, TrainResult
 from training.tasks.gpt import Gpt
@@ -116,7 +119,8 @@ def test_later_it_saves_stops_and_the_resumed_run_goes_on_in_parts(
     assert told.startswith("stopped: out of memory in step 5; saved at step 4. Go on with --resume true --run_dir")
     assert "2 parts" in told and "gradient_checkpointing" in told
     end = records(tmp_path / "run")[-1]
-    assert (end["event"], end["step"], end["ended"]) == ("end", 4, "out of memory")
+    assert (end["event"], end["step"], end["ended"]) == ("end", 4, "out of memory, saved")
+    assert "out_of_memory_saved" in {v.id for v in diagnose(tmp_path / "run")}
     assert (tmp_path / "run/latest").read_text() == "step-00000004\n" and parts(tmp_path / "run") == 2
     del seen[8:]  # of step 5, which left no trace
     assert run_here(config, "--resume", "true").ended == "finished"
@@ -129,6 +133,26 @@ def test_later_it_saves_stops_and_the_resumed_run_goes_on_in_parts(
     assert taken == [r for batch in again for r in batch]  # every row once, in the same order
 
 
+@pytest.mark.parametrize(("step", "world", "ends"), [(shortage.FIRST_STEPS - 1, 1, False), (shortage.FIRST_STEPS, 1, True), (3, 2, True)])
+def test_only_the_first_steps_of_a_single_process_go_on_in_parts(
+    step: int, world: int, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shortage, "clear_device_cache", lambda **_: None)
+    assert 20 <= shortage.FIRST_STEPS <= 200, "later something else grew"
+    saved: list[Any] = []
+    run: Any = SimpleNamespace(
+        state=SimpleNamespace(step=step, parts=1), optimizers=[], processes=SimpleNamespace(world=world, say=print), dir="runs/x",
+        save=saved.append, batches=SimpleNamespace(before="there"), config=configs.Config(task="gpt"),
+    )  # fmt: skip
+    if not ends:
+        shortage._make_room(run, 8)
+        assert run.state.parts == 2 and not saved
+        return
+    with pytest.raises(OutOfMemory, match="several processes" if world > 1 else "--resume true"):
+        shortage._make_room(run, 8)
+    assert (saved, run.state.parts) == (([], 1) if world > 1 else (["there"], 2))  # one of several cannot save alone
+
+
 def test_a_single_row_that_does_not_fit_is_told_with_advice(short: Any, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     config = config_of(tmp_path)
     short(lambda rows, call: out_of_memory() if call < 20 else AssertionError("it tries for ever"))
@@ -137,7 +161,8 @@ def test_a_single_row_that_does_not_fit_is_told_with_advice(short: Any, tmp_path
     assert "in 8 parts" in told and "in 16 parts" not in told
     assert told.splitlines()[-1].startswith("stopped: out of memory in step 1 even with a single row at a time; it needs a smaller batch")
     end = records(tmp_path / "run")[-1]
-    assert (end["event"], end["step"], end["ended"]) == ("end", 0, "out of memory")
+    assert (end["event"], end["step"], end["ended"]) == ("end", 0, "out of memory with a single row")
+    assert "out_of_memory_row" in {v.id for v in diagnose(tmp_path / "run")}
     assert issubclass(OutOfMemory, Stopped)
 
 
@@ -167,7 +192,7 @@ def test_a_step_of_the_optimizers_is_never_done_twice(
     config = config_of(tmp_path, optim={"name": "muon"}, checkpoint={"every_steps": 1, "keep": 9})
     with pytest.raises(OutOfMemory, match="optimizer"):
         run_here(config)
-    assert records(tmp_path / "run")[-1]["ended"] == "out of memory"
+    assert records(tmp_path / "run")[-1]["ended"] == "out of memory in the optimizer"
     kept = sorted(p.name for p in (tmp_path / "run/checkpoints").glob("step-*"))
     assert kept == ["step-00000001"][: call - 1]  # nothing half moved was saved
 

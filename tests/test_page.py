@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from serving_fixtures import CONTEXT, PAIRS, SENTENCE, both_models, endless_gpt, save, serve, tiny_gpt
+from serving_fixtures import CONTEXT, HOSTILE, PAIRS, SENTENCE, both_models, endless_gpt, save, save_study, serve, tiny_gpt
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (requirements-dev.txt)")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -30,7 +30,6 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--window-size=1200,1000",
 )
-HOSTILE = '<img src=x onerror="window.hacked=1">'
 EXAMPLE = next(iter(PAIRS))
 WAIT = 60  # seconds; a busy machine is slow
 
@@ -222,5 +221,31 @@ def test_the_sliders_answer_and_a_run_is_diagnosed(page: Page, models_dir: Path,
     page.driver.set_window_size(1200, 1800)
     assert page.driver.save_screenshot(str(tmp_path / "check.png"))
     print(f"screenshot: {tmp_path / 'check.png'}")
+    assert page.hosts() == {"127.0.0.1"}
+    assert page.complaints() == []
+
+
+@pytest.mark.parametrize("page", ["zh-CN"], indirect=True)
+def test_moving_a_knob_shows_a_real_run(page: Page, models_dir: Path, tmp_path: Path) -> None:
+    page.open()
+    page.tab("旋钮")
+    page.until(lambda: "configs/sweep/sentence.yaml" in page.find("#sweep-guide").text)
+    page.leave()
+    study = save_study(models_dir / "sweep-birds")
+    for trial in (study / "trials").iterdir():
+        shutil.copy(Path(__file__).resolve().parents[1] / "docs/tatoeba_bleu.png", trial / "curves.png")
+    page.open()
+    page.tab("旋钮")
+    page.until(lambda: "正是这组设置" in page.find("#sweep-told").text and page.find("#sweep-curves img"))
+    best = page.find("#sweep-told").text
+    page.set_number("sweep-slider-0", "-3")
+    page.until(lambda: "没有试过" in page.find("#sweep-told").text and "0.001" in page.find("#sweep-told").text)
+    page.choose("sweep-list-1", "32")
+    page.until(lambda: "hidden_size 32" in page.find("#sweep-told").text)
+    assert page.find("#sweep-told").text != best and HOSTILE in page.find("#sweep-more").text
+    page.driver.set_window_size(1200, 1800)
+    assert page.driver.save_screenshot(str(tmp_path / "sweep.png"))
+    print(f"screenshot: {tmp_path / 'sweep.png'}")
+    assert page.driver.execute_script("return [window.hacked, document.querySelectorAll('img[src=x]').length]") == [None, 0]
     assert page.hosts() == {"127.0.0.1"}
     assert page.complaints() == []

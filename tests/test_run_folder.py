@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,19 @@ def test_the_best_checkpoint_stays_when_the_run_overfits(tmp_path: Path) -> None
     assert result.model_dir.name == f"step-{best:08d}"
     assert f"overfitting begins about step {best}" in (result.run_dir / "report.md").read_text()
     assert val_loss(result.model_dir, configs.load(config)) == pytest.approx(losses[best], rel=1e-5)
+
+
+@pytest.mark.parametrize("fonts", [(), ("DejaVu Sans",)])  # as if there was no font with Chinese, and as if this was one
+def test_a_run_with_a_chinese_name_is_drawn_without_a_word(
+    fonts: tuple[str, ...], plain: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder, "CHINESE", fonts)
+    (tmp_path / "metrics.jsonl").write_bytes((plain.run_dir / "metrics.jsonl").read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run_folder.draw(tmp_path, "飞鸟 $b$_1$")
+    assert (tmp_path / "curves.png").stat().st_size > 5000
+    assert run_folder._fonts("飞鸟 b")[1] == ("飞鸟 b" if fonts else "b")
 
 
 # ---- what a user is told

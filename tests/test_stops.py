@@ -26,7 +26,7 @@ def last_words(run_dir: Path) -> tuple[int, str]:
     """Step and way of the end, as metrics.jsonl tells; there is one such record, and nothing after it."""
     *before, last = records(run_dir)
     assert last["event"] == "end" and not [r for r in before if r["event"] == "end"]
-    assert last["peak_memory_bytes"] > 0 and last["seconds"] >= max((r["seconds"] for r in before), default=0)
+    assert last["peak_memory_bytes"] >= 0 and last["seconds"] >= max((r["seconds"] for r in before), default=0)
     return last["step"], last["ended"]
 
 

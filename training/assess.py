@@ -6,19 +6,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import psutil
 import torch
 
-from training import footprint
+from training import evidence, footprint, rules
 from training.config import Config
 from training.corpus import COLUMNS
+from training.device import KEPT, LARGE_MODEL
 from training.filters import chinese, length
-from training.footprint import PARTS, Footprint, Shapes
+from training.footprint import Footprint, Shapes
 from training.prepare import Data
 from training.probe import Probe
 from training.sheets import SHEETS
@@ -28,10 +28,36 @@ from training.sheets import SHEETS
 UTILISATION = 0.3
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a run will be.
+
+    Attributes:
+        available: bytes that there are for a process.
+        held: bytes that its data take already.
+        cpu: whether it is a CPU, whose allocator keeps some of what is freed.
+        devices, sharded: how many devices, and whether by FSDP.
+    """
+
+    available: int = 0
+    held: int = 0
+    cpu: bool = False
+    devices: int = 1
+    sharded: bool = False
+
+    def kept(self, found: Footprint) -> int:
+        """Bytes that the allocator keeps."""
+        return round(KEPT * found.peak) if self.cpu and found.parameters["total"] < LARGE_MODEL else 0
+
+    def taken(self, found: Footprint) -> int:
+        """Bytes that a run with this footprint has at its peak on each device: everything."""
+        return sum(found.on_each(self.devices, self.sharded).values()) + self.held + self.kept(found)
+
+
 def memory_here(device: torch.device) -> int:
     """Bytes that a run may take on this device: what is free, with what this process holds already."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[1])
+        return int(torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device))
     return int(psutil.virtual_memory().available + resident())
 
 
@@ -40,41 +66,54 @@ def resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def of_model(config: Config, vocabulary: int, shapes: Shapes, devices: int = 1, sharded: bool = False) -> tuple[dict[str, Any], Footprint]:
-    """The sections `parameters` and `memory`, from the footprint of the config as it is."""
-    mixed = config.train.mixed_precision in ("bf16", "fp16")
-    found = footprint.measure(config, vocabulary, shapes, mixed)
-    memory: dict[str, Any] = {**{k: found.memory[k] for k in PARTS}, "vocabulary_bytes": found.vocabulary_bytes}
-    memory |= {"peak_bytes": found.peak, "vocabulary_share": round(found.vocabulary_bytes / max(1, found.peak), 4)}
-    each = found.on_each(devices, sharded)
-    memory |= {"devices": devices, "sharded": sharded, "each_device_bytes": sum(each.values())}
-    return {"parameters": found.parameters, "memory": memory}, found
+def of_model(config: Config, vocabulary: int, shapes: Shapes, place: Place | None = None) -> tuple[dict[str, Any], Footprint]:
+    """The sections `config`, `parameters`, `shape` and `memory`, from the footprint of the config as it is."""
+    place = place or Place()
+    found = footprint.measure(config, vocabulary, shapes, _mixed(config))
+    kept = place.kept(found)
+    peak = found.peak + place.held + kept
+    memory: dict[str, Any] = {**{k: found.memory[k] for k in rules.MEMORY_PARTS}, "vocabulary_bytes": found.vocabulary_bytes}
+    memory |= {"peak_bytes": peak, "vocabulary_share": round(found.vocabulary_bytes / max(1, peak), 4)}
+    memory |= {"devices": place.devices, "sharded": place.sharded, "each_device_bytes": place.taken(found)}
+    memory |= {"data_bytes": place.held, "kept_bytes": kept, "available_bytes": place.available}
+    named = {"task": config.task, "model": config.model.get("type")}
+    return {"config": named, "parameters": dict(found.parameters), "shape": dict(found.shape), "memory": memory}, found
 
 
-def variants(config: Config, vocabulary: int, shapes: Shapes) -> dict[str, int]:
-    """Peak bytes in both precisions, with and without gradient checkpointing."""
+def fits(found: dict[str, Any]) -> bool:
+    """Whether the peak stays within what each device has."""
+    return bool(found["memory"]["each_device_bytes"] <= found["memory"]["available_bytes"])
+
+
+def variants(config: Config, vocabulary: int, shapes: Shapes, place: Place) -> dict[str, int]:
+    """Bytes on each device at the peak, in both precisions, with and without gradient checkpointing."""
     found = {}
     for checkpointing in (False, True):
         changed = replace(config, train=replace(config.train, gradient_checkpointing=checkpointing))
         for name, bf16 in (("float32", False), ("bf16", True)):
             try:
-                found[name + "_checkpointing" * checkpointing] = footprint.measure(changed, vocabulary, shapes, bf16).peak
+                found[name + "_checkpointing" * checkpointing] = place.taken(footprint.measure(changed, vocabulary, shapes, bf16))
             except Exception:  # a class that cannot checkpoint has fewer variants
                 continue
     return found
 
 
-def largest(config: Config, vocabulary: int, shapes: Shapes, available: int) -> int:
-    """The largest `batch.micro_batch_size` (gpt) or `batch.tokens_per_batch` (translation) that fits."""
-    mixed = config.train.mixed_precision in ("bf16", "fp16")
-    rows = shapes["labels"][0]
-    now = config.batch.micro_batch_size if config.task == "gpt" else config.batch.tokens_per_batch
+def largest(config: Config, vocabulary: int, shapes: Shapes, place: Place) -> int:
+    """The largest `batch.micro_batch_size` (gpt) or `batch.tokens_per_batch` (translation) that fits on each device; 0 if none."""
+    rows, now = shapes["labels"][0], rules.micro_batch(config)[1]
+    # A smaller one means more of them a step, and the second meets the gradients of the first.
+    several = replace(config, train=replace(config.train, gradient_accumulation_steps=max(2, config.train.gradient_accumulation_steps)))
 
-    def of(size: int) -> Footprint:
+    def of(size: int) -> int:
         scaled = {k: (max(1, round(rows * size / now)), *s[1:]) for k, s in shapes.items()}
-        return footprint.measure(config, vocabulary, scaled, mixed)
+        return place.taken(footprint.measure(several if size < now else config, vocabulary, scaled, _mixed(config)))
 
-    return footprint.largest_batch(of, now, available)
+    size = footprint.largest_batch(of, now, place.available)
+    return size if size >= rules.smallest_batch(config) else 0
+
+
+def _mixed(config: Config) -> bool:
+    return config.train.mixed_precision in ("bf16", "fp16")
 
 
 def of_data(config: Config, data: Data, vocabulary: dict[str, Any], world: int) -> dict[str, Any]:
@@ -87,9 +126,10 @@ def of_data(config: Config, data: Data, vocabulary: dict[str, Any], world: int) 
     targets = [int((b["labels"][:, 1:] if config.task == "gpt" else b["labels"]).__ge__(0).sum()) for b in batches]
     accumulation = config.train.gradient_accumulation_steps
     lengths = [len(r[target]) for r in data.sample]
+    lost, looked_at = evidence.rows_lost(report, config.task)
     found: dict[str, Any] = {
         "rows": rows, "held_out": len(data.held_out), "rows_read": report["rows_read"],
-        "rejected": report["rejected"], "rejected_share": _share(sum(report["rejected"].values()), report["rows_read"]),
+        "rejected": report["rejected"], "rejected_share": _share(sum(lost.values()), looked_at),
         "tokens": round(rows * per_row), "tokens_per_row": round(per_row, 2), "packed": getattr(data.task, "packed", None),
         "tokens_per_step": round(float(np.mean(targets)) * accumulation * world) if targets else 0,
         "micro_batches": len(batches), "left_out_share": _share(left_out, len(data.sample)),
@@ -125,23 +165,25 @@ def of_horizon(config: Config, data: dict[str, Any], seconds_per_step: float | N
     }  # fmt: skip
 
 
-def of_time(config: Config, probe: Probe, horizon_of: Callable[[float], dict[str, Any]], flops: int, peak: float | None) -> dict[str, Any]:
+def seconds_per_step(config: Config, probe: Probe) -> float:
+    """A step with its share of evaluations and saves. Every evaluation that is the best so far saves too: in a healthy run, most."""
+    evaluate_every = config.evaluation.every_steps
+    save_every = min(evaluate_every, config.checkpoint.every_steps)
+    return probe.step(config.train.gradient_accumulation_steps) + probe.evaluation / evaluate_every + probe.save / save_every
+
+
+def of_time(config: Config, probe: Probe, horizon: dict[str, Any], flops: int, peak: float | None) -> dict[str, Any]:
     """The section `time`: what the probe's seconds mean for the whole horizon.
 
     Args:
-        horizon_of: steps by the seconds of one, for a horizon in minutes.
+        horizon: the section, with its steps by `seconds_per_step`.
         flops: of a micro-batch of mean size.
         peak: FLOP/s that the device has, for the utilisation.
     """
     accumulation = config.train.gradient_accumulation_steps
-    step = probe.step(accumulation)
-    save_every, evaluate_every = config.checkpoint.every_steps, config.evaluation.every_steps
-    with_all = step + probe.evaluation / evaluate_every + probe.save / save_every
-    horizon = horizon_of(with_all)
-    steps = horizon["steps"] or 0
-    evaluations = math.ceil(steps / evaluate_every)
-    # Every evaluation that is the best so far saves too; in a healthy run most are.
-    saves = max(evaluations, math.ceil(steps / save_every))
+    step, steps = probe.step(accumulation), horizon["steps"] or 0
+    evaluations = math.ceil(steps / config.evaluation.every_steps)
+    saves = math.ceil(steps / min(config.evaluation.every_steps, config.checkpoint.every_steps))  # as in seconds_per_step
     training, evaluating, saving = steps * step, evaluations * probe.evaluation, saves * probe.save
     achieved = accumulation * flops / max(1e-9, step)
     return {
@@ -154,9 +196,13 @@ def of_time(config: Config, probe: Probe, horizon_of: Callable[[float], dict[str
     }  # fmt: skip
 
 
-def of_time_on(device: str, horizon: dict[str, Any], flops_per_step: int, world: int) -> dict[str, Any]:
-    """The section `time` without a probe, for a device by name: FLOPs over an assumed share of what the data sheet says."""
-    peak, _ = SHEETS[device]
+def of_time_on(device: str, precision: str, horizon: dict[str, Any], flops_per_step: int, world: int) -> dict[str, Any]:
+    """The section `time` without a probe, for a device by name: FLOPs over an assumed share of what the data sheet says.
+
+    Args:
+        precision: as `train.mixed_precision`, `auto` resolved.
+    """
+    peak = SHEETS[device].flops(precision)
     step = flops_per_step / (world * peak * UTILISATION)
     seconds = step * horizon["steps"] if horizon["steps"] else None
     return {

@@ -39,9 +39,7 @@ def read(
         raise ConfigError(f"no config given; try --config {example}, or --help for every setting")
     if forgotten := _forgotten_config(argv, example):
         raise ConfigError(forgotten)
-    p = jsonargparse.ArgumentParser(description=description, exit_on_error=False)
-    p.add_argument("--config", action="config", help="a YAML file")
-    p.add_class_arguments(cls)
+    p = parser(cls, description)
     problems: list[str] = []
     whole: dict[str, Any] = {}
     texts: list[str] = []  # what the files say: jsonargparse would read them again, in the locale's encoding
@@ -69,6 +67,14 @@ def read(
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     return result
+
+
+def parser(cls: type, description: str) -> jsonargparse.ArgumentParser:
+    """`--config FILE` and every field of `cls` by its dotted name."""
+    p = jsonargparse.ArgumentParser(description=description, exit_on_error=False)
+    p.add_argument("--config", action="config", help="a YAML file")
+    p.add_class_arguments(cls)
+    return p
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

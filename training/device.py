@@ -84,7 +84,7 @@ def peak_flops(device: torch.device, precision: str) -> float | None:
     """FLOP/s that a device can do at best: a GPU's by its data sheet (None if it is not known), a CPU's as measured."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device).lower().replace(" ", "")
-        return next((flops for key, (flops, _) in SHEETS.items() if key in name), None)
+        return next((sheet.flops(precision) for key, sheet in SHEETS.items() if key in name), None)
     if device.type != "cpu":
         return None
     a, b = torch.randn(2, 1024, 1024).to(torch.bfloat16 if precision == "bf16" else torch.float32)
@@ -102,6 +102,13 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def of_gpu(device: torch.device) -> str:
+    """The precision that pays on a device that is no CPU: it need not be measured."""
+    if device.type != "cuda":
+        return "no"
+    return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
+
+
 def pick_precision(device: torch.device, step: Callable[[torch.dtype | None], None]) -> tuple[str, str, dict[str, float]]:
     """The fastest safe precision of the run's device, in words what was measured, and seconds of a step by precision.
 
@@ -112,10 +119,10 @@ def pick_precision(device: torch.device, step: Callable[[torch.dtype | None], No
         step: does one forward and backward pass under autocast to that dtype (None: float32).
     """
     if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device)[0] >= 8
-        return ("bf16", " (auto: this GPU has it)", {}) if native else ("fp16", " (auto: this GPU has no bf16)", {})
+        precision = of_gpu(device)
+        return precision, " (auto: this GPU has it)" if precision == "bf16" else " (auto: this GPU has no bf16)", {}
     if device.type != "cpu":
-        return "no", " (auto)", {}
+        return of_gpu(device), " (auto)", {}
     speed, threads = {}, torch.get_num_threads()
     torch.set_num_threads(1)  # on cores that others use, threads wait for each other far longer than such a product takes
     for dtype in (torch.float32, torch.bfloat16):

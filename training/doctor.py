@@ -13,13 +13,13 @@ import sys
 if __name__ == "__main__":  # see train.py
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-import json
+import math
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
 
-from training import evidence
+from training import evidence, speaking
 from training.config import Config, ConfigError
 from training.evidence import Records
 from training.findings import LANGUAGES, Finding, Language, lines, spoken, worst_first
@@ -46,6 +46,11 @@ def judge(records: Records) -> list[Finding]:
     return worst_first([found for verdict in (*TRAINING, *TEXT_AND_DATA) if (found := verdict(records)) is not None])
 
 
+def language_of(config: Config, asked: str | None = None) -> Language:
+    """The language asked for, or the run's, or that of the locale."""
+    return spoken(asked or (None if config.log.language == "auto" else config.log.language))
+
+
 def tell(verdicts: list[Finding], language: Language) -> list[str]:
     """The verdicts as Markdown list items; if there are none, that."""
     if verdicts:
@@ -54,8 +59,11 @@ def tell(verdicts: list[Finding], language: Language) -> list[str]:
 
 
 def as_json(folder: Path, verdicts: list[Finding], language: Language) -> dict[str, Any]:
-    """What `--json true` prints."""
-    return {"run": str(folder), "verdicts": [v.as_dict(language) for v in verdicts]}
+    """What `--json true` prints; a number that is not finite, for which JSON has no name, is null."""
+    said = [v.as_dict(language) for v in verdicts]
+    for v in said:
+        v["evidence"] = {k: None if isinstance(x, float) and not math.isfinite(x) else x for k, x in v["evidence"].items()}
+    return {"run": str(folder), "verdicts": said}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,18 +71,15 @@ def main(argv: list[str] | None = None) -> int:
     p = jsonargparse.ArgumentParser(prog="doctor.py", description=__doc__, exit_on_error=False)
     p.add_argument("run", type=Path, help="a run folder")
     p.add_argument("--json", type=bool, default=False, help="true: print one JSON object")
-    p.add_argument("--lang", choices=LANGUAGES, help="zh or en; otherwise that of the locale")
+    p.add_argument("--lang", choices=LANGUAGES, help="zh or en; otherwise the run's log.language, or that of the locale")
     try:
         args = p.parse_args(argv)
-        verdicts = diagnose(args.run)
+        records = evidence.read(args.run)
     except (ConfigError, jsonargparse.ArgumentError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    language = spoken(args.lang)
-    if args.json:
-        print(json.dumps(as_json(args.run, verdicts, language), ensure_ascii=False, indent=1))
-    else:
-        print("\n".join(tell(verdicts, language)))
+    verdicts, language = judge(records), language_of(records.config, args.lang)
+    speaking.printed(as_json(args.run, verdicts, language) if args.json else "\n".join(tell(verdicts, language)))
     return 0
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import operator
 import statistics
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +30,7 @@ class Point(NamedTuple):
 
 
 Curve = list[Point]
+STEP = operator.itemgetter(0)  # of a point
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Records:
         corpus: what the scan of the training text found.
         preflight: what was predicted.
         reported: whether report.md is there, which is written when a run ends.
+        unreadable: lines of the metrics that are no record.
     """
 
     config: Config
@@ -51,6 +55,7 @@ class Records:
     corpus: dict[str, Any] = field(default_factory=dict)
     preflight: dict[str, Any] = field(default_factory=dict)
     reported: bool = False
+    unreadable: int = 0
 
     @cached_property
     def losses(self) -> Curve:
@@ -62,14 +67,14 @@ class Records:
         """Validation loss in nats a token, without label smoothing."""
         return curve(self.evaluations, "val_loss")
 
-    @property
+    @cached_property
     def steps(self) -> int:
         """The last step that is on record."""
         return max((r["step"] for r in [*self.train, *self.evaluations, self.end] if r), default=0)
 
     @property
     def ended(self) -> str:
-        """How: finished, stopped early, interrupted, not finite, out of memory, what a caller said; empty if nothing tells."""
+        """How: finished, stopped early, interrupted, what outcome.py calls its exceptions, what a caller said; empty if nothing tells."""
         how = self.end.get("ended")
         return how if isinstance(how, str) else "finished" if self.reported else ""
 
@@ -84,26 +89,32 @@ class Records:
             return math.log(size)
         return self.losses[0].value if self.losses else None
 
-    @property
+    @cached_property
     def tokens_per_step(self) -> float | None:
         """Target tokens of a step, in the mean."""
-        tokens = curve(self.train, "tokens")
-        return tokens[-1].value / tokens[-1].step if tokens and tokens[-1].step else None
+        for r in reversed(self.train):
+            if (tokens := number(r.get("tokens"))) is not None:
+                return tokens / r["step"] if r["step"] else None
+        return None
 
     def epoch(self, step: int) -> float:
         """Epochs done by that step."""
-        return at(curve(self.train, "epoch"), step) or 0.0
+        return at(self._epochs, step) or 0.0
+
+    @cached_property
+    def _epochs(self) -> Curve:
+        return curve(self.train, "epoch")
 
     def last(self, key: str) -> float | None:
-        """That number of the last evaluation."""
-        return number(self.evaluations[-1].get(key)) if self.evaluations else None
+        """That number of the last evaluation, if it can be one."""
+        return plausible(key, self.evaluations[-1].get(key)) if self.evaluations else None
 
     def predicted(self, *keys: str) -> float | None:
-        """A number of preflight.json, named by its keys from outside in."""
+        """A number of preflight.json, if it can be one, named by its keys from outside in."""
         found: Any = self.preflight
         for key in keys:
             found = found.get(key) if isinstance(found, dict) else None
-        return number(found)
+        return plausible(keys[-1], found)
 
 
 def read(folder: Path, config: Config | None = None) -> Records:
@@ -125,7 +136,7 @@ def read(folder: Path, config: Config | None = None) -> Records:
     except OSError as error:
         raise ConfigError(f"{folder / 'metrics.jsonl'}: cannot be read ({error.strerror})") from None
     config = config or configs.load(folder / "config.yaml")
-    events = [r for r in run_folder.read(folder) if isinstance(r, dict) and isinstance(r.get("step"), int)]
+    events, unreadable = run_folder.read_and_count(folder)
     samples = [r["samples"] for r in events if r.get("event") == "sample" and isinstance(r.get("samples"), list)]
     ends = [r for r in events if r.get("event") == "end"]
     train = [r for r in events if r.get("event") == "train"]
@@ -136,39 +147,88 @@ def read(folder: Path, config: Config | None = None) -> Records:
         config, train, [r for r in events if r.get("event") == "evaluate"],
         [s for s in samples[-1] if isinstance(s, dict)] if samples else [], ends[-1] if ends else {},
         parts[0] if isinstance(parts, list) and parts and isinstance(parts[0], dict) else {},
-        _json(folder / "preflight.json"), (folder / "report.md").is_file(),
+        _json(folder / "preflight.json"), (folder / "report.md").is_file(), unreadable,
     )  # fmt: skip
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # the last: nested deeper than any file of ours
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def shown(text: Any) -> str:
+    """Words from a file as a sentence can have them: on one line, with nothing in them that moves a terminal's cursor."""
+    line = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
+
+
+# ---- the scan
+
+
+def rejected(report: dict[str, Any]) -> tuple[dict[str, int], int]:
+    """Rows that a scan left out, by reason, and how many it looked at; those that `where` does not select are in neither.
+
+    Args:
+        report: of a scan, with `rejected`, `rows_read` and `not_selected`.
+    """
+    found = report.get("rejected")
+    reasons = {k: int(n) for k, v in found.items() if (n := plausible("rows", v)) is not None} if isinstance(found, dict) else {}
+    return reasons, int((plausible("rows", report.get("rows_read")) or 0) - (plausible("rows", report.get("not_selected")) or 0))
+
+
+def rows_lost(report: dict[str, Any], task: str) -> tuple[dict[str, int], int]:
+    """`rejected` without what nobody misses: duplicates, which have a verdict of their own, and gpt's blank lines between texts."""
+    harmless = {"duplicate", "empty"} if task == "gpt" else {"duplicate"}
+    reasons, rows = rejected(report)
+    return {reason: n for reason, n in reasons.items() if reason not in harmless}, rows
 
 
 # ---- curves
 
 
+FINITE = 1e100  # float32 ends at 3e38; what is beyond was not measured, and sums of it would be infinite
+SHARES = {
+    "unknown", "chinese_targets", "swapped_share", "copied_share", "repetition", "empty_share", "truncated_share", "untranslated_share",
+    "stopped",
+}  # fmt: skip
+SHARE, DENSEST, MOST = 1.0, 64.0, 1e15  # a share; tokens a character; rows, bytes, steps, seconds, …
+
+
 def number(value: Any) -> float | None:
     """A finite number, or None."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    kind = type(value)  # no isinstance: a long run has a million of them
+    return float(value) if (kind is float or kind is int) and -FINITE < value < FINITE else None
+
+
+def plausible(key: str, value: Any) -> float | None:
+    """A number that a file may have under `key`: none below zero, no share above one."""
+    found = number(value)
+    most = SHARE if key in SHARES else DENSEST if key == "tokens_per_character" else MOST
+    return found if found is not None and 0 <= found <= most else None
 
 
 def curve(records: list[dict[str, Any]], key: str) -> Curve:
-    """The values of `key` over steps; records without a number there are left out."""
-    return [Point(r["step"], value) for r in records if (value := number(r.get(key))) is not None]
+    """The values of `key` in the order of steps; records without a number there are left out."""
+    return sorted((Point(r["step"], value) for r in records if (value := number(r.get(key))) is not None), key=STEP)
+
+
+def missing(records: list[dict[str, Any]], key: str) -> list[int]:
+    """Steps of the records that have `key` and no number there: it was infinite or not a number, which JSON cannot say."""
+    return [r["step"] for r in records if key in r and number(r[key]) is None]
 
 
 def at(points: Curve, step: float) -> float | None:
     """The curve between its points: linear; before the first and after the last, those."""
     if not points:
         return None
-    for a, b in itertools.pairwise(points):
-        if a.step <= step <= b.step and b.step > a.step:
-            return a.value + (b.value - a.value) * (step - a.step) / (b.step - a.step)
-    return points[0].value if step < points[0].step else points[-1].value
+    after = bisect_left(points, step, key=STEP)
+    if after in (0, len(points)):
+        return points[0 if after == 0 else -1].value
+    a, b = points[after - 1], points[after]
+    return a.value + (b.value - a.value) * (step - a.step) / (b.step - a.step)
 
 
 def level(points: Curve, begin: float, end: float) -> float | None:
@@ -176,7 +236,7 @@ def level(points: Curve, begin: float, end: float) -> float | None:
     if not points:
         return None
     last = points[-1].step
-    part = [p.value for p in points if begin * last <= p.step <= end * last]
+    part = [p.value for p in points[bisect_left(points, begin * last, key=STEP) : bisect_right(points, end * last, key=STEP)]]
     return statistics.median(part) if part else at(points, (begin + end) / 2 * last)
 
 

@@ -41,11 +41,20 @@ class Finding:
 
     def text(self, language: Language) -> str:
         """What was found, in one or two sentences with its numbers."""
-        return _words(self.book, language)[self.id]["text"].format(**self.evidence)
+        return _words(self.book, language)[self.id]["text"].format(**self._told(language))
 
     def advice(self, language: Language) -> str:
         """One thing to try."""
-        return _words(self.book, language)[self.id]["try"].format(**self.evidence)
+        return _words(self.book, language)[self.id]["try"].format(**self._told(language))
+
+    def _told(self, language: Language) -> dict[str, Any]:
+        """The evidence as a sentence has it: a part of the memory by its name in that language, gigabytes as two that differ."""
+        told, part = dict(self.evidence), self.evidence.get("part")
+        if part:
+            told["part"] = _words("page", language)[part]
+        if "available" in told:
+            told["needed"], told["there"] = sizes(1e9 * told["gigabytes"], 1e9 * told["available"])
+        return told
 
     def as_dict(self, language: Language) -> dict[str, Any]:
         """For `--json true`: id, severity, text, evidence, try, source."""
@@ -53,6 +62,20 @@ class Finding:
             "id": self.id, "severity": self.severity, "text": self.text(language), "evidence": dict(self.evidence),
             "try": self.advice(language), "source": self.source,
         }  # fmt: skip
+
+
+def size(count: float, digits: int = 2) -> str:
+    """Bytes in words."""
+    return f"{count / 1e9:.{digits}f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB" if count >= 1e7 else f"{count / 1e6:.1f} MB"
+
+
+def sizes(a: float, b: float) -> tuple[str, str]:
+    """Two numbers of bytes in words, with so many digits that they differ, if they do."""
+    for digits in range(1, 10):
+        told = (size(a, digits), size(b, digits))
+        if told[0] != told[1]:
+            return told
+    return f"{a:,.0f} B", f"{b:,.0f} B"
 
 
 def worst_first(findings: list[Finding]) -> list[Finding]:

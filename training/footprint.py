@@ -3,16 +3,19 @@
 The model is built of fake tensors (torch's `FakeTensorMode`: shapes without memory) and takes one step with the task's
 own loss and the run's own optimizers; at every operation, what is alive is added up. So the answer is right for any model
 class, a model too large for the machine included. Bytes throughout. B: rows, T: tokens, V: vocabulary.
+
+Of a deep model only a few layers take the step, at two depths; what one more layer adds is carried on to the full depth.
 """
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from unittest.mock import patch
 
 import torch
@@ -23,11 +26,15 @@ from torch.utils.flop_counter import flop_registry, register_flop_formula, sdpa_
 from training import model as models
 from training.config import Config
 from training.optim import make_optimizers
+from training.rules import MEMORY_PARTS
 from training.tasks.gpt import Gpt
 from training.tasks.translation import Translation
 
 Shapes = dict[str, tuple[int, ...]]  # of a micro-batch, as `make_batches` makes it
-PARTS = ("weights", "gradients", "optimizer", "average", "activations", "logits")
+DEPTHS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "num_encoder_layers", "num_decoder_layers")
+DEEP, FEW = 12, (2, 4)  # layers from beyond which a model is measured with fewer, and with how many; even, as classes alternate in twos
+
+T = TypeVar("T")
 
 
 @register_flop_formula(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu)
@@ -48,18 +55,22 @@ class Footprint:
         parameters: numbers of parameters: embeddings, attention, feed_forward, head (0 if tied), other, total.
         vocabulary: of these, the entries' rows in the embeddings and the head.
         memory: bytes at the peak by part: weights, gradients, optimizer, average, activations, logits (with the loss).
+        moments: the same at every moment that is the peak on some number of devices; one is `memory`.
         flops: of the forward and backward pass of one micro-batch (2 a multiply-add), matrix products and attention.
         targets: tokens that the micro-batch predicts, if all are.
         layers, largest_layer: parameters of all repeated layers, and of the largest.
+        shape: `width`, and `layers` of the deeper side, as the class has them with its defaults; None where it names them otherwise.
     """
 
     parameters: dict[str, int]
     vocabulary: int
     memory: dict[str, int]
+    moments: tuple[dict[str, int], ...]
     flops: int
     targets: int
     layers: int
     largest_layer: int
+    shape: dict[str, int | None]
 
     @property
     def peak(self) -> int:
@@ -77,16 +88,22 @@ class Footprint:
 
         DDP keeps everything on each and its buckets hold the gradients once more. FSDP divides weights, gradients, optimizer and
         average; while a layer computes, it and what is in no layer are put together, with one of them as gradients too. That is
-        counted with the activations.
+        counted with the activations. Nobody divides those, so the peak can move from the end of the backward pass to its beginning.
         """
         if devices == 1:
             return dict(self.memory)
         if not sharded:
             return {**self.memory, "gradients": self.memory["gradients"] + 4 * self.parameters["total"]}
-        shared = {k: -(-self.memory[k] // devices) for k in ("weights", "gradients", "optimizer", "average")}
         rest = self.parameters["total"] - self.layers
         together = 4 * (rest + self.largest_layer + max(rest, self.largest_layer))
-        return {**self.memory, **shared, "activations": self.memory["activations"] + together}
+        each = [
+            {
+                k: n if k in ("activations", "logits") else -(-n // devices)
+                for k, n in {**m, "activations": m["activations"] + together}.items()
+            }
+            for m in self.moments
+        ]
+        return max(each, key=lambda m: sum(m.values()))
 
 
 class Alive(TorchDispatchMode):
@@ -96,12 +113,17 @@ class Alive(TorchDispatchMode):
 
     Args:
         vocabulary: a tensor whose last side is this long is called logits.
+
+    Attributes:
+        moments: what was alive, by part, with the most activations and logits (`fullest`), and at the peak of the times before and
+            after half of the layers have gradients (`early`, `late`).
+        half_way: whether they have.
     """
 
     def __init__(self, vocabulary: int):
         super().__init__()
-        self.vocabulary, self.default = vocabulary, "activations"
-        self.now, self.at_peak, self.peak, self.flops = Counter[str](), Counter[str](), 0, 0
+        self.vocabulary, self.default, self.flops, self.half_way = vocabulary, "activations", 0, False
+        self.now, self.moments, self._most = Counter[str](), dict[str, Counter[str]](), dict[str, int]()
         self.kinds: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -113,10 +135,17 @@ class Alive(TorchDispatchMode):
         for tensor in out if isinstance(out, tuple | list) else (out,):
             if isinstance(tensor, torch.Tensor):
                 self._see(tensor)
-        total = self.now.total()
-        if total > self.peak:
-            self.peak, self.at_peak = total, self.now.copy()
+        self._look()
         return out
+
+    def _look(self) -> None:
+        now = self.now
+        self._note("late" if self.half_way else "early", now.total())
+        self._note("fullest", now["activations"] + now["logits"])
+
+    def _note(self, moment: str, bytes_: int) -> None:
+        if bytes_ >= self._most.get(moment, 0):  # of the same, the later: the second micro-batch meets the gradients of the first
+            self._most[moment], self.moments[moment] = bytes_, self.now.copy()
 
     def _see(self, tensor: torch.Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -140,9 +169,16 @@ class Alive(TorchDispatchMode):
                 self.now[name] += storage.nbytes()
                 kind[0] = name
 
+    @property
+    def at_peak(self) -> Counter[str]:
+        """What was alive when most was."""
+        return max(self.moments.values(), key=Counter.total)
+
     def restart(self) -> None:
         """Look for the peak from here on."""
-        self.peak, self.at_peak = self.now.total(), self.now.copy()
+        self._most.clear()
+        self.moments = {}
+        self._look()
 
 
 class Standin:
@@ -174,6 +210,38 @@ def heaviest(batches: list[dict[str, Any]]) -> Shapes:
     return {k: v.shape for k, v in found.items() if k != "rows"}
 
 
+class Answers(dict[str, Any]):
+    """What was worked out before, by question: a preflight asks for the same footprint several times."""
+
+    MOST = 64
+
+    def __call__(self, question: str, work: Callable[[], T]) -> T:
+        """The answer, worked out if it is not known."""
+        if question not in self:
+            while len(self) >= self.MOST:
+                del self[next(iter(self))]
+            self[question] = work()
+        answer: T = self[question]
+        return answer
+
+
+KNOWN = Answers()
+
+
+class Step(NamedTuple):
+    """A step on paper, of a model or of a few of its layers.
+
+    Attributes:
+        sizes: parameters by part; `vocabulary`: those that are its rows; `every`: frozen ones too; `layers` and `largest_layer`.
+        moments: bytes by part at the moments of `Alive`, and while the optimizer works (`stepping`).
+        flops: of the passes.
+    """
+
+    sizes: dict[str, int]
+    moments: dict[str, dict[str, int]]
+    flops: int
+
+
 def measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool) -> Footprint:
     """The footprint of a run's step with micro-batches of these shapes.
 
@@ -184,54 +252,136 @@ def measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool) -> Foot
     Raises:
         ConfigError: if the model section is wrong.
     """
+    asked = repr((config.task, config.model, config.batch, config.optim, config.train, vocabulary, shapes, bf16))
+    return KNOWN(asked, lambda: _measured(config, vocabulary, shapes, bf16))
+
+
+def _measured(config: Config, vocabulary: int, shapes: Shapes, bf16: bool) -> Footprint:
     standin: Any = Standin(vocabulary)
     tasks: dict[str, Callable[..., Gpt | Translation]] = {"gpt": Gpt, "translation": Translation}
     fixed = replace(config, batch=replace(config.batch, packing="always"))  # which would ask for sample texts
     task = tasks[config.task](fixed, standin, [])
     found = models.model_config(config.task, config.model, standin, task.context)
+
+    def step(kind: Any) -> Step:
+        return _step(config, task, kind, vocabulary, shapes, bf16)
+
+    sizes, moments, flops = _carried_on(step, config.task, found, vocabulary) or step(found)
+    average = 4 * sizes["every"] if config.train.averaging != "none" else 0
+    times = tuple(m | {"average": average} for m in moments.values())
+    parameters = {k: n for k, n in sizes.items() if k not in ("vocabulary", "every", "layers", "largest_layer")}
+    return Footprint(
+        parameters, sizes["vocabulary"], max(times, key=lambda m: sum(m.values())), times, flops, _targets(config.task, shapes),
+        sizes["layers"], sizes["largest_layer"], _shape(found),
+    )  # fmt: skip
+
+
+def _step(config: Config, task: Gpt | Translation, found: Any, vocabulary: int, shapes: Shapes, bf16: bool) -> Step:
+    """One step of the model of this transformers config."""
     with FakeTensorMode(), _values_unasked(), Alive(vocabulary) as alive:
         alive.default = "weights"
         net = models.fresh(config.task, found).train()
         if config.train.gradient_checkpointing:
             models.checkpoint_activations(net)
-        parameters, of_vocabulary = models.by_part(net, vocabulary)
+        sizes = _sizes(net, vocabulary)
         optimizers = make_optimizers(net, config.optim, torch.device("cpu"))
+        missing = {id(p): p.numel() for layer in _layers(net) for p in layer.parameters() if p.requires_grad}  # gradients of layers
+        half = sum(missing.values()) // 2
+
+        def has_gradient(p: torch.Tensor) -> None:
+            alive.rename([p.grad] if p.grad is not None else [], "gradients")
+            missing.pop(id(p), None)
+            alive.half_way = sum(missing.values()) <= half
+
         for p in (p for p in net.parameters() if p.requires_grad):
-            p.register_post_accumulate_grad_hook(lambda p: alive.rename([p.grad] if p.grad is not None else [], "gradients"))
+            p.register_post_accumulate_grad_hook(has_gradient)
         batch = {k: torch.zeros(size, dtype=torch.long) for k, size in shapes.items()}
         alive.default = "activations"
         alive.restart()
         turns = min(2, config.train.gradient_accumulation_steps)  # the second micro-batch meets the gradients of the first
         for _ in range(turns):
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-                loss, _ = task.loss(net, batch, config.train.label_smoothing)
-            loss.backward()
+            try:
+                with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+                    loss, _ = task.loss(net, batch, config.train.label_smoothing)
+                loss.backward()
+            except Exception as error:  # some classes find out only here that their shapes do not fit
+                raise models.refused(found.model_type, error) from None
             del loss
-        passes, flops = alive.at_peak, alive.flops // turns
+        passes, flops = alive.moments, alive.flops // turns
         alive.restart()
         for optimizer in optimizers:
             optimizer.step()
         state = [v for o in optimizers for s in o.state.values() for v in s.values() if isinstance(v, torch.Tensor)]
         alive.rename(state, "optimizer")
-        held, stepping = alive.now["optimizer"], alive.at_peak
-    weights = sum(4 * p.numel() for p in net.parameters())
-    average = weights if config.train.averaging != "none" else 0
-    extra = stepping.total() - alive.now["weights"] - alive.now["gradients"]  # moments, and what the step works with
-    memory = {k: passes[k] for k in PARTS} | {"optimizer": held, "average": average}
-    if extra > held + passes["activations"] + passes["logits"]:  # with very small batches the optimizer has the peak
-        memory |= {"gradients": alive.now["gradients"], "optimizer": extra, "activations": 0, "logits": 0}
-    layers = _layers(net)
-    return Footprint(parameters, of_vocabulary, memory, flops, _targets(config.task, shapes), sum(layers), max(layers, default=0))
+        weights, gradients, held = (alive.now[k] for k in ("weights", "gradients", "optimizer"))
+        working = alive.at_peak.total() - weights - gradients  # moments, and what the step works with
+    moments = {name: {k: m[k] for k in MEMORY_PARTS} | {"optimizer": held} for name, m in passes.items()}
+    moments["stepping"] = {**dict.fromkeys(MEMORY_PARTS, 0), "weights": weights, "gradients": gradients, "optimizer": working}
+    return Step(sizes, moments, flops)
 
 
-def _layers(net: torch.nn.Module) -> list[int]:
-    """Parameters of each repeated layer: the children of module lists, of the outermost where they are nested."""
-    found: list[int] = []
+def _carried_on(step: Callable[[Any], Step], task: str, found: Any, vocabulary: int) -> Step | None:
+    """The step of a deep model from those of FEW of its layers; None if it is not deep, or its layers are not alike.
+
+    Every number grows evenly with the layers, each moment by itself; which of them is the peak may change. The parameters of the whole
+    model are counted, and tell whether its layers are alike.
+    """
+    deep = {n for name in DEPTHS if type(n := getattr(found, name, None)) is int and n > DEEP}
+    if len(deep) != 1:
+        return None
+    depth = deep.pop()
+    try:
+        few, more = (step(_shallower(found, depth, layers)) for layers in FEW)
+    except Exception:  # a class that cannot be cut shows its own mistakes at its full depth
+        return None
+
+    def on(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
+        return {k: a[k] + (b[k] - a[k]) * (depth - FEW[0]) // (FEW[1] - FEW[0]) for k in a}
+
+    def count() -> dict[str, int]:
+        with torch.device("meta"):
+            return _sizes(models.fresh(task, found), vocabulary)
+
+    sizes = KNOWN(f"sizes {task} {found!r}", count)
+    if on(few.sizes, more.sizes) != sizes or few.moments.keys() != more.moments.keys():
+        return None
+    moments = {name: on(few.moments[name], more.moments[name]) for name in few.moments}
+    return Step(sizes, moments, on({"": few.flops}, {"": more.flops})[""])
+
+
+def _shallower(found: Any, depth: int, layers: int) -> Any:
+    """The config with so many layers wherever it has `depth`."""
+    small = copy.deepcopy(found)
+    for key, value in found.to_dict().items():
+        if isinstance(value, list) and len(value) == depth:  # a kind for each layer
+            setattr(small, key, value[:layers])
+    for name in DEPTHS:
+        if getattr(found, name, None) == depth:
+            setattr(small, name, layers)
+    return small
+
+
+def _sizes(net: Any, vocabulary: int) -> dict[str, int]:
+    """As in `Step`."""
+    parameters, of_vocabulary = models.by_part(net, vocabulary)
+    layers = [sum(p.numel() for p in layer.parameters()) for layer in _layers(net)]
+    every = sum(p.numel() for p in net.parameters())
+    return {**parameters, "vocabulary": of_vocabulary, "every": every, "layers": sum(layers), "largest_layer": max(layers, default=0)}
+
+
+def _shape(config: Any) -> dict[str, int | None]:
+    """Width and depth of a transformers config, by whatever name its class has for them."""
+    depths = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_decoder_layers")
+    layers = [n for name in depths if type(n := getattr(config, name, None)) is int]
+    width = getattr(config, "hidden_size", None)
+    return {"width": width if type(width) is int else None, "layers": max(layers, default=None)}
+
+
+def _layers(net: torch.nn.Module) -> list[torch.nn.Module]:
+    """The repeated layers: the children of module lists, of the outermost where they are nested."""
+    found: list[torch.nn.Module] = []
     for child in net.children():
-        if isinstance(child, torch.nn.ModuleList):
-            found += [sum(p.numel() for p in layer.parameters()) for layer in child]
-        else:
-            found += _layers(child)
+        found += list(child) if isinstance(child, torch.nn.ModuleList) else _layers(child)
     return found
 
 
@@ -255,18 +405,18 @@ def _targets(task: str, shapes: Shapes) -> int:
     return rows * (length - 1 if task == "gpt" else length)
 
 
-def largest_batch(of: Callable[[int], Footprint], now: int, available: int) -> int:
-    """The largest micro-batch (rows, or tokens of translation) whose peak stays within `available` bytes; 0 if none does.
+def largest_batch(of: Callable[[int], int], now: int, available: int) -> int:
+    """The largest micro-batch (rows, or tokens of translation) that stays within `available` bytes; 0 if none does.
 
     Memory grows evenly with the batch, so two footprints tell; a third makes sure.
 
     Args:
-        of: the footprint for a micro-batch of some size.
+        of: bytes that a micro-batch of some size takes.
         now: the size asked for.
     """
     small, large = of(now), of(2 * now)
-    each = max(1.0, (large.peak - small.peak) / now)
-    size = int(now + (available - small.peak) / each)
-    while size > 0 and of(size).peak > available:
+    each = max(1.0, (large - small) / now)
+    size = int(now + (available - small) / each)
+    while size > 0 and of(size) > available:
         size = int(0.9 * size)
     return max(0, size)

@@ -37,33 +37,44 @@ def overfit_step(optimizer: str, parameters: int, tokens: int, steps_per_epoch: 
 def tokens_wanted(parameters: int, seen: int) -> int:
     """Target tokens that a corpus needs so that a run that sees so many ends about where its loss would turn.
 
-    Solves seen / tokens = PASSES * sqrt(tokens / parameters / RATIO) for tokens.
+    Solves seen / tokens = PASSES * sqrt(max(1, tokens / parameters / RATIO)) for tokens, but never asks for more than with which the
+    rule says nothing.
     """
-    return round((seen * math.sqrt(RATIO * parameters) / PASSES) ** (2 / 3))
+    few, many = seen / PASSES, (seen * math.sqrt(RATIO * parameters) / PASSES) ** (2 / 3)
+    return round(min(few, many, NEVER * parameters))
 
 
 @dataclass(frozen=True)
 class Fit:
-    """loss = exp(constant) * parameters ** -of_size * tokens ** -of_tokens, with what its prediction is worth."""
+    """loss = exp(constant) * parameters ** -of_size * tokens ** -of_tokens, with what its prediction is worth.
+
+    Attributes:
+        residual: standard deviation of log(loss) around the fit.
+        inverse: (3, 3), of the normal equations: how far away a prediction is from what was seen.
+        without: the same law, each fitted without one of the sizes. The residuals within one run lean the same way, so they alone
+            would make the error far too small; how much hangs on a single size does not.
+    """
 
     constant: float
     of_size: float
     of_tokens: float
-    residual: float  # standard deviation of log(loss) around the fit
-    inverse: np.ndarray  # (3, 3), of the normal equations: how far away a prediction is from what was seen
-    points: int
+    residual: float
+    inverse: np.ndarray
+    without: tuple[np.ndarray, ...]
 
     def at(self, parameters: float, tokens: float) -> tuple[float, float]:
-        """The loss expected there, and its standard error, both in nats."""
+        """The loss expected there, and its error, both in nats: the standard error or, if more, what leaving out a size changes."""
         x = np.array([1.0, math.log(parameters), math.log(tokens)])
         loss = math.exp(float(x @ np.array([self.constant, -self.of_size, -self.of_tokens])))
-        return loss, loss * self.residual * math.sqrt(1 + float(x @ self.inverse @ x))
+        scatter = loss * self.residual * math.sqrt(1 + float(x @ self.inverse @ x))
+        return loss, max(scatter, *(abs(math.exp(float(x @ law)) - loss) for law in self.without))
 
 
 def fit(points: Sequence[tuple[float, float, float]]) -> Fit:
-    """A power law in size and tokens (Kaplan et al. 2020, arXiv:2001.08361) through (parameters, tokens, loss).
+    """A product of two power laws, in size and in tokens, through (parameters, tokens, loss).
 
-    Least squares in the logarithms. Without a floor, so it is too hopeful far beyond the points.
+    The simplest surface that three sizes can bear, by least squares in the logarithms. It is not the law of Kaplan et al. 2020, whose
+    two terms add up, and it has no floor, so it is too hopeful far beyond the points.
 
     Raises:
         ValueError: for fewer than three sizes, or too few points to tell an error.
@@ -74,7 +85,9 @@ def fit(points: Sequence[tuple[float, float, float]]) -> Fit:
         )
     x = np.array([[1.0, math.log(p), math.log(t)] for p, t, _ in points])
     y = np.log([loss for _, _, loss in points])
+    sizes = np.array([p for p, _, _ in points])
     inverse = np.linalg.pinv(x.T @ x)
     found = inverse @ x.T @ y
+    without = tuple(np.linalg.lstsq(x[sizes != p], y[sizes != p])[0] for p in np.unique(sizes))
     residual = math.sqrt(float(((y - x @ found) ** 2).sum()) / (len(points) - 3))
-    return Fit(float(found[0]), -float(found[1]), -float(found[2]), residual, inverse, len(points))
+    return Fit(float(found[0]), -float(found[1]), -float(found[2]), residual, inverse, without)

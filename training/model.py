@@ -22,6 +22,12 @@ AUTO = {"gpt": AutoModelForCausalLM, "translation": AutoModelForSeq2SeqLM}
 MAPPING = {"gpt": MODEL_FOR_CAUSAL_LM_MAPPING, "translation": MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING}
 PARTS_BY_NAME = (("attention", re.compile("attn|attention", re.I)), ("feed_forward", re.compile("mlp|ffn|feed|fc1|fc2|dense|expert", re.I)))
 OURS = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "is_encoder_decoder")
+COUNTS = (
+    "hidden_size", "d_model", "n_embd", "intermediate_size", "encoder_ffn_dim", "decoder_ffn_dim", "d_ff", "d_kv", "n_inner", "head_dim",
+    "num_attention_heads", "num_key_value_heads", "encoder_attention_heads", "decoder_attention_heads", "num_encoder_attention_heads",
+    "num_decoder_attention_heads", "n_head", "num_heads", "num_hidden_layers", "n_layer", "encoder_layers", "decoder_layers", "num_layers",
+    "num_encoder_layers", "num_decoder_layers",
+)  # fmt: skip
 NO_SHAPE = ("output_hidden_states", "output_attentions", "return_dict", "return_dict_in_generate", "use_return_dict", "torchscript")
 
 
@@ -53,6 +59,8 @@ def model_config(task: str, keys: dict[str, Any], tokenizer: Any, context: int) 
         elif key != "type" and key not in valid:
             near = difflib.get_close_matches(key, sorted(valid), 1, 0.5)
             problems.append(f"model.{key}: {name} has no such key" + (f"; did you mean {near[0]}?" if near else ""))
+        elif key in COUNTS and keys[key] is not None and (type(keys[key]) is not int or keys[key] < 1):
+            problems.append(f"model.{key}: {keys[key]!r} is not valid here; wanted a whole number from 1 on")
     if problems:
         raise ConfigError("\n".join(problems))
     given = {k: v for k, v in keys.items() if k != "type"}
@@ -73,7 +81,7 @@ def model_config(task: str, keys: dict[str, Any], tokenizer: Any, context: int) 
     try:
         config = AutoConfig.for_model(name, **given)
     except Exception as error:  # each config class refuses in its own way, with a message for its user
-        raise ConfigError(f"model: {name} refuses this: {' '.join(str(error).split())}") from None
+        raise refused(name, error) from None
     if "decoder_vocab_size" in valid:
         config.decoder_vocab_size = len(tokenizer)
     for key, value in config.to_dict().items():  # a special id left from the class's defaults would point outside
@@ -110,6 +118,8 @@ def build(task: str, config: Any, context: int, max_new_tokens: int, seed: int) 
         with torch.no_grad():  # some classes find out only here that their shapes do not fit
             key = "input_ids" if task == "gpt" else "decoder_input_ids"
             logits = torch.cat([model(**{"input_ids": ids[:1], key: one[None]}, use_cache=False).logits[:, :-1] for one in ids])
+    except ConfigError:
+        raise
     except Exception as error:  # assertion, value or runtime errors, as the class likes
         raise ConfigError(f"model: {config.model_type} cannot be built: {' '.join(str(error).split())}") from None
     if not torch.allclose(logits[0], logits[1], rtol=1e-4, atol=1e-4 * float(logits.abs().max())):
@@ -137,9 +147,18 @@ def _try_generation(model: PreTrainedModel, context: int) -> None:
 
 
 def fresh(task: str, config: Any) -> PreTrainedModel:
-    """A model of the class that `config` belongs to, with new float32 weights."""
-    model: PreTrainedModel = AUTO[task].from_config(config, dtype=torch.float32)
+    """A model of the class that `config` belongs to, with new float32 weights; raises ConfigError if the class refuses its config."""
+    try:
+        model: PreTrainedModel = AUTO[task].from_config(config, dtype=torch.float32)
+    except Exception as error:  # as in build
+        raise refused(config.model_type, error) from None
     return model
+
+
+def refused(kind: str, error: Exception) -> ConfigError:
+    """A class's own error as a mistake in its config. Of a missing key only the name would be left, so its kind is told too."""
+    told = " ".join(str(error).split())
+    return ConfigError(f"model: {kind} refuses this: " + (f"{type(error).__name__} {told}" if isinstance(error, KeyError) else told))
 
 
 def checkpoint_activations(model: PreTrainedModel) -> None:
@@ -155,6 +174,12 @@ def checkpoint_activations(model: PreTrainedModel) -> None:
 def count(model: torch.nn.Module) -> int:
     """Trainable parameters, tied ones once."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def count_on_paper(task: str, config: Any) -> int:
+    """The same for a config, without weights."""
+    with torch.device("meta"):
+        return count(fresh(task, config))
 
 
 def by_part(net: PreTrainedModel, vocabulary: int) -> tuple[dict[str, int], int]:

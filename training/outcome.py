@@ -20,9 +20,20 @@ class NotFinite(Stopped):
 
 
 class OutOfMemory(Stopped):
-    """A step did not fit into memory, in the middle of the run or however small its parts."""
+    """A step did not fit into memory. How it came to that decides what helps, so the record of the end says it, for the doctor.
+
+    Args:
+        how: after "out of memory"; empty where a step could not be divided and nothing was saved (several processes).
+    """
 
     ended = "out of memory"
+    SAVED = ", saved"  # after the first steps: there is a checkpoint, from which micro-batches go in more parts
+    SINGLE_ROW = " with a single row"  # dividing further is not possible
+    OPTIMIZER = " in the optimizer"  # which dividing does not help
+
+    def __init__(self, text: str, how: str = ""):
+        super().__init__(text)
+        self.ended += how
 
 
 @dataclass
@@ -32,6 +43,7 @@ class TrainResult:
     Attributes:
         ended: finished, stopped early, interrupted, or what a caller's `on_evaluation` said.
         metrics: the record of the best evaluation (val_loss, perplexity, …); empty without a validation set.
+        parameters: of the model.
         model_dir: the checkpoint to use: the best one, or without a validation set the latest.
     """
 
@@ -39,4 +51,5 @@ class TrainResult:
     step: int
     ended: str
     metrics: dict[str, Any]
+    parameters: int
     model_dir: Path | None

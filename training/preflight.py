@@ -16,20 +16,22 @@ if __name__ == "__main__":  # as in train.py
 
 import argparse
 import json
-from dataclasses import dataclass, replace
+import math
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from training import config as configs
-from training import findings, forecast, preflight_page, rules
-from training.config import Config, ConfigError
+from training import findings, forecast, preflight_page, rules, speaking
+from training.config import Config, ConfigError, sources
 from training.findings import Finding, Language
 from training.sheets import SHEETS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from training.assess import Place
     from training.footprint import Shapes
     from training.prepare import Data
 
@@ -40,19 +42,19 @@ def main(argv: list[str] | None = None) -> int:
         options, rest = _options().parse_known_args(argv)
         config = configs.parse_args(rest, __doc__ or "")
         language = findings.spoken(options.lang or (None if config.log.language == "auto" else config.log.language))
-        found = of_config(config, options)
+        found = of_config(config, options, language)
         if options.forecast:
             from training import scaling
 
             found["forecast"] = scaling.loss_at_the_end(config, found)
         if options.fit:
-            found["fitted"] = fit(config, found, options)
-    except ConfigError as error:
+            found |= fit(config, found, fitted_path(config, options.out, rest), bool(options.out))
+    except (ConfigError, argparse.ArgumentError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    print(as_json(found, language) if options.json else preflight_page.page(config, found, language))
+    speaking.printed(as_object(found, language) if options.json else preflight_page.page(config, found, language))
     return 0
 
 
@@ -62,42 +64,38 @@ def _options() -> argparse.ArgumentParser:
             raise argparse.ArgumentTypeError(f"{text!r}: true or false")
         return text.lower() == "true"
 
+    def count(text: str) -> int:
+        if not text.isdecimal() or int(text) < 1:
+            raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 on")
+        return int(text)
+
+    def positive(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise argparse.ArgumentTypeError(f"{text!r}: a number above 0")
+        return number
+
     p = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, exit_on_error=False,
         epilog="--config FILE and every setting of training/train.py (see its --help) are valid here too.",
     )  # fmt: skip
     p.add_argument("--json", type=yes, default=False, metavar="true|false", help="print one JSON object")
     p.add_argument("--lang", choices=findings.LANGUAGES, help="language; by default that of the locale")
     p.add_argument("--probe", type=yes, default=True, metavar="true|false", help="time some real steps on this device (default true)")
     p.add_argument("--device", choices=sorted(device_names()), help="estimate for this device by its data sheet instead of probing")
-    p.add_argument("--devices", type=int, default=1, metavar="N", help="how many devices the run will have")
+    p.add_argument("--devices", type=count, default=1, metavar="N", help="how many devices the run will have")
     p.add_argument("--sharded", type=yes, default=False, metavar="true|false", help="with several devices: FSDP instead of DDP")
-    p.add_argument("--memory", type=float, metavar="GB", help="memory of a device, if not what is free here")
-    p.add_argument("--price", type=float, metavar="MONEY", help="of a device for one hour, in any currency")
+    p.add_argument("--memory", type=positive, metavar="GB", help="memory of a device, if not what is free here")
+    p.add_argument("--price", type=positive, metavar="MONEY", help="of a device for one hour, in any currency")
     p.add_argument(
         "--forecast", type=yes, default=False, metavar="true|false", help="train three smaller models a little to forecast the loss"
     )
     p.add_argument("--fit", type=yes, default=False, metavar="true|false", help="write a config that fits into the memory")
-    p.add_argument("--out", metavar="FILE", help="where --fit writes it (default: beside the config, NAME.fit.yaml)")
+    p.add_argument("--out", metavar="FILE", help="where --fit writes it (default: beside the config file, NAME.fit.yaml)")
     return p
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run will be.
-
-    Attributes:
-        available: bytes that there are for a process.
-        held: bytes that its data take already.
-        cpu: whether it is a CPU, whose allocator keeps some of what is freed.
-        devices, sharded: how many devices, and whether by FSDP.
-    """
-
-    available: int
-    held: int = 0
-    cpu: bool = False
-    devices: int = 1
-    sharded: bool = False
 
 
 def device_names() -> list[str]:
@@ -105,8 +103,10 @@ def device_names() -> list[str]:
     return list(SHEETS)
 
 
-def of_config(config: Config, options: argparse.Namespace) -> dict[str, Any]:
+def of_config(config: Config, options: argparse.Namespace, language: Language) -> dict[str, Any]:
     """Everything about a run that is not launched yet; its files are made in a temporary folder.
+
+    What it is at is said on stderr, in that language.
 
     Raises:
         ConfigError: if the config or its files cannot be used.
@@ -118,33 +118,48 @@ def of_config(config: Config, options: argparse.Namespace) -> dict[str, Any]:
     device.share_threads()
     quiet()
     before = assess.resident()
-    processes = Processes()
+    processes, words = Processes(), findings.phrases("page", language)
     with TemporaryDirectory(prefix="preflight-") as folder:
         inside = replace(config, run_dir=folder)
-        prepare.check(inside, processes)
+        # Of a device that is not here, the precision cannot be checked against what is here.
+        prepare.check(with_precision(inside, "no") if options.device else inside, processes)
         data = prepare.open_data(inside, processes)
         cpu = processes.device.type == "cpu" and not options.device
-        named = options.memory * 1e9 if options.memory else SHEETS[options.device][1] if options.device else None
+        named = options.memory * 1e9 if options.memory else SHEETS[options.device].memory if options.device else None
         available = round(named) if named else assess.memory_here(processes.device)
-        place = Place(available, max(0, assess.resident() - before) if cpu else 0, cpu, options.devices, options.sharded)
-        found = on_paper(inside, data, place)
-        if options.probe and not options.device and found["memory"]["each_device_bytes"] < available:
+        held = max(0, assess.resident() - before) if cpu else 0
+        place = assess.Place(available, held, cpu, options.devices, options.sharded)
+        chosen = inside
+        if inside.train.mixed_precision == "auto" and not cpu:  # a CPU is asked by the probe; until then float32 is assumed
+            chosen = with_precision(inside, SHEETS[options.device].precision if options.device else device.of_gpu(processes.device))
+        processes.say(words["at_paper"])
+        found = on_paper(chosen, data, place)
+        if options.probe and not options.device and assess.fits(found):
+            processes.say(words["at_probe"])
             if found["parameters"]["total"] >= device.LARGE_MODEL:
                 device.return_memory()
             net = prepare.build_model(inside, data).to(processes.device)
+            assumed = chosen.train.mixed_precision
             chosen, _, seconds = prepare.choose_precision(inside, data, net, processes, False)
-            if chosen.train.mixed_precision != "no":
+            if chosen.train.mixed_precision not in ("no", assumed):
                 found = on_paper(chosen, data, place)
             by_probe(chosen, data, net, found, seconds)
         elif options.device:
-            found["time"] = assess.of_time_on(options.device, found["horizon"], found["flops_per_step"], options.devices)
+            precision = chosen.train.mixed_precision
+            found["time"] = assess.of_time_on(options.device, precision, found["horizon"], found["flops_per_step"], options.devices)
         if options.price and found["time"].get("seconds"):
-            found["time"]["money"] = round(options.price * options.devices * found["time"]["seconds"] / 3600, 2)
-        if named or not options.probe or found["memory"]["each_device_bytes"] < available:
-            more_on_memory(inside, data, found, available)
-    found["config"] = {"task": config.task, "model": config.model.get("type")}
-    found["findings"] = judged(config, found)
+            found["time"]["money"] = float(f"{options.price * options.devices * found['time']['seconds'] / 3600:.6g}")
+        processes.say(words["at_variants"])
+        shapes, size = shapes_of(chosen, data), len(data.tokenizer)
+        found["memory"]["variants"] = assess.variants(chosen, size, shapes, place)
+        found["memory"]["largest_batch"] = assess.largest(chosen, size, shapes, place)
+    found["findings"] = judged(chosen, found)
     return found
+
+
+def with_precision(config: Config, precision: Any) -> Config:
+    """The same with another `train.mixed_precision`."""
+    return replace(config, train=replace(config.train, mixed_precision=precision))
 
 
 def sketch(config: Config, vocabulary: int, device: str) -> dict[str, Any]:
@@ -161,16 +176,20 @@ def sketch(config: Config, vocabulary: int, device: str) -> dict[str, Any]:
     from training.footprint import full_batch
 
     quiet()
-    found, footprint = assess.of_model(config, vocabulary, full_batch(config))
-    available = round(SHEETS[device][1])
-    found["memory"] |= {"data_bytes": 0, "kept_bytes": 0, "available_bytes": available}
+    sheet = SHEETS[device]
+    if config.train.mixed_precision == "auto":
+        config = with_precision(config, sheet.precision)
+    place, shapes = assess.Place(round(sheet.memory)), full_batch(config)
+    found, footprint = assess.of_model(config, vocabulary, shapes, place)
+    if not assess.fits(found):
+        found["memory"]["largest_batch"] = assess.largest(config, vocabulary, shapes, place)
     per_step = footprint.targets * config.train.gradient_accumulation_steps
     found["data"] = {"tokens_per_step": per_step, "tokens": 0}
     found["horizon"] = {**assess.of_horizon(config, found["data"], None), "epochs": None}
-    found["time"] = assess.of_time_on(device, found["horizon"], footprint.flops * config.train.gradient_accumulation_steps, 1)
+    flops = footprint.flops * config.train.gradient_accumulation_steps
+    found["time"] = assess.of_time_on(device, config.train.mixed_precision, found["horizon"], flops, 1)
     found["vocabulary"], found["forecast"] = {"size": vocabulary}, {}
-    found["config"] = {"task": config.task, "model": config.model.get("type")}
-    found["findings"] = judged(config, found)
+    found["findings"] = judged(config, found, rules.OF_A_MODEL)
     return found
 
 
@@ -182,18 +201,23 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def before_run(config: Config, data: Data, net: PreTrainedModel, seconds: dict[str, float], held: int, devices: int) -> dict[str, Any]:
+def before_run(
+    config: Config, data: Data, net: PreTrainedModel, seconds: dict[str, float] | None, held: int, devices: int, sharded: bool
+) -> dict[str, Any]:
     """The same for a run that is about to begin, its model built and its precision chosen.
 
     Args:
-        seconds: of a step by precision, if they were compared.
+        seconds: of a step by precision, as `prepare.choose_precision` found them.
         held: bytes that this process has in memory for its data.
+        devices, sharded: how many processes there are, and whether by FSDP.
     """
     from training import assess
 
-    found = on_paper(config, data, Place(assess.memory_here(net.device), held, net.device.type == "cpu", devices))
+    place = assess.Place(assess.memory_here(net.device), held, net.device.type == "cpu", devices, sharded)
+    found = on_paper(config, data, place)
+    if not assess.fits(found):
+        found["memory"]["largest_batch"] = assess.largest(config, len(data.tokenizer), shapes_of(config, data), place)
     by_probe(config, data, net, found, seconds)
-    found["config"] = {"task": config.task, "model": config.model.get("type")}
     found["findings"] = judged(config, found)
     return found
 
@@ -201,14 +225,8 @@ def before_run(config: Config, data: Data, net: PreTrainedModel, seconds: dict[s
 def on_paper(config: Config, data: Data, place: Place) -> dict[str, Any]:
     """What needs no weights: parameters, memory, vocabulary, data, horizon."""
     from training import assess, prepare
-    from training.device import KEPT, LARGE_MODEL
 
-    shapes = shapes_of(config, data)
-    found, footprint = assess.of_model(config, len(data.tokenizer), shapes, place.devices, place.sharded)
-    kept = round(KEPT * footprint.peak) if place.cpu and footprint.parameters["total"] < LARGE_MODEL else 0
-    found["memory"]["peak_bytes"] += place.held + kept
-    found["memory"]["each_device_bytes"] += place.held + kept
-    found["memory"] |= {"data_bytes": place.held, "kept_bytes": kept, "available_bytes": place.available}
+    found, footprint = assess.of_model(config, len(data.tokenizer), shapes_of(config, data), place)
     found["vocabulary"] = prepare.look_at_vocabulary(data, footprint.vocabulary)
     found["data"] = assess.of_data(config, data, found["vocabulary"], place.devices)
     found["horizon"] = assess.of_horizon(config, found["data"], None)
@@ -216,7 +234,9 @@ def on_paper(config: Config, data: Data, place: Place) -> dict[str, Any]:
     found["flops_per_micro_batch"] = round(footprint.flops * mean / max(1, footprint.targets))
     found["flops_per_step"] = found["flops_per_micro_batch"] * config.train.gradient_accumulation_steps * place.devices
     per_epoch = found["horizon"]["steps_per_epoch"]
-    step = forecast.overfit_step(config.optim.name, found["parameters"]["total"], found["data"]["tokens"], per_epoch)
+    step = None
+    if sources(config.corpus.validation) != sources(config.corpus.train):  # validated on the training text, learning it is the aim
+        step = forecast.overfit_step(config.optim.name, found["parameters"]["total"], found["data"]["tokens"], per_epoch)
     epoch = round(step / per_epoch, 2) if step else None
     found["forecast"] = {"overfit_step": step, "overfit_epoch": epoch, "factor": forecast.FACTOR, "source": forecast.SOURCE}
     found["time"] = {}
@@ -231,73 +251,111 @@ def shapes_of(config: Config, data: Data) -> Shapes:
     return footprint.heaviest(batches) if batches else footprint.full_batch(config)
 
 
-def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, Any], seconds: dict[str, float]) -> None:
+def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, Any], seconds: dict[str, float] | None) -> None:
     """Time some steps and fill in the sections `time` and `horizon`.
 
     Args:
-        seconds: of a step by precision, if they were compared.
+        seconds: of a step by precision, as `prepare.choose_precision` found them.
     """
     from training import assess, device, probe
 
     where = next(net.parameters()).device
     timed = probe.run(config, data, net, where)
     peak = device.peak_flops(where, config.train.mixed_precision)
-    flops = found["flops_per_micro_batch"]
-    found["time"] = assess.of_time(config, timed, lambda s: assess.of_horizon(config, found["data"], s), flops, peak)
+    found["horizon"] = assess.of_horizon(config, found["data"], assess.seconds_per_step(config, timed))
+    found["time"] = assess.of_time(config, timed, found["horizon"], found["flops_per_micro_batch"], peak)
+    if seconds is None:
+        seconds = probe.by_precision(config, data, net, where) if config.train.mixed_precision != "no" else {}
     found["time"]["step_seconds_by_precision"] = seconds
-    each = found["time"]["step_seconds"] + timed.evaluation / config.evaluation.every_steps + timed.save / config.checkpoint.every_steps
-    found["horizon"] = assess.of_horizon(config, found["data"], each)
 
 
-def more_on_memory(config: Config, data: Data, found: dict[str, Any], available: int) -> None:
-    """The other precision, gradient checkpointing, and the largest micro-batch that fits."""
-    from training import assess
-
-    shapes, size = shapes_of(config, data), len(data.tokenizer)
-    found["memory"]["variants"] = assess.variants(config, size, shapes)
-    found["memory"]["largest_batch"] = assess.largest(
-        config, size, shapes, available - found["memory"]["data_bytes"] - found["memory"]["kept_bytes"]
-    )
+def judged(config: Config, found: dict[str, Any], which: tuple[rules.Rule, ...] | None = None) -> list[Finding]:
+    """What these rules, by default all, say to the numbers."""
+    sections = ("parameters", "shape", "memory", "vocabulary", "data", "horizon", "time", "forecast")
+    return findings.worst_first(rules.judge(rules.Facts(config, *(found.get(s) or {} for s in sections)), which))
 
 
-def judged(config: Config, found: dict[str, Any]) -> list[Finding]:
-    """What the rules say to the numbers."""
-    sections = ("parameters", "memory", "vocabulary", "data", "horizon", "time", "forecast")
-    return findings.worst_first(rules.judge(rules.Facts(config, *(found.get(s) or {} for s in sections))))
+def as_object(found: dict[str, Any], language: Language) -> dict[str, Any]:
+    """What `--json true` prints, with the findings in words; a number that is not finite, for which JSON has no name, is null."""
+    plain: dict[str, Any] = _finite({**found, "findings": [f.as_dict(language) for f in found["findings"]]})
+    return plain
 
 
 def as_json(found: dict[str, Any], language: Language) -> str:
-    """One object, with the findings in words."""
-    plain = {**found, "findings": [f.as_dict(language) for f in found["findings"]]}
-    return json.dumps(plain, ensure_ascii=False, indent=1)
+    """The same as a text, for preflight.json."""
+    return json.dumps(as_object(found, language), ensure_ascii=False, indent=1, allow_nan=False)
 
 
-def fit(config: Config, found: dict[str, Any], options: argparse.Namespace) -> str:
-    """Write a config whose micro-batch fits, with as many tokens a step as was asked; returns its path.
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def fitted_path(config: Config, out: str | None, argv: list[str]) -> Path:
+    """Where the config that fits goes: `--out`, or beside the last config file that was given, or beside the run folder."""
+    if out:
+        return Path(out)
+    p = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    p.add_argument("--config", action="append")
+    if files := p.parse_known_args(argv)[0].config:
+        return Path(files[-1]).with_name(Path(files[-1]).stem + ".fit.yaml")
+    run = Path(config.run_dir)
+    return run.with_name(run.name + ".fit.yaml") if run.name not in ("", "..") else run / "preflight.fit.yaml"  # of ".", "/" and ".."
+
+
+def fit(config: Config, found: dict[str, Any], path: Path, overwrite: bool) -> dict[str, Any]:
+    """Write a config whose micro-batch fits, with as many tokens a step as was asked.
+
+    Args:
+        overwrite: whether the file may replace another one.
+
+    Returns:
+        `fitted`: its path, None if no micro-batch is small enough; and of what its steps are made, `fitted_step`.
 
     Raises:
-        ConfigError: if no micro-batch fits.
+        ConfigError: if another file is there, or none can be written.
     """
-    gpt = config.task == "gpt"
-    now = config.batch.micro_batch_size if gpt else config.batch.tokens_per_batch
-    largest = found["memory"].get("largest_batch") or 0
-    fitted = config
+    (key, now), largest, before = rules.micro_batch(config), found["memory"]["largest_batch"], config.train.gradient_accumulation_steps
+    if not largest:
+        return {"fitted": None}
+    size, accumulation, fitted = now, before, config
     if largest < now:
-        least = 1 if gpt else max(config.batch.max_source_length, config.batch.max_target_length)
-        if largest < least:
-            raise ConfigError("preflight --fit: no micro-batch is small enough; see the finding memory_never_fits")
-        parts = -(-now // largest)  # micro-batches of an even size, so that the tokens of a step stay what was asked
-        size = -(-now // parts)
+        gpt = config.task == "gpt"
+        size, accumulation = divided(now * before, rules.smallest_batch(config), largest, exactly=gpt)
         batch = replace(config.batch, micro_batch_size=size) if gpt else replace(config.batch, tokens_per_batch=size)
-        accumulation = config.train.gradient_accumulation_steps * parts
         fitted = replace(config, batch=batch, train=replace(config.train, gradient_accumulation_steps=accumulation))
-    path = Path(options.out) if options.out else Path(config.run_dir).with_suffix(".fit.yaml")
+    text = configs.dump(fitted)
     try:
+        if path.exists() and not overwrite and path.read_bytes() != text.encode():
+            raise ConfigError(f"--fit: {path} is there already and says something else; --out {path} replaces it")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(configs.dump(fitted), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--out: cannot write {path} ({error.strerror})") from None
-    return str(path)
+    step = {"key": key, "size": size, "accumulation": accumulation, "whole": size * accumulation, "asked": now * before}
+    return {"fitted": str(path), "fitted_step": step}
+
+
+CLOSE = 0.02  # of what a step has, that may be missing or too much
+
+
+def divided(asked: int, least: int, most: int, exactly: bool) -> tuple[int, int]:
+    """A size of micro-batches between two, and how many of them make a step of what is asked: the largest that comes close to it.
+
+    Args:
+        exactly: to make just that, unless such micro-batches are less than half as large as they can be.
+    """
+    sizes = range(most, least - 1, -1)
+    fine = [n for n in sizes if abs(n * round(asked / n) - asked) <= CLOSE * asked]
+    even = next((n for n in sizes if asked % n == 0), 0)
+    if even and (not fine or (exactly and 2 * even >= most)):
+        return even, asked // even
+    size = fine[0] if fine else min(sizes, key=lambda n: abs(n * round(asked / n) - asked))
+    times = round(asked / size)
+    return min(most, max(least, round(asked / times))), times
 
 
 if __name__ == "__main__":

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
-from training import findings
+from training import findings, rules
 from training.config import Config
-from training.findings import Language
-
-MEMORY_PARTS = ("weights", "gradients", "optimizer", "average", "activations", "logits")
+from training.findings import Language, size
 
 
 def page(config: Config, found: dict[str, Any], language: Language) -> str:
@@ -19,7 +18,9 @@ def page(config: Config, found: dict[str, Any], language: Language) -> str:
     lines += ["", words["findings"] if found["findings"] else words["no_findings"]]
     lines += findings.lines(found["findings"], language)
     if found.get("fitted"):
-        lines += ["", words["fitted"].format(path=found["fitted"])]
+        lines += ["", words["fitted"].format(path=found["fitted"], **found["fitted_step"])]
+    elif "fitted" in found:
+        lines += ["", words["not_fitted"]]
     return "\n".join(lines)
 
 
@@ -42,7 +43,7 @@ def model(found: dict[str, Any], words: dict[str, Any]) -> list[str]:
 def memory(config: Config, found: dict[str, Any], words: dict[str, Any]) -> list[str]:
     """The peak by part, variants, and the largest micro-batch."""
     m = found["memory"]
-    parts = [f"{words[k]} {size(m[k])}" for k in MEMORY_PARTS if m[k]]
+    parts = [f"{words[k]} {size(m[k])}" for k in rules.MEMORY_PARTS if m[k]]
     if m["data_bytes"]:
         parts.append(f"{words['data_in_memory']} {size(m['data_bytes'])}")
     if m["kept_bytes"]:
@@ -53,11 +54,11 @@ def memory(config: Config, found: dict[str, Any], words: dict[str, Any]) -> list
         kind = "FSDP" if m["sharded"] else "DDP"
         lines.append("  " + words["each"].format(kind=kind, devices=m["devices"], bytes=size(m["each_device_bytes"])))
     if variants := m.get("variants"):
-        told = [f"{words[k]} {size(v + m['data_bytes'] + m['kept_bytes'])}" for k, v in variants.items()]
+        told = [f"{words[k]} {size(v)}" for k, v in variants.items()]
         lines.append("  " + words["variants"].format(list=words["comma"].join(told)))
-    if m.get("largest_batch") is not None:
-        key = "batch.micro_batch_size" if config.task == "gpt" else "batch.tokens_per_batch"
-        lines.append("  " + words["largest"].format(available=size(m["available_bytes"]), key=key, largest=m["largest_batch"]))
+    if m.get("largest_batch"):
+        key, available = rules.micro_batch(config)[0], size(m["available_bytes"])
+        lines.append("  " + words["largest"].format(available=available, key=key, largest=m["largest_batch"]))
     return lines
 
 
@@ -67,21 +68,26 @@ def vocabulary(found: dict[str, Any], words: dict[str, Any]) -> list[str]:
     cut = [words["cut"].format(side=words[k], **c) for k, c in v["columns"].items()]
     lines = [words["vocabulary"].format(size=v["size"], bytes=size(v["training_bytes"]), once=v["seen_once"], cut=words["comma"].join(cut))]
     table = v["frequencies"]["at_least"]
-    told = [words["at_least"].format(least=k, **table[k]) for k in sorted(table, key=int)]  # JSON may have sorted them as text
+    told = []
+    for least in sorted(table, key=int):  # JSON may have sorted them as text
+        told.append(words["at_least"].format(least=least, **table[least]))
+        if not table[least]["size"]:  # nor do more leave any
+            break
     return [*lines, "  min_frequency: " + words["comma"].join(told)]
 
 
 def data(found: dict[str, Any], words: dict[str, Any]) -> list[str]:
     """Rows and tokens, what the horizon means, and where the run is expected to turn."""
     d, h = found["data"], found["horizon"]
-    ratio = d["tokens"] / max(1, found["parameters"]["total"])
+    ratio = _plain(d["tokens"] / max(1, found["parameters"]["total"]))
     lines = [words["data"].format(rows=d["rows"], tokens=d["tokens"], ratio=ratio, step=d["tokens_per_step"])]
     if h["steps"]:
-        lines.append("  " + words["horizon"].format(steps=h["steps"], epochs=h["epochs"], per=h["steps_per_epoch"]))
+        lines.append("  " + words["horizon"].format(steps=h["steps"], epochs=_rounded(h["epochs"]), per=h["steps_per_epoch"]))
     if (c := found["forecast"])["overfit_step"]:
-        lines.append("  " + words["turning"].format(step=c["overfit_step"], epoch=c["overfit_epoch"], factor=c["factor"]))
-    if "val_loss" in found["forecast"]:
-        lines.append("  " + words["loss"].format(**found["forecast"]))
+        lines.append("  " + words["turning"].format(step=c["overfit_step"], epoch=_rounded(c["overfit_epoch"]), factor=c["factor"]))
+    if "val_loss" in c:
+        cut = c["loss_step"] == c["overfit_step"]  # beyond it the loss rises, and nobody knows how far
+        lines.append("  " + words["loss_at_turning" if cut else "loss"].format(**c))
     return lines
 
 
@@ -99,14 +105,9 @@ def time(found: dict[str, Any], words: dict[str, Any]) -> list[str]:
         lines.append("  " + words["time_parts"].format(**parts, count=t["evaluations"]))
     flops = words["flops"].format(gigaflops=t["flops_per_step"] / 1e9, speed=t["achieved_flops"] / 1e9)
     lines.append("  " + flops + (words["utilisation"].format(share=t["utilisation"]) if t["utilisation"] else ""))
-    if t.get("money"):
-        lines.append("  " + words["money"].format(money=t["money"]))
+    if t.get("money") is not None:
+        lines.append("  " + words["money"].format(money=f"{t['money']:,.2f}" if t["money"] >= 1 else _plain(t["money"])))
     return lines
-
-
-def size(count: float) -> str:
-    """Bytes in words."""
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB" if count >= 1e7 else f"{count / 1e6:.1f} MB"
 
 
 def duration(seconds: float, words: dict[str, Any]) -> str:
@@ -115,3 +116,13 @@ def duration(seconds: float, words: dict[str, Any]) -> str:
         if seconds >= 2 * length:
             return words[unit].format(seconds / length)
     return words["seconds"].format(seconds)
+
+
+def _plain(number: float) -> str:
+    """Two digits that tell something, without an exponent: 0.00006."""
+    return f"{Decimal(f'{number:.2g}'):f}"
+
+
+def _rounded(number: float) -> str:
+    """About so many."""
+    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"

@@ -26,6 +26,7 @@ from training.device import pick_precision
 from training.loader import Batch, to_tensors
 from training.processes import Processes, Progress
 from training.readers import Shard
+from training.tasks.common import Memory
 from training.tasks.gpt import Gpt
 from training.tasks.translation import Translation
 
@@ -163,8 +164,12 @@ class Data:
         return (row[first] for row in self.corpus.some(rows, characters))
 
 
-def open_data(config: Config, processes: Processes) -> Data:
-    """Scan the corpus and train the tokenizer on the main process; the others read what it left in the run folder."""
+def open_data(config: Config, processes: Processes, memory: Memory | None = None) -> Data:
+    """Scan the corpus and train the tokenizer on the main process; the others read what it left in the run folder.
+
+    Args:
+        memory: of token ids, for callers that train several runs on the same rows.
+    """
 
     def read() -> tuple[Corpus, Corpus, PreTrainedTokenizerFast, list[list[str]]]:
         bar = Progress("reading the corpus, rows", shown=processes.main)
@@ -183,7 +188,7 @@ def open_data(config: Config, processes: Processes) -> Data:
     if not sample:
         raise ConfigError("corpus.train: no row is left in an epoch; raise the weights of its sources")
     tasks: dict[str, type[Gpt] | type[Translation]] = {"gpt": Gpt, "translation": Translation}
-    task = tasks[config.task](config, tokenizer, sample)
+    task = tasks[config.task](config, tokenizer, sample, memory)
     held_out = list(validation.held_out(config.evaluation.max_rows))
     batches, left_out = task.make_batches(held_out, None) if held_out else ([], 0)
     if left_out:  # what is not in a batch is not in the numbers either
@@ -285,10 +290,14 @@ def look_at_vocabulary(data: Data, parameters: int) -> dict[str, Any]:
 
 def choose_precision(
     config: Config, data: Data, net: PreTrainedModel, processes: Processes, resumed: bool
-) -> tuple[Config, str, dict[str, float]]:
-    """The config with `auto` resolved, as the run began or by trying a step of it; what was measured, in words and in seconds."""
+) -> tuple[Config, str, dict[str, float] | None]:
+    """The config with `auto` resolved, as the run began or by trying a step of it; what was measured, in words and in seconds.
+
+    The seconds are None where the precision was set by hand and nothing compared with it.
+    """
     precision: Any = config.train.mixed_precision
-    measured, seconds = "", dict[str, float]()
+    measured = ""
+    seconds: dict[str, float] | None = {} if precision == "auto" else None
     if precision == "auto" and resumed:
         precision = begun(Path(config.run_dir)).train.mixed_precision
     if precision == "auto":

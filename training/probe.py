@@ -102,6 +102,34 @@ def run(config: Config, data: Data, net: PreTrainedModel, device: torch.device) 
     return Probe(per_token * mean, steps, dealing, loss_seconds, texts_seconds, _save_seconds(net, config))
 
 
+def by_precision(config: Config, data: Data, net: PreTrainedModel, device: torch.device) -> dict[str, float]:
+    """Seconds of a forward and backward pass over the same rows, in the config's precision and in float32 ("no").
+
+    With half the rows of a micro-batch in the middle, so that float32 finds room where the run itself has just enough.
+    """
+    batches, _ = data.task.make_batches(data.sample[:512], None)
+    if not batches:
+        return {}
+    (batch,) = spread(batches, 1) if len(batches) > 1 else batches
+    half = {k: v[: max(1, len(v) // 2)].to(device) for k, v in to_tensors(batch).items()}
+    clock, seconds = _Clock(device), dict[str, float]()
+    net.train()
+    for turn in range(2):  # the first pass allocates
+        for precision in ("no", config.train.mixed_precision):
+            there = replace(config, train=replace(config.train, mixed_precision=precision))
+
+            def work() -> None:
+                with _autocast(there, device):  # noqa: B023
+                    loss, tokens = data.task.loss(net, half)
+                (loss / tokens).backward()
+                net.zero_grad(set_to_none=True)
+
+            took = clock(work)
+            if turn:
+                seconds[precision] = took
+    return seconds
+
+
 class _Clock:
     """Seconds of a piece of work, the device's part included."""
 

@@ -96,12 +96,13 @@ class Progress:
 
     def __init__(self, what: str, total: float | None = None, done: float = 0, shown: bool = True, delay: float = 2.0):
         self._what, self.total, self.first, self.done, self.note = what, total, done, done, ""
+        self.stream = sys.stderr  # of now: a study sends what its trials say elsewhere
         self.began = self.told = time.monotonic()
         self.shown = shown
         form = "{desc}: {percentage:3.0f}%|{bar:20}| [{elapsed}<{remaining}{postfix}]" if total else "{desc}: {n_fmt} [{elapsed}]"
         self.bar = tqdm(
-            total=total, initial=done, desc=what, delay=delay, leave=False, unit_scale=True, file=sys.stderr, dynamic_ncols=True,
-            disable=not (shown and sys.stderr.isatty()), mininterval=0.3, bar_format=form,
+            total=total, initial=done, desc=what, delay=delay, leave=False, unit_scale=True, file=self.stream, dynamic_ncols=True,
+            disable=not (shown and self.stream.isatty()), mininterval=0.3, bar_format=form,
         )  # fmt: skip
 
     @property
@@ -128,7 +129,7 @@ class Progress:
             if self.total and done > self.first:
                 left = (now - self.began) * (self.total - done) / (done - self.first)
                 parts.append(f"{tqdm.format_interval(max(0, int(left)))} left")
-            print(", ".join(parts), file=sys.stderr, flush=True)
+            print(", ".join(parts), file=self.stream, flush=True)
 
     def close(self) -> None:
         """Nothing more is shown."""

@@ -1,4 +1,4 @@
-"""Pages for people: the model card of a checkpoint and the report of a run, written from what was measured."""
+"""Pages for people: the model card of a checkpoint (in English, for the hub) and the report of a run, from what was measured."""
 
 from __future__ import annotations
 
@@ -86,62 +86,61 @@ def meta(config: Config, step: int, parameters: int, metrics: dict[str, Any], ro
 
 
 def report(run_dir: Path, config: Config, parameters: int, corpus_line: str, tokenizer_line: str, ended: str) -> str:
-    """report.md, and the same text to print: what was trained, how it came out and what the doctor says of it."""
+    """report.md, and the same text to print, in the run's language: what was trained, how it came out and what the doctor says of it.
+
+    Args:
+        corpus_line, tokenizer_line: as they were printed when the run started, in English.
+        ended: how, in the words of the record of the end; a capital and a full stop do not matter.
+    """
+    language = doctor.language_of(config)
+    words = findings.phrases("report", language)
     records = run_folder.read(run_dir)
     evaluations = [r for r in records if r["event"] == "evaluate"]
     steps = [r for r in records if r["event"] == "train"]
-    lines = [f"# {Path(config.run_dir).name}", "", f"{config.model['type']}, {parameters:,} parameters. {ended}", ""]
-    lines += [f"- corpus: {corpus_line}", f"- tokenizer: {tokenizer_line}"]
+    ended = ended.rstrip(".").lower()
+    how = words["ended"].get(ended, ended.capitalize())
+    lines = [f"# {Path(config.run_dir).name}", "", words["model"].format(type=config.model["type"], parameters=parameters, ended=how), ""]
+    lines += [f"- {words['corpus'].format(line=corpus_line)}", f"- {words['tokenizer'].format(line=tokenizer_line)}"]
     if steps:
         last = steps[-1]
-        lines.append(
-            f"- {last['step']:,} steps, {last['tokens']:,} target tokens, {last['epoch']:.2f} epochs in {_time(last['seconds'])}; "
-            f"final training loss {_number(last['loss'])}"
-        )
+        loss = words["not_finite"] if last["loss"] is None else f"{last['loss']:.4g}"
+        lines.append("- " + words["steps"].format(**{**last, "loss": loss, "time": _time(last["seconds"], words)}))
     losses = [r for r in evaluations if r.get("val_loss") is not None]
     if losses:
         best = min(losses, key=lambda r: r["val_loss"])
-        lines.append(
-            f"- best validation loss {best['val_loss']:.4f} (perplexity {best['perplexity']:.2f}, "
-            f"{best['bits_per_character']:.3f} bits per character) at step {best['step']:,}; that checkpoint is `best`"
-        )
+        lines.append("- " + words["best"].format(**best))
         if best.get("bleu") is not None:
-            lines.append(f"- at that step BLEU {best['bleu']:.2f} ({best['bleu_signature']}), chrF2 {best['chrf']:.2f}")
+            lines.append("- " + words["scores"].format(**best))
         if best.get("stopped") is not None:
-            line = f"- samples at that step: {best['stopped']:.0%} ended by themselves, {best['repetition']:.1%} repetition"
             copied = best.get("copied_share")
-            lines.append(line + ("" if copied is None else f", {copied:.0%} copied from the training text"))
+            lines.append("- " + words["samples"].format(**best) + ("" if copied is None else words["copied"].format(share=copied)))
     told = evidence.read(run_dir, config)
     if not told.end:  # a report says how a run ended before its record does
-        told = replace(told, end={"step": told.steps, "ended": ended.rstrip(".").lower()})
-    lines += _came_out(told)
-    language = findings.spoken(None if config.log.language == "auto" else config.log.language)
-    lines += ["", "## Doctor · 诊断", "", *doctor.tell(doctor.judge(told), language)]
+        told = replace(told, end={"step": told.steps, "ended": ended})
+    lines += _came_out(told, words)
+    lines += ["", f"## {words['doctor']}", "", *doctor.tell(doctor.judge(told), language)]
     text = "\n".join(lines) + "\n"
-    run_folder.write(run_dir / "report.md", text + "\n![curves](curves.png)\n\nSamples: [samples.md](samples.md)\n")
+    run_folder.write(run_dir / "report.md", f"{text}\n![curves](curves.png)\n\n{words['more']}\n")
     return text
 
 
-def _came_out(told: evidence.Records) -> list[str]:
+def _came_out(told: evidence.Records, words: dict[str, Any]) -> list[str]:
     """What preflight.json predicted beside what was measured, in one line; nothing where either is not known."""
     turned = min(told.validation, key=lambda p: p.value).step if told.validation else None
     if turned == told.steps and turned < (told.predicted("forecast", "overfit_step") or 0):
         turned = None  # it was to turn later
+    peak, seconds = (evidence.plausible(key, told.end.get(key)) for key in ("peak_memory_bytes", "seconds"))
     pairs = [
-        ("peak memory", told.predicted("memory", "peak_bytes"), told.end.get("peak_memory_bytes"), lambda v: f"{v / 2**20:,.0f} MiB"),
-        ("time", told.predicted("time", "seconds"), told.end.get("seconds"), _time),
-        ("best validation loss about step", told.predicted("forecast", "overfit_step"), turned, lambda v: f"{v:,.0f}"),
+        ("peak_memory", told.predicted("memory", "peak_bytes"), peak, lambda v: f"{v / 2**20:,.0f} MiB"),
+        ("time", told.predicted("time", "seconds"), seconds, lambda v: _time(v, words)),
+        ("turned", told.predicted("forecast", "overfit_step"), turned, lambda v: f"{v:,.0f}"),
     ]
-    known = [f"{what} {say(p)}, was {say(m)}" for what, p, m, say in pairs if p and m]
-    return [f"- predicted: {'; '.join(known)}"] if known else []
+    known = [words[what].format(predicted=say(p), measured=say(m)) for what, p, m, say in pairs if p and m]
+    return ["- " + words["predicted"].format(pairs=words["semicolon"].join(known))] if known else []
 
 
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
-
-
-def _number(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.4g}"
+def _time(seconds: float, words: dict[str, Any]) -> str:
+    return str(words["seconds"].format(n=seconds) if seconds < 120 else words["minutes"].format(n=seconds / 60))
 
 
 def _versions() -> dict[str, str]:

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from training import evidence as records
 from training import forecast
 from training.config import Config
 from training.findings import Finding, Severity
+from training.verdicts import ADAMW_HIGH
 
 CHINCHILLA = "Hoffmann et al. 2022, arXiv:2203.15556"
 REPEATED = "Muennighoff et al. 2023, arXiv:2305.16264"
@@ -24,9 +26,14 @@ LOW_RESOURCE = "Sennrich & Zhang 2019, arXiv:1905.11901"
 LAYER_NORM = "Xiong et al. 2020, arXiv:2002.04745"
 WIDTHS = "Yang et al. 2022, arXiv:2203.03466"
 BATCHES = "Popel & Bojar 2018, arXiv:1804.00247"
+SQUARE_ROOT = "Malladi et al. 2022, arXiv:2205.10287"
 
 # Models of transformers that normalise after the residual sum, and have no switch for it.
-POST_NORM = {"marian", "bart", "fsmt", "bert", "roberta", "xlm-roberta", "electra", "openai-gpt", "camembert", "xlm", "prophetnet"}
+POST_NORM = {
+    "marian", "bart", "fsmt", "bert", "roberta", "xlm-roberta", "electra", "openai-gpt", "camembert", "xlm", "prophetnet", "led", "plbart",
+    "mvp", "blenderbot-small",
+}  # fmt: skip
+MEMORY_PARTS = ("weights", "gradients", "optimizer", "average", "activations", "logits")
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class Facts:
 
     config: Config
     parameters: dict[str, Any]
+    shape: dict[str, Any]
     memory: dict[str, Any]
     vocabulary: dict[str, Any]
     data: dict[str, Any]
@@ -42,25 +50,29 @@ class Facts:
     time: dict[str, Any]
     forecast: dict[str, Any]
 
-    def model(self, *names: str) -> Any:
-        """The first of these keys that the model section has."""
-        return next((self.config.model[n] for n in names if n in self.config.model), None)
-
-    @property
-    def width(self) -> int | None:
-        """The model's width, if the config says it."""
-        return self.model("hidden_size", "d_model", "n_embd")
-
     @property
     def layers(self) -> int:
-        """Layers of the deeper side, if the config says it; 0 otherwise."""
-        names = ("num_hidden_layers", "n_layer", "num_layers", "encoder_layers", "decoder_layers", "num_decoder_layers")
-        return max((int(self.config.model[n]) for n in names if n in self.config.model), default=0)
+        """Layers of the deeper side; 0 if they are not known."""
+        return self.shape.get("layers") or 0
 
 
-def judge(facts: Facts) -> list[Finding]:
-    """What all rules have to say."""
-    return [finding for rule in RULES if (finding := rule(facts)) is not None]
+def judge(facts: Facts, rules: tuple[Rule, ...] | None = None) -> list[Finding]:
+    """What these rules have to say, by default all."""
+    return [finding for rule in RULES if rules is None or rule in rules if (finding := rule(facts)) is not None]
+
+
+def micro_batch(config: Config) -> tuple[str, int]:
+    """The key that sets how much goes through the model at once (gpt: rows, translation: tokens), and its value."""
+    if config.task == "gpt":
+        return "batch.micro_batch_size", config.batch.micro_batch_size
+    return "batch.tokens_per_batch", config.batch.tokens_per_batch
+
+
+def smallest_batch(config: Config) -> int:
+    """The least that this value can be: a row, or the longest pair."""
+    if config.task == "gpt":
+        return 1
+    return min(config.batch.tokens_per_batch, max(config.batch.max_source_length, config.batch.max_target_length))
 
 
 # ---- memory and vocabulary
@@ -70,11 +82,17 @@ DOMINATES = 0.4  # of the peak
 
 
 def vocabulary_dominates(f: Facts) -> Finding | None:
-    """A vocabulary of words: most entries are seen once, and the memory is theirs."""
+    """So many entries that most of the memory is theirs; of a vocabulary of words, most are seen once."""
     size, share = f.vocabulary.get("size", 0), f.memory.get("vocabulary_share", 0.0)
     if size < MANY_ENTRIES or share < DOMINATES:
         return None
-    counted = f.vocabulary.get("frequencies", {}).get("at_least", {})
+    if f.config.tokenizer.type != "word" or f.config.tokenizer.path or "frequencies" not in f.vocabulary:
+        evidence = {
+            "size": size, "share": share, "gigabytes": f.memory["vocabulary_bytes"] / 1e9, "peak_gigabytes": f.memory["peak_bytes"] / 1e9,
+            "size_then": 32_000, "gigabytes_then": f.memory["vocabulary_bytes"] * 32_000 / size / 1e9,
+        }  # fmt: skip
+        return Finding("vocabulary_large", "problem", evidence, VOCABULARIES)
+    counted = f.vocabulary["frequencies"].get("at_least", {})
     better = next((k for k in ("5", "10", "20", "50") if k in counted and counted[k]["size"] < MANY_ENTRIES), "10")
     left = counted.get(better, {"size": 32_000})["size"]
     rest = f.memory["peak_bytes"] - f.memory["vocabulary_bytes"]
@@ -92,13 +110,11 @@ def memory_short(f: Facts) -> Finding | None:
     available, peak = f.memory.get("available_bytes"), f.memory.get("each_device_bytes", 0)
     if not available or peak <= available:
         return None
-    largest = f.memory.get("largest_batch")
-    key = "batch.micro_batch_size" if f.config.task == "gpt" else "batch.tokens_per_batch"
-    evidence = {"gigabytes": peak / 1e9, "available": available / 1e9, "key": key, "largest": largest}
+    largest = f.memory["largest_batch"]  # worked out for whatever does not fit
+    evidence = {"gigabytes": peak / 1e9, "available": available / 1e9, "key": micro_batch(f.config)[0], "largest": largest}
     if largest:
         return Finding("memory_short", "problem", evidence)
-    parts = {k: f.memory[k] for k in ("weights", "gradients", "optimizer", "activations", "logits")}
-    return Finding("memory_never_fits", "problem", evidence | {"part": max(parts, key=lambda k: parts[k])})
+    return Finding("memory_never_fits", "problem", evidence | {"part": max(MEMORY_PARTS, key=lambda k: f.memory[k])})
 
 
 def checkpointing_needless(f: Facts) -> Finding | None:
@@ -113,7 +129,7 @@ def checkpointing_needless(f: Facts) -> Finding | None:
 def vocabulary_for_data(f: Facts) -> Finding | None:
     """Far more entries than this many pairs can teach."""
     rows, size = f.data.get("rows", 0), f.vocabulary.get("size", 0)
-    if f.config.task != "translation" or not rows or not size or size >= MANY_ENTRIES:
+    if f.config.task != "translation" or not rows or not size or vocabulary_dominates(f) is not None:
         return None
     wanted = suggested_vocabulary(rows) + f.vocabulary.get("han", 0)
     if size <= 4 * wanted:
@@ -179,36 +195,47 @@ def overfit_forecast(f: Facts) -> Finding | None:
     evidence = {
         "step": turning, "low": round(turning / forecast.FACTOR), "high": round(turning * forecast.FACTOR), "steps": steps,
         "epoch": f.forecast["overfit_epoch"], "epochs": f.horizon["epochs"], "parameters": f.parameters["total"],
-        "tokens": f.data["tokens"],
+        "tokens": f.data["tokens"], "every": min(f.config.evaluation.every_steps, max(1, turning // 4)),
         "wanted_tokens": forecast.tokens_wanted(f.parameters["total"], steps * f.data["tokens_per_step"]),
     }  # fmt: skip
     evidence["wanted_rows"] = round(evidence["wanted_tokens"] / max(1e-9, f.data["tokens_per_row"]))
     return Finding("overfit_forecast", severity, evidence, forecast.SOURCE)
 
 
+# Words of the target side and the BLEU that Koehn & Knowles had from so many (their figure 3, news-like text).
+WORDS_AND_BLEU = ((0.4e6, 1.6), (0.75e6, 7.2), (1.5e6, 11.9))
+
+
 def too_few_pairs(f: Facts) -> Finding | None:
     """Translation learnt from nothing needs words: few of them in long sentences give a BLEU near zero.
 
-    Koehn & Knowles had BLEU 1.6 from 0.4M English words and 7 from 1.5M (their figure 3, news-like text); Sennrich & Zhang, with
-    everything tuned, 8 to 17 from 0.1M to 0.4M. Short, simple sentences (a phrasebook) do with less.
+    Sennrich & Zhang, with everything tuned, had 8 to 17 from 0.1M to 0.4M words. Short, simple sentences (a phrasebook) do with less.
     """
     if f.config.task != "translation" or not f.data.get("rows"):
         return None
     length = f.data["words_per_target"]
     words = f.data["rows"] * length
-    if words >= 1.5e6 or length < 12:
+    if words >= WORDS_AND_BLEU[-1][0] or length < 12:
         return None
     evidence = {
-        "rows": f.data["rows"],
-        "words": words,
-        "length": length,
-        "wanted_rows": round(15e6 / length, -4),
+        "rows": f.data["rows"], "words": words, "length": length, "wanted_rows": round(15e6 / length, -4),
         "some_rows": round(1.5e6 / length, -4),
-    }
-    return Finding("too_few_pairs", "problem", evidence, f"{CHALLENGES}; {LOW_RESOURCE}")
+    }  # fmt: skip
+    sources = f"{CHALLENGES}; {LOW_RESOURCE}"
+    if words < WORDS_AND_BLEU[0][0]:
+        return Finding("too_few_pairs", "problem", evidence, sources)
+    return Finding("few_pairs", "warning", evidence | {"expected": expected_bleu(words)}, sources)
 
 
-MANY_EPOCHS = 16  # repeated data is nearly worthless from here on
+def expected_bleu(words: float) -> float:
+    """The BLEU of WORDS_AND_BLEU, on a line in the logarithm of the words between its points."""
+    for (x0, y0), (x1, y1) in itertools.pairwise(WORDS_AND_BLEU):
+        if words <= x1:
+            return round(y0 + (y1 - y0) * math.log(words / x0) / math.log(x1 / x0), 1)
+    return WORDS_AND_BLEU[-1][1]
+
+
+MANY_EPOCHS = 16  # 1 + R*: here reading once more is worth a third (1/e) of new text, and nearly nothing at 40
 
 
 def many_epochs(f: Facts) -> Finding | None:
@@ -219,15 +246,23 @@ def many_epochs(f: Facts) -> Finding | None:
     return Finding("many_epochs", "note", {"epochs": epochs, "tokens": f.data["tokens"]}, REPEATED)
 
 
-SMALL_MODEL = 10_000_000  # parameters; below, nobody counts the cost of computing
+SMALL_MODEL = 10_000_000  # parameters; the law is from models of 70M and more and is not carried further down than this
+AS_NEW = 4  # times that text can be read and be as good as new (Muennighoff et al.)
 
 
 def model_large_for_tokens(f: Facts) -> Finding | None:
-    """A stream read less than once, by a model that a quarter of its size could equal."""
-    tokens, epochs, total = f.horizon.get("tokens"), f.horizon.get("epochs"), f.parameters.get("total", 0)
-    if not tokens or total < SMALL_MODEL or (epochs or 0) > 4 or tokens / total >= 5:
+    """A stream of which a large model sees little: for the same computing a smaller one sees more and ends lower.
+
+    Computing is 6 * parameters * tokens, and the best use of it has about 20 tokens a parameter. So N parameters that see D tokens
+    are beaten by sqrt(N * D / 20) parameters that see 20 times as many tokens, where there is text for them.
+    """
+    tokens, total, there = f.horizon.get("tokens"), f.parameters.get("total", 0), f.data.get("tokens", 0)
+    if not tokens or not total or tokens / total >= 5:
         return None
-    evidence = {"tokens": tokens, "parameters": total, "ratio": tokens / total, "wanted": round(tokens / 20)}
+    wanted = round(math.sqrt(total * tokens / 20))
+    if wanted < SMALL_MODEL or 20 * wanted > AS_NEW * there:
+        return None
+    evidence = {"tokens": tokens, "parameters": total, "ratio": tokens / total, "wanted": wanted, "wanted_tokens": 20 * wanted}
     return Finding("model_large_for_tokens", "note", evidence, CHINCHILLA)
 
 
@@ -245,12 +280,12 @@ def sides_swapped(f: Facts) -> Finding | None:
 
 
 def rows_lost(f: Facts) -> Finding | None:
-    """A fifth of the rows is rejected."""
-    share, rejected = f.data.get("rejected_share", 0.0), f.data.get("rejected", {})
-    if share <= 0.2:
+    """A fifth of the rows is rejected, of what the doctor too counts as a loss."""
+    share, (lost, _) = f.data.get("rejected_share", 0.0), records.rows_lost(f.data, f.config.task)
+    if share <= 0.2 or not lost:
         return None
-    reason = max(rejected, key=lambda k: rejected[k])
-    return Finding("rows_lost", "warning", {"share": share, "reason": reason, "count": rejected[reason]})
+    reason = max(lost, key=lambda k: lost[k])
+    return Finding("rows_lost", "warning", {"share": share, "reason": reason, "count": lost[reason]})
 
 
 def pairs_too_long(f: Facts) -> Finding | None:
@@ -281,12 +316,14 @@ def block_longer_than_text(f: Facts) -> Finding | None:
 def warmup_missing(f: Facts) -> Finding | None:
     """A deep post-norm model diverges or stalls without warmup; others survive, at a price."""
     warmup, model = f.config.optim.warmup_steps, str(f.config.model.get("type"))
-    post = model in POST_NORM
-    if post and f.layers >= 6 and warmup < 1000:
-        severity: Severity = "problem" if warmup < 100 else "warning"
-        return Finding("warmup_short_post_norm", severity, {"model": model, "layers": f.layers, "warmup": warmup}, LAYER_NORM)
+    tenth = max(1, (f.horizon.get("steps") or 40_000) // 10)  # of a short run no more than that, or warmup_too_long speaks
+    least = min(1000, tenth)
+    if model in POST_NORM and f.layers >= 6 and warmup < least:
+        severity: Severity = "problem" if warmup < 0.1 * least else "warning"
+        evidence = {"model": model, "layers": f.layers, "warmup": warmup, "wanted": min(4000, tenth)}
+        return Finding("warmup_short_post_norm", severity, evidence, LAYER_NORM)
     if warmup == 0 and f.layers >= 6:
-        return Finding("warmup_missing", "warning", {"layers": f.layers}, LAYER_NORM)
+        return Finding("warmup_missing", "warning", {"layers": f.layers, "wanted": least}, LAYER_NORM)
     return None
 
 
@@ -299,24 +336,33 @@ def warmup_too_long(f: Facts) -> Finding | None:
 
 
 # AdamW's usual peak falls with the width: 6e-4 at 768 (GPT-2, nanoGPT), 7e-4 at 512 (fairseq's base Transformer), 2e-4 at 2048
-# (GPT-3 XL): about 0.45 over the width. Several times that still works with pre-norm, warmup and clipping (docs/log.md).
-RATE_TIMES_WIDTH = 0.45
+# (GPT-3 XL): about 0.45 over the width. Several times that still works with pre-norm, warmup and clipping (docs/log.md), up to the
+# rate at which nothing learns (the doctor's ADAMW_HIGH). Adam's rate goes with the square root of the batch (Malladi et al.). These
+# are of batches between 25,000 and a million tokens and differ little, so no batch is allowed to change the rate more than twofold.
+RATE_TIMES_WIDTH, USUAL_TOKENS = 0.45, 32_000
+
+
+def usual_rate(width: int, tokens: int) -> float:
+    """The peak rate that AdamW is usually run at, for a width and target tokens a step (0: not known)."""
+    batch = math.sqrt(tokens / USUAL_TOKENS) if tokens else 1.0
+    return RATE_TIMES_WIDTH / width * min(2.0, max(0.5, batch))
 
 
 def learning_rate_odd(f: Facts) -> Finding | None:
     """AdamW's or Muon's rate is far from what models of this width are trained with."""
-    o, width = f.config.optim, f.width
+    o, width, tokens = f.config.optim, f.shape.get("width"), f.data.get("tokens_per_step", 0)
     if o.name == "muon" and not 0.001 <= o.muon_learning_rate <= 0.2:
         evidence = {"rate": o.muon_learning_rate}
         return Finding("muon_rate_high" if o.muon_learning_rate > 0.2 else "muon_rate_low", "warning", evidence)
     if not width:
         return None
-    usual = RATE_TIMES_WIDTH / width
-    evidence = {"rate": o.learning_rate, "usual": usual, "width": width}
-    if o.learning_rate > 6 * usual:
-        return Finding("learning_rate_high", "problem" if o.learning_rate > 20 * usual else "warning", evidence, WIDTHS)
+    usual = usual_rate(width, tokens)
+    evidence = {"rate": o.learning_rate, "usual": usual, "width": width, "tokens": tokens}
+    sources = f"{WIDTHS}; {SQUARE_ROOT}"
+    if o.learning_rate > min(6 * usual, ADAMW_HIGH):
+        return Finding("learning_rate_high", "problem" if o.learning_rate > min(20 * usual, ADAMW_HIGH) else "warning", evidence, sources)
     if o.learning_rate < usual / 30 and o.name == "adamw":
-        return Finding("learning_rate_low", "warning", evidence, WIDTHS)
+        return Finding("learning_rate_low", "warning", evidence, sources)
     return None
 
 
@@ -328,8 +374,7 @@ def batch_small(f: Facts) -> Finding | None:
     tokens, least = f.data.get("tokens_per_step", 0), SMALL_BATCH[f.config.task]
     if not tokens or tokens >= least or f.data.get("tokens", 0) < 4 * least:
         return None
-    key = "batch.micro_batch_size" if f.config.task == "gpt" else "batch.tokens_per_batch"
-    return Finding("batch_small", "warning", {"tokens": tokens, "least": least, "key": key}, BATCHES)
+    return Finding("batch_small", "warning", {"tokens": tokens, "least": least, "key": micro_batch(f.config)[0]}, BATCHES)
 
 
 def evaluation_never(f: Facts) -> Finding | None:
@@ -368,9 +413,12 @@ def checkpoints_rare(f: Facts) -> Finding | None:
     return Finding("checkpoints_rare", "warning", {"hours": step * every / 3600, "every": every, "better": max(1, int(1200 / step))})
 
 
-RULES: tuple[Callable[[Facts], Finding | None], ...] = (
+Rule = Callable[[Facts], Finding | None]
+RULES: tuple[Rule, ...] = (
     vocabulary_dominates, memory_short, checkpointing_needless, vocabulary_for_data, english_cut_small, unknown_tokens, entries_unused,
     too_few_pairs, overfit_forecast, many_epochs, model_large_for_tokens, sides_swapped, rows_lost, pairs_too_long, nothing_held_out,
     block_longer_than_text, warmup_missing, warmup_too_long, learning_rate_odd, batch_small, evaluation_never, evaluation_costly,
     precision_slower, checkpoints_rare,
 )  # fmt: skip
+# What can be judged of a model alone, without a corpus and the settings of a run.
+OF_A_MODEL: tuple[Rule, ...] = (vocabulary_dominates, memory_short)

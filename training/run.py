@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType, set_seed
+from accelerate.utils import DistributedType, parse_flag_from_env, set_seed
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel
 
@@ -33,6 +33,8 @@ from training.loader import MicroBatches
 from training.optim import Average, make_optimizers, rate
 from training.outcome import NotFinite, OutOfMemory, TrainResult
 from training.processes import Processes
+from training.speaking import printed
+from training.tasks.common import Memory
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Run:
     accelerator: Accelerator
     journal: Journal
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, memory: Memory | None = None):
         share_threads()
         preflight.quiet()
         self.config, self.dir = config, Path(config.run_dir)
@@ -67,7 +69,7 @@ class Run:
         prepare.check(config, self.processes)
         self.lock, self.resumed_from = prepare.open_folder(config, self.processes)
         try:
-            self.data = prepare.open_data(config, self.processes)
+            self.data = prepare.open_data(config, self.processes, memory)
             self.held = assess.resident() - self.resident_at_first  # by the data
             self._build()
             self._begin()
@@ -118,10 +120,11 @@ class Run:
             if self.accelerator.scaler is not None and saved.get("scaler"):
                 self.accelerator.scaler.load_state_dict(saved["scaler"])
 
-    def _preflight(self, net: PreTrainedModel, seconds: dict[str, float]) -> None:
+    def _preflight(self, net: PreTrainedModel, seconds: dict[str, float] | None) -> None:
         """Say what the run will take and what is wrong with it; preflight.json keeps it for the report."""
         language = findings.spoken(None if self.config.log.language == "auto" else self.config.log.language)
-        found = preflight.before_run(self.config, self.data, net, seconds, self.held, self.processes.world)
+        sharded = self.processes.world > 1 and parse_flag_from_env("ACCELERATE_USE_FSDP")  # there is no Accelerator to ask yet
+        found = preflight.before_run(self.config, self.data, net, seconds, self.held, self.processes.world, sharded)
         with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
             run_folder.write(self.dir / "preflight.json", preflight.as_json(found, language) + "\n")
         for line in preflight_page.short(found, language):
@@ -239,8 +242,11 @@ class Run:
                 group["lr"] = group["peak"] * self.rate
 
     def peak_memory(self) -> int:
-        """Bytes at the peak: on a CPU less what the interpreter and its libraries had at the start."""
-        return peak_memory(self.processes.device) - (self.resident_at_first if self.processes.device.type == "cpu" else 0)
+        """Bytes at the peak: on a CPU less what the interpreter and its libraries had at the start.
+
+        0 where an earlier run of the same process needed more: the system remembers one peak a process.
+        """
+        return max(0, peak_memory(self.processes.device) - (self.resident_at_first if self.processes.device.type == "cpu" else 0))
 
     def clip(self, batches: list[dict[str, torch.Tensor]], losses: list[torch.Tensor]) -> None:
         """Scale the gradients down to max_grad_norm.
@@ -278,7 +284,8 @@ class Run:
             kept = checkpoint.pointed(self.dir, "latest")
             raise OutOfMemory(
                 f"out of memory in the optimizer of step {self.state.step + 1:,}, which smaller batches do not change; it needs a smaller "
-                f"model or vocabulary. {f'The last checkpoint is whole ({kept.name})' if kept else 'There is no checkpoint yet'}"
+                f"model or vocabulary. {f'The last checkpoint is whole ({kept.name})' if kept else 'There is no checkpoint yet'}",
+                OutOfMemory.OPTIMIZER,
             ) from None
 
     def count(self, losses: list[torch.Tensor], tokens: int, batches: list[dict[str, torch.Tensor]]) -> None:
@@ -366,10 +373,10 @@ class Run:
             line = corpora.summary(self.data.corpus.report)
             if left := self.batches.left_out:
                 line += f"; {left:,} pairs longer than the batch section allows were left out"
-            print(report.report(self.dir, self.config, self.parameters, line, self.vocabulary_line, ended.capitalize() + "."))
-            print(f"model: {place}", flush=True)
+            printed(report.report(self.dir, self.config, self.parameters, line, self.vocabulary_line, ended.capitalize() + "."))
+            printed(f"model: {place}")
         best = {k: v for k, v in (self.state.best or {}).items() if k != "step"}
-        return TrainResult(self.dir, self.state.step, ended, best, place)
+        return TrainResult(self.dir, self.state.step, ended, best, self.parameters, place)
 
     def close(self) -> None:
         """Let go of files, trackers, signals and the folder, so that another run can follow in this process."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -123,29 +124,47 @@ def _finite(value: Any) -> Any:
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """The records so far; a last line that a kill cut off, and what is no record of ours, is left out."""
-    records = []
+    return read_and_count(folder)[0]
+
+
+def read_and_count(folder: Path) -> tuple[list[dict[str, Any]], int]:
+    """`read`, and how many lines are no record of ours; a last line that a kill cut off is not among them."""
+    records, unreadable = [], 0
     try:
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")  # a sample may hold U+2028
     except OSError:
-        return []
-    for line in lines:
+        return [], 0
+    for i, line in enumerate(lines):
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
-            continue
+            record = None
         if _sound(record):
             records.append(record)
-    return records
+        elif line.strip() and not (i == len(lines) - 1 and line.startswith("{")):
+            unreadable += 1
+    return records, unreadable
+
+
+LARGEST = 2**63  # an integer beyond is none that we wrote, and too large for a float or a picture
+CURVES = ("seconds", "loss", "learning_rate", "val_loss", "bleu", "chrf")
 
 
 def _sound(record: Any) -> bool:
     """Whether it has what every record has, and numbers (or null) where curves are drawn from."""
-    if not isinstance(record, dict) or not isinstance(record.get("event"), str) or type(record.get("step")) is not int:
+    if not isinstance(record, dict) or not isinstance(record.get("event"), str) or type(step := record.get("step")) is not int:
         return False
-    numbers = [record.get("seconds"), *(record.get(k) for k in ("loss", "learning_rate", "val_loss", "bleu", "chrf"))]
     samples = record.get("samples", [] if record["event"] != "sample" else None)
     listed = isinstance(samples, list) and all(isinstance(s, dict) and {"prompt", "text"} <= set(s) for s in samples)
-    return listed and all(n is None or isinstance(n, int | float) for n in numbers)
+    return listed and abs(step) < LARGEST and all(_plottable(record.get(key)) for key in CURVES)
+
+
+def _plottable(value: Any) -> bool:
+    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < LARGEST)
+
+
+# Fonts that have Chinese, of which most systems with such a page have one.
+CHINESE = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Micro Hei")
 
 
 def draw(folder: Path, title: str) -> None:
@@ -173,7 +192,9 @@ def draw(folder: Path, title: str) -> None:
     low, high = top.get_ylim()
     if train and low > 0 and high / low > 50:
         top.set_yscale("log")
-    top.set(ylabel="nats per token", title=title)
+    top.set_ylabel("nats per token")
+    fonts, shown = _fonts(title if len(title) <= 60 else title[:59] + "…")
+    top.set_title(shown, fontfamily=fonts, parse_math=False)
     rates = top.twinx()
     rates.plot([r["step"] for r in train], [r.get("learning_rate") for r in train], lw=0.8, color="#9a9a9a", ls="--")
     rates.set_ylabel("learning rate (dashed)", color="#777777")
@@ -187,8 +208,19 @@ def draw(folder: Path, title: str) -> None:
         axes[1].legend()
     axes[-1].set_xlabel("optimizer steps")
     beside = folder / "curves.tmp.png"
-    figure.savefig(beside, dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a rare letter in the run's name: no news in the middle of a report
+        figure.savefig(beside, dpi=110)
     os.replace(beside, folder / "curves.png")
+
+
+def _fonts(title: str) -> tuple[list[str], str]:
+    """Fonts for a run's name, and of the name what they can show."""
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    chinese = [name for name in CHINESE if name in installed]
+    return ["DejaVu Sans", *chinese], title if chinese else title.encode("ascii", "ignore").decode().strip()
 
 
 def write_samples(folder: Path) -> None:

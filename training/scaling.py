@@ -7,6 +7,7 @@ law through the validation losses of all sizes and steps is followed to the full
 from __future__ import annotations
 
 import json
+import math
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 
 from training import forecast
 from training.config import Config, ConfigError, EvaluationConfig, LogConfig
+from training.outcome import Stopped
 from training.train import train
 
 WIDTHS = ("hidden_size", "d_model", "n_embd", "intermediate_size", "encoder_ffn_dim", "decoder_ffn_dim", "d_ff", "n_inner")
@@ -39,16 +41,24 @@ def narrower(model: dict[str, Any], share: float) -> dict[str, Any]:
 
 
 def loss_at_the_end(config: Config, found: dict[str, Any]) -> dict[str, Any]:
-    """The section `forecast`, with the loss at the horizon, its standard error, and the runs that it is from.
+    """The section `forecast`, with the loss at the horizon, its error, and the runs that it is from.
+
+    Text that is read again and again counts as new in the law, so it is followed no further than to the step at which the loss is
+    expected to turn (`loss_step`), and of the small runs too only what comes before theirs is used.
 
     Raises:
-        ConfigError: if there is no horizon in steps or no validation set, or the model cannot be made narrower.
+        ConfigError: if there is no horizon in steps or no validation set, the model cannot be made narrower, or a small run fails.
     """
-    horizon, steps = found["horizon"], min(STEPS, found["horizon"]["steps"] or STEPS)
-    if not horizon["tokens"] or not found["data"]["held_out"]:
+    per_step, per_epoch = found["data"]["tokens_per_step"], found["horizon"]["steps_per_epoch"]
+    if not found["horizon"]["tokens"] or not found["data"]["held_out"]:
         raise ConfigError("--forecast: needs a horizon in steps or tokens and held-out rows")
+    steps = min(STEPS, found["horizon"]["steps"])
+    if steps < LOOKS:
+        raise ConfigError(
+            f"--forecast: needs a horizon of at least {LOOKS} steps, to measure the small runs' loss so often; it has {steps}"
+        )
     points, runs = [], []
-    every = max(1, steps // LOOKS)
+    every = steps // LOOKS
     for share in SHARES:
         with TemporaryDirectory(prefix="forecast-") as folder:
             small = replace(
@@ -61,16 +71,26 @@ def loss_at_the_end(config: Config, found: dict[str, Any]) -> dict[str, Any]:
                 checkpoint=replace(config.checkpoint, every_steps=10 * steps), log=LogConfig(preflight=False),
             )  # fmt: skip
             seen: list[dict[str, Any]] = []
-            with redirect_stdout(sys.stderr):  # where their reports are progress, not the answer
-                result = train(small, lambda record: seen.append(record))  # noqa: B023
+            try:
+                with redirect_stdout(sys.stderr):  # where their reports are progress, not the answer
+                    result = train(small, lambda record: seen.append(record))  # noqa: B023
+            except Stopped as error:
+                raise ConfigError(f"--forecast: a model of {share:.0%} of the width could not be trained: {error}") from None
+            if result.ended == "interrupted":
+                raise KeyboardInterrupt
             size = _parameters(result.model_dir)
             runs.append({"share": share, "parameters": size, "losses": [(r["step"], round(r["val_loss"], 4)) for r in seen]})
-            points += [(size, r["step"] * found["data"]["tokens_per_step"], r["val_loss"]) for r in seen if r["step"] > every]
-    law = forecast.fit(points)
-    loss, error = law.at(found["parameters"]["total"], horizon["tokens"])
+            turning = forecast.overfit_step(config.optim.name, size, found["data"]["tokens"], per_epoch) or math.inf
+            points += [(size, r["step"] * per_step, r["val_loss"]) for r in seen if every < r["step"] <= turning]
+    try:
+        law = forecast.fit(points)
+    except ValueError as error:
+        raise ConfigError(f"--forecast: the corpus is so small that the small runs overfit at once: {error}") from None
+    last = min(found["horizon"]["steps"], found["forecast"]["overfit_step"] or math.inf)
+    loss, error_bar = law.at(found["parameters"]["total"], last * per_step)
     return {
-        **found["forecast"], "val_loss": round(loss, 4), "val_loss_error": round(error, 4), "of_size": round(law.of_size, 4),
-        "of_tokens": round(law.of_tokens, 4), "runs": runs, "extrapolation": True,
+        **found["forecast"], "val_loss": round(loss, 4), "val_loss_error": round(error_bar, 4), "loss_step": last,
+        "of_size": round(law.of_size, 4), "of_tokens": round(law.of_tokens, 4), "runs": runs, "extrapolation": True,
     }  # fmt: skip
 
 

@@ -2,8 +2,37 @@
 
 from __future__ import annotations
 
-# FLOP/s of dense bf16 or fp16 products with float32 accumulation, and bytes of memory, from the makers' data sheets.
+from typing import Literal, NamedTuple
+
+
+class Sheet(NamedTuple):
+    """What a data sheet says of dense matrix products.
+
+    Attributes:
+        half: FLOP/s in fp16 with float32 accumulation; in bf16 too, where the device has it.
+        single: FLOP/s in float32. Without TF32, which torch leaves off.
+        memory: bytes.
+        bf16: whether its matrix units have bf16; elsewhere it is done as float32.
+    """
+
+    half: float
+    single: float
+    memory: float
+    bf16: bool = True
+
+    @property
+    def precision(self) -> Literal["bf16", "fp16"]:
+        """What `train.mixed_precision: auto` chooses there."""
+        return "bf16" if self.bf16 else "fp16"
+
+    def flops(self, precision: str) -> float:
+        """FLOP/s in a value of `train.mixed_precision`."""
+        return self.half if precision == "fp16" or (precision == "bf16" and self.bf16) else self.single
+
+
 SHEETS = {
-    "h200": (989e12, 141e9), "h100": (989e12, 80e9), "a100": (312e12, 80e9), "l40s": (362e12, 48e9), "rtx4090": (165e12, 24e9),
-    "rtx3090": (71e12, 24e9), "a10": (125e12, 24e9), "l4": (121e12, 24e9), "v100": (125e12, 16e9), "t4": (65e12, 16e9),
+    "h200": Sheet(989e12, 67e12, 141e9), "h100": Sheet(989e12, 67e12, 80e9), "a100": Sheet(312e12, 19.5e12, 80e9),
+    "l40s": Sheet(362e12, 91.6e12, 48e9), "rtx4090": Sheet(165e12, 82.6e12, 24e9), "rtx3090": Sheet(71e12, 35.6e12, 24e9),
+    "a10": Sheet(125e12, 31.2e12, 24e9), "l4": Sheet(121e12, 30.3e12, 24e9), "v100": Sheet(125e12, 15.7e12, 16e9, bf16=False),
+    "t4": Sheet(65e12, 8.1e12, 16e9, bf16=False),
 }  # fmt: skip

@@ -44,13 +44,16 @@ def _make_room(run: Run, rows: int) -> None:
     if run.processes.world > 1:  # the others wait for gradients that will not come
         raise OutOfMemory(f"out of memory in step {s.step + 1:,}. With several processes it needs {smaller}")
     if now >= rows:
-        raise OutOfMemory(f"out of memory in step {s.step + 1:,} even with a single row at a time; it needs {smaller}")
+        raise OutOfMemory(
+            f"out of memory in step {s.step + 1:,} even with a single row at a time; it needs {smaller}", OutOfMemory.SINGLE_ROW
+        )
     s.parts = 2 * now
     if s.step >= FIRST_STEPS:
         run.save(run.batches.before)
         raise OutOfMemory(
             f"out of memory in step {s.step + 1:,}; saved at step {s.step:,}. Go on with --resume true --run_dir {run.dir}: each "
-            f"micro-batch will go in {s.parts} parts, with the same tokens a step. Or free memory: {smaller}"
+            f"micro-batch will go in {s.parts} parts, with the same tokens a step. Or free memory: {smaller}",
+            OutOfMemory.SAVED,
         )
     accumulation = run.config.train.gradient_accumulation_steps
     run.processes.say(

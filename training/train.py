@@ -29,17 +29,21 @@ if TYPE_CHECKING:
     import torch
 
     from training.run import Run
+    from training.tasks.common import Memory
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)  # what a disk can do to us
 
 __all__ = ["ConfigError", "NotFinite", "OutOfMemory", "Stopped", "TrainResult", "train"]
 
 
-def train(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None] | None = None) -> TrainResult:
+def train(
+    config: Config, on_evaluation: Callable[[dict[str, Any]], str | None] | None = None, memory: Memory | None = None
+) -> TrainResult:  # fmt: skip
     """Train until the first horizon is reached.
 
     Args:
         on_evaluation: called with the record of each evaluation; a string that it returns ends the run and becomes `ended`.
+        memory: of token ids, for a caller that trains several runs on the same rows.
 
     Raises:
         ConfigError: for anything in the config or its files that cannot work.
@@ -49,7 +53,7 @@ def train(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None] 
     configs.check(config)
     from training.run import Run
 
-    run = Run(config)
+    run = Run(config, memory)
     try:
         return _loop(run, on_evaluation)
     except Stopped as error:

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from training.evidence import Records, at, curve, level, noise
+from training.evidence import Records, at, curve, level, noise, number
 from training.findings import Finding, Severity
 
 Verdict = Callable[[Records], Finding | None]
@@ -25,7 +25,9 @@ SPIKE = 0.10  # of the loss at the start: a jump of 0.7 to 0.9 nats between neig
 SPIKE_NOISES = 6.0  # and far outside the scatter of the batches
 SPIKES = 2  # one that heals is weather
 ABOVE_START = 1.10  # a loss this much over the start's is worse than knowing nothing
-# Rates at which no model of ours has learnt. Usual peaks: 1e-4 to 5e-3 for AdamW, 0.02 for Muon (whose updates have unit spectral norm).
+# Peak rates, for preflight's rules too, which also look at the width. At HIGH no model of ours has learnt; above it a rate is told without
+# another sign than that nothing was learnt. Below LOW a slow curve is put down to the rate. Usual peaks: 1e-4 to 5e-3 for AdamW, 0.02 for
+# Muon (whose updates have unit spectral norm).
 ADAMW_HIGH, MUON_HIGH = 0.02, 0.3
 ADAMW_LOW, MUON_LOW = 1e-4, 1e-3
 SLOW_PROGRESS = 0.25  # of the loss at the start: to know how frequent each token is takes that much
@@ -35,10 +37,18 @@ STUCK_LEVEL = 0.6  # of the loss at the start: about where token frequencies alo
 STUCK_DROP = 0.015  # of the loss at the start, over the second half of the steps (a healthy run at that level: 0.03)
 NO_WARMUP = 10  # steps; the rate of the first ten is then at most a tenth of the peak a step too high
 CLIPPED_SHARE, CLIPPED_RATIO = 0.95, 10.0  # a healthy small model clips every step by 2 to 4 times at max_grad_norm 1
-SMALL_BATCH = 256  # target tokens a step; below it one long text is a good part of a step
+# Target tokens a step, by task, for preflight's rule too: below, one long text is a good part of a step. Popel & Bojar found that
+# the Transformer does worse the smaller its batch is; the numbers are ours.
+SMALL_BATCH = {"gpt": 256, "translation": 500}
+BATCHES = "Popel & Bojar 2018, arXiv:1804.00247"
 NOISY, NOISY_NATS = 0.025, 0.05  # scatter of the records as a share of the loss, and at least
 PROGRESS_NOISES = 4.0  # progress of the last half, in scatters, below which the noise hides it
 FEWEST = 8  # records of the training loss from which a shape can be read
+
+
+def finding(name: str, severity: Severity, evidence: dict[str, Any], source: str = "") -> Finding:
+    """A finding whose words are the doctor's."""
+    return Finding(name, severity, evidence, source, "doctor")
 
 
 def overfitting(r: Records) -> Finding | None:
@@ -56,7 +66,7 @@ def overfitting(r: Records) -> Finding | None:
         "step": best.step, "epoch": round(r.epoch(best.step), 2), "best_val_loss": round(best.value, 4), "final_step": final.step,
         "final_val_loss": round(final.value, 4), "train_loss_then": round(then, 4), "train_loss_final": round(now, 4),
     }  # fmt: skip
-    return _found("overfitting", "note" if stopped else "warning", evidence, "Prechelt 1998, Early Stopping – But When?")
+    return finding("overfitting", "note" if stopped else "warning", evidence, "Prechelt 1998, Early Stopping – But When?")
 
 
 def bleu_elsewhere(r: Records) -> Finding | None:
@@ -69,7 +79,7 @@ def bleu_elsewhere(r: Records) -> Finding | None:
     if there is None or by_bleu.value - there < BLEU_GAP:
         return None
     evidence = {"step": by_loss.step, "bleu": round(there, 2), "bleu_step": by_bleu.step, "best_bleu": round(by_bleu.value, 2)}
-    return _found("bleu_elsewhere", "note", evidence)
+    return finding("bleu_elsewhere", "note", evidence)
 
 
 def underfitting(r: Records) -> Finding | None:
@@ -89,7 +99,7 @@ def underfitting(r: Records) -> Finding | None:
         "loss": round(final.value, 4),
         "drop": round(then - final.value, 4),
     }
-    return _found("underfitting", "warning", evidence)
+    return finding("underfitting", "warning", evidence)
 
 
 # ---- the learning rate
@@ -97,30 +107,36 @@ def underfitting(r: Records) -> Finding | None:
 
 def learning_rate_too_high(r: Records) -> Finding | None:
     """The loss jumps, climbs, or is no longer a number; or nothing was learnt at a rate at which nothing learns."""
+    if _no_warmup(r) and _excess(r) < 1:
+        return None
     trouble = _jumps(r) or (_still(r, drop=1.0) if _excess(r) >= 1 else None)
-    if trouble is None or (_no_warmup(r) and _excess(r) < 1):
+    if trouble is None:
         return None
     key, rate = _rate(r)
     lower = rate / 3 if _excess(r) < 1 else 0.1 * rate / _excess(r)  # a third; or a tenth of what nothing learns at
     evidence = trouble | {"key": key, "learning_rate": rate, "lower": float(f"{lower:.1g}")}
-    return _found("learning_rate_too_high", "problem", evidence, "Wortsman et al. 2023, arXiv:2309.14322")
+    return finding("learning_rate_too_high", "problem", evidence, "Wortsman et al. 2023, arXiv:2309.14322")
 
 
 def warmup_missing(r: Records) -> Finding | None:
     """Trouble, at a rate that is ordinary, in a run that began at it (deep post-norm models need the warmup most)."""
-    trouble = _jumps(r) or _still(r)
-    if trouble is None or not _no_warmup(r) or _excess(r) >= 1:
+    trouble = None if not _no_warmup(r) or _excess(r) >= 1 else _jumps(r) or _still(r)
+    if trouble is None:
         return None
     key, rate = _rate(r)
-    layers = sum(v for k, v in r.config.model.items() if k in LAYERS and isinstance(v, int))
     evidence = trouble | {
-        "key": key, "learning_rate": rate, "warmup_steps": r.config.optim.warmup_steps, "layers": layers,
-        "suggested": max(100, round(0.05 * r.steps, -1)),
+        "key": key, "learning_rate": rate, "warmup_steps": r.config.optim.warmup_steps, "suggested": max(100, round(0.05 * r.steps, -1)),
     }  # fmt: skip
-    return _found("warmup_missing", "problem", evidence, "Xiong et al. 2020, arXiv:2002.04745; Goyal et al. 2017, arXiv:1706.02677")
+    return finding("warmup_missing", "problem", evidence, "Xiong et al. 2020, arXiv:2002.04745; Goyal et al. 2017, arXiv:1706.02677")
 
 
-LAYERS = ("num_hidden_layers", "n_layer", "encoder_layers", "decoder_layers", "num_layers")
+def warmup_unended(r: Records) -> Finding | None:
+    """The rate was still rising when the run reached its horizon; from the config and the last step alone, however few records."""
+    warmup = r.config.optim.warmup_steps
+    if r.ended not in ("finished", "stopped early") or not 0 < r.steps <= warmup:
+        return None
+    evidence = {"step": r.steps, "warmup_steps": warmup, "share": round(r.steps / warmup, 3), "suggested": max(1, r.steps // 10)}
+    return finding("warmup_unended", "problem", evidence)
 
 
 def learning_rate_too_low(r: Records) -> Finding | None:
@@ -138,15 +154,15 @@ def learning_rate_too_low(r: Records) -> Finding | None:
         "key": key, "learning_rate": rate, "step": r.steps, "first_loss": round(first, 4), "loss": round(final, 4),
         "higher": float(f"{max(10 * rate, low):.1g}"),
     }  # fmt: skip
-    return _found("learning_rate_too_low", "problem", evidence, "Smith 2017, arXiv:1506.01186")
+    return finding("learning_rate_too_low", "problem", evidence, "Smith 2017, arXiv:1506.01186")
 
 
 def loss_plateau(r: Records) -> Finding | None:
     """The training loss stands still near where token frequencies alone lead: nothing of the order of words was learnt."""
     still = _still(r)
-    if still is None or any(cause(r) for cause in (learning_rate_too_high, warmup_missing, learning_rate_too_low, batch_too_small)):
+    if still is None or any(cause(r) for cause in CAUSES):
         return None  # with a cause, that is what is told
-    return _found("loss_plateau", "problem", still | {"key": _rate(r)[0], "learning_rate": _rate(r)[1]})
+    return finding("loss_plateau", "problem", still | {"key": _rate(r)[0], "learning_rate": _rate(r)[1]})
 
 
 def _jumps(r: Records) -> dict[str, Any] | None:
@@ -160,7 +176,7 @@ def _jumps(r: Records) -> dict[str, Any] | None:
     limit = max(SPIKE * r.start, SPIKE_NOISES * noise(points))
     spikes = [i for i in range(2, len(points)) if values[i] - max(values[i - 2 : i]) > limit]
     final = level(points, 0.9, 1.0) or values[-1]
-    medians = [statistics.median(values[i : i + 3]) for i in range(len(values) - 2)]
+    medians = [sorted(three)[1] for three in zip(values, values[1:], values[2:])]
     lowest = min(range(len(medians)), key=lambda i: medians[i])
     above = max(values[1:]) > ABOVE_START * max(r.start, values[0])
     if len(spikes) < SPIKES and final - medians[lowest] < limit and not above:
@@ -221,36 +237,34 @@ def gradients_clipped(r: Records) -> Finding | None:
     than a small one, and that `eps` stays small beside them.
     """
     limit = r.config.optim.max_grad_norm
-    norms = [p.value for p in curve(r.train, "grad_norm") if p.step > r.config.optim.warmup_steps]
+    norms = [n for t in r.train if t["step"] > r.config.optim.warmup_steps and (n := number(t.get("grad_norm"))) is not None]
     if not limit or len(norms) < FEWEST:
         return None
     share, middle = sum(n > limit for n in norms) / len(norms), statistics.median(norms)
     if share < CLIPPED_SHARE or middle < CLIPPED_RATIO * limit:
         return None
     evidence = {"share": round(share, 3), "median_norm": round(middle, 3), "max_grad_norm": limit, "suggested": float(f"{2 * middle:.1g}")}
-    return _found("gradients_clipped", "warning", evidence, "Pascanu et al. 2013, arXiv:1211.5063")
+    return finding("gradients_clipped", "warning", evidence, "Pascanu et al. 2013, arXiv:1211.5063")
 
 
 def batch_too_small(r: Records) -> Finding | None:
     """The loss of a few batches scatters so much that what the second half gained is lost in it."""
     tokens, final, middle = r.tokens_per_step, level(r.losses, 0.9, 1.0), level(r.losses, 0.5, 0.6)
-    if not tokens or tokens >= SMALL_BATCH or len(r.losses) < FEWEST or not final or middle is None:
+    enough = SMALL_BATCH[r.config.task]
+    if not tokens or tokens >= enough or len(r.losses) < FEWEST or not final or middle is None:
         return None
     scatter = noise(r.losses)
     if scatter < max(NOISY * final, NOISY_NATS) or middle - final > PROGRESS_NOISES * scatter:
         return None
     evidence = {
         "tokens_per_step": round(tokens), "noise": round(scatter, 4), "progress": round(middle - final, 4), "loss": round(final, 4),
-        "suggested": max(8, 2 * round(SMALL_BATCH / tokens / 2)),
+        "suggested": max(8, 2 * round(enough / tokens / 2)),
     }  # fmt: skip
-    return _found("batch_too_small", "warning", evidence, "McCandlish et al. 2018, arXiv:1812.06162")
+    return finding("batch_too_small", "warning", evidence, BATCHES)
 
 
-def _found(name: str, severity: Severity, evidence: dict[str, Any], source: str = "") -> Finding:
-    return Finding(name, severity, evidence, source, "doctor")
-
-
+CAUSES: tuple[Verdict, ...] = (learning_rate_too_high, warmup_missing, warmup_unended, learning_rate_too_low, batch_too_small)
 TRAINING: tuple[Verdict, ...] = (
-    learning_rate_too_high, warmup_missing, learning_rate_too_low, loss_plateau, overfitting, underfitting, bleu_elsewhere,
+    learning_rate_too_high, warmup_missing, warmup_unended, learning_rate_too_low, loss_plateau, overfitting, underfitting, bleu_elsewhere,
     gradients_clipped, batch_too_small,
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 import PIL.Image
@@ -12,12 +12,12 @@ from PIL.Image import Image
 
 from serving.look import label
 from serving.runs import find_runs
-from serving.strings import Language, language, say
-from training import doctor, findings, preflight, preflight_page
+from serving.strings import LABELS, Language, language, say
+from training import doctor, findings, preflight, preflight_page, rules
 from training.config import Config, ConfigError, TrainConfig
 
 TYPES = {"gpt": ["qwen3", "gpt2", "llama"], "translation": ["m2m_100", "marian", "t5"]}
-PARTS = preflight_page.MEMORY_PARTS
+PARTS = rules.MEMORY_PARTS
 
 
 def build() -> None:
@@ -81,15 +81,20 @@ def build() -> None:
 
 
 def answer(
-    speaks: Language, task: str, kind: str, width: int, layers: int, entries: int, length: int, rows: int, steps: int, bf16: bool,
-    checkpointing: bool, device: str,
+    speaks: Language, task: str, kind: str, width: int | None, layers: int | None, entries: int | None, length: int | None,
+    rows: int | None, steps: int | None, bf16: bool, checkpointing: bool, device: str,
 ) -> tuple[Any, str]:  # fmt: skip
     """The plot of the memory and the sentences for one setting of the sliders; raises ConfigError if it cannot be built."""
     import pandas as pd
 
-    config = of_sliders(task, kind, int(width), int(layers), int(length), int(rows), int(steps), bf16, checkpointing)
-    found = preflight.sketch(config, int(entries), device)
     words = findings.phrases("page", speaks)
+    numbers = {"width": width, "layers": layers, "vocabulary": entries, "context": length, "rows": rows, "steps": steps}
+    given = {k: int(n) for k, n in numbers.items() if n}
+    if missing := [LABELS[k][speaks == "en"] for k in numbers if k not in given]:  # a field that was emptied
+        raise ConfigError(words["fill_in"].format(names=words["comma"].join(missing)))
+    width, layers, length, rows, steps = (given[k] for k in ("width", "layers", "context", "rows", "steps"))
+    config = of_sliders(task, kind, width, layers, length, rows, steps, bf16, checkpointing)
+    found = preflight.sketch(config, given["vocabulary"], device)
     frame = pd.DataFrame({"part": [words[k] for k in PARTS], "GB": [found["memory"][k] / 1e9 for k in PARTS]})
     lines = [*preflight_page.model(found, words), *preflight_page.memory(config, found, words), *preflight_page.time(found, words)]
     text = "\n".join(f"- {line.strip()}" for line in lines)
@@ -118,11 +123,11 @@ def of_sliders(
         "t5": {"d_model": width, "d_ff": 4 * width, "d_kv": 64, "num_layers": layers, "num_heads": heads},
     }  # fmt: skip
     config = Config(task="gpt" if task == "gpt" else "translation", model={"type": kind, **keys[kind]})
-    config.train = TrainConfig(max_steps=steps, mixed_precision="bf16" if bf16 else "no", gradient_checkpointing=checkpointing)
+    precision: Literal["auto", "no"] = "auto" if bf16 else "no"  # fp16 on a device without bf16
+    config.train = TrainConfig(max_steps=steps, mixed_precision=precision, gradient_checkpointing=checkpointing)
     config.batch.block_size, config.batch.micro_batch_size = length, rows
     config.batch.max_source_length = config.batch.max_target_length = length
     config.batch.tokens_per_batch = rows * length
-    config.optim.learning_rate = 0.45 / width  # the sliders do not ask for it, so nothing is said about it
     return config
 
 

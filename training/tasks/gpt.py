@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.config import Config
 from training.loader import Batch, pad
-from training.tasks.common import IGNORE_INDEX, generate, model_inputs
+from training.tasks.common import IGNORE_INDEX, Encoder, Memory, generate, model_inputs
 
 
 class Gpt:
@@ -24,13 +24,15 @@ class Gpt:
 
     name = "gpt"
 
-    def __init__(self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]]):
-        """`sample`: some training rows, to see how long a text is."""
-        self.config, self.tokenizer = config, tokenizer
+    def __init__(
+        self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]], memory: Memory | None = None
+    ):  # fmt: skip
+        """`sample`: some training rows, to see how long a text is. `memory`: of token ids, see there."""
+        self.config, self.tokenizer, self.encode = config, tokenizer, Encoder(tokenizer, False, memory)
         self.block_size, self.rows_per_batch = config.batch.block_size, config.batch.micro_batch_size
         packing = config.batch.packing
         if packing == "auto":
-            lengths = [len(ids) for ids in self._encode(sample[:2000])]
+            lengths = [len(ids) for ids in self.encode([row["text"] for row in sample[:2000]])]
             packing = "always" if np.median(lengths) > self.block_size / 2 else "never"
         self.packed = packing == "always"
 
@@ -38,13 +40,6 @@ class Gpt:
     def context(self) -> int:
         """Most tokens that the model sees at once."""
         return self.block_size
-
-    def _encode(self, rows: list[dict[str, Any]]) -> list[np.ndarray]:
-        encoded: list[np.ndarray] = []
-        for start in range(0, len(rows), 256):  # the tokenizer's own records take a hundred bytes a token
-            texts = [r["text"] for r in rows[start : start + 256]]
-            encoded += [np.array(ids, dtype=np.int32) for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
-        return encoded
 
     def make_batches(self, rows: list[dict[str, Any]], rng: np.random.Generator | None) -> tuple[list[Batch], int]:
         """Micro-batches of (B, T) input_ids and labels, and 0: no text is too long. Without `rng`, in order."""
@@ -71,7 +66,7 @@ class Gpt:
         """Each text by itself, in windows that overlap by one token."""
         end = np.array([self.tokenizer.eos_token_id], dtype=np.int32)
         windows = []
-        for row, ids in zip(rows, self._encode(rows)):
+        for row, ids in zip(rows, self.encode([row["text"] for row in rows])):
             text = np.concatenate([*([end] if row.get("_first", True) else []), ids, *([end] if row.get("_last", True) else [])])
             if len(text) > 1:  # one token predicts nothing
                 windows += [(text[i : i + self.block_size], (row["_shard"], row["_row"])) for i in self._starts(0, len(text))]
@@ -83,7 +78,7 @@ class Gpt:
         parts: list[np.ndarray] = []
         owners = []
         ended = False
-        for row, ids in zip(rows, self._encode(rows)):
+        for row, ids in zip(rows, self.encode([row["text"] for row in rows])):
             begins = [end] if row.get("_first", True) and not ended else []  # one token ends a text and begins the next
             ends = [end] if row.get("_last", True) else []
             parts += [*begins, ids, *ends]

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.config import Config
 from training.loader import Batch, pad
-from training.tasks.common import IGNORE_INDEX, generate, model_inputs
+from training.tasks.common import IGNORE_INDEX, Encoder, Memory, generate, model_inputs
 
 
 class Translation:
@@ -23,8 +23,11 @@ class Translation:
 
     name = "translation"
 
-    def __init__(self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]]):
-        self.config, self.tokenizer = config, tokenizer
+    def __init__(
+        self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]], memory: Memory | None = None
+    ):  # fmt: skip
+        """`sample` is the other task's affair. `memory`: of token ids, see there."""
+        self.config, self.tokenizer, self.encode = config, tokenizer, Encoder(tokenizer, True, memory)
 
     @property
     def context(self) -> int:
@@ -34,8 +37,8 @@ class Translation:
     def make_batches(self, rows: list[dict[str, Any]], rng: np.random.Generator | None) -> tuple[list[Batch], int]:
         """Micro-batches of (B, S) input_ids and attention_mask and (B, T) labels; and how many pairs were too long."""
         b = self.config.batch
-        sources = self.tokenizer([r["source"] for r in rows])["input_ids"]
-        targets = self.tokenizer([r["target"] for r in rows])["input_ids"]
+        sources = self.encode([r["source"] for r in rows])
+        targets = self.encode([r["target"] for r in rows])
         kept = [
             k for k in range(len(rows))
             if len(sources[k]) <= b.max_source_length and len(targets[k]) <= b.max_target_length
@@ -56,9 +59,9 @@ class Translation:
         batches = []
         for group in groups:
             batches.append({
-                "input_ids": pad([np.array(sources[k], dtype=np.int32) for k in group], self.tokenizer.pad_token_id),
+                "input_ids": pad([sources[k] for k in group], self.tokenizer.pad_token_id),
                 "attention_mask": pad([np.ones(len(sources[k]), dtype=np.int32) for k in group], 0),
-                "labels": pad([np.array(targets[k], dtype=np.int32) for k in group], IGNORE_INDEX),
+                "labels": pad([targets[k] for k in group], IGNORE_INDEX),
                 "rows": np.array([(rows[k]["_shard"], rows[k]["_row"]) for k in group], dtype=np.int64),  # (B, 2)
             })  # fmt: skip
         return batches, len(rows) - len(kept)

@@ -1,0 +1,327 @@
+"""Sweeps on disk, for the page: which studies there are, the recorded run nearest to a setting of the knobs, and what is one step off.
+
+Every number is a recorded run's or a mean of some; nothing is interpolated. A study folder is one with study.json, which is read
+as if a stranger had written it. Nothing of the trainer is imported.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving.folders import default_roots
+
+STATES = ("complete", "pruned", "failed", "running")
+VAGUE = ("name", "type", "path")  # names that say nothing without the section that they stand in
+FEW = 12  # values of a range that are offered one by one
+MAX_BYTES = 64_000_000
+
+
+class StudyError(Exception):
+    """study.json is not there, not whole, or not a sweep's."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One axis. `values` are the recorded ones, `ordered` if they are numbers; `scale` has the values of a list, or a range's two ends."""
+
+    key: str
+    label: str
+    values: tuple[Any, ...]
+    ordered: bool
+    scale: tuple[Any, ...]
+    is_range: bool
+    log: bool
+    whole: bool
+    step: float | None
+    when: tuple[tuple[str, tuple[Any, ...]], ...]
+
+    @property
+    def slides(self) -> bool:
+        """Whether a slider is the control for it; else a list of what was recorded."""
+        return self.is_range and len(self.values) > FEW
+
+    def distance(self, a: Any, b: Any) -> float:
+        """From 0 to 1: of a range its share; the numbers of a list count as evenly spaced; other values differ or they do not."""
+        if self.is_range:
+            low, high = self.scale
+            return abs(self._at(a) - self._at(b)) / (self._at(high) - self._at(low))
+        if self.ordered and len(self.scale) > 1:
+            names = [name_of(v) for v in self.scale]
+            return abs(names.index(name_of(a)) - names.index(name_of(b))) / (len(names) - 1)
+        return float(name_of(a) != name_of(b))
+
+    def _at(self, value: float) -> float:
+        return math.log(value) if self.log else float(value)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trial. `value` is its metric, None where there is none; of a pruned run its best until then."""
+
+    number: int
+    state: str
+    params: dict[str, Any]
+    value: float | None
+    perplexity: float | None
+    seconds: float | None
+    parameters: float | None
+    step: float | None
+    repeat: bool
+    reason: str
+    folder: str
+    samples: tuple[dict[str, str], ...]
+    verdicts: tuple[dict[str, str], ...]
+
+    @property
+    def setting(self) -> str:
+        """Equal for runs that differ in nothing but their seed."""
+        return json.dumps({k: name_of(v) for k, v in self.params.items()}, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What study.json says; `unreadable` trials were left out."""
+
+    path: Path
+    metric: str
+    maximize: bool
+    knobs: tuple[Knob, ...]
+    runs: tuple[Run, ...]
+    unreadable: int
+
+    def worth(self, run: Run) -> tuple[int, float, int]:
+        """For sorting, the best first: those that came to the end, those that were pruned, those that failed."""
+        value = math.inf if run.value is None else -run.value if self.maximize else run.value
+        return STATES.index(run.state), value, run.number
+
+    @property
+    def best(self) -> Run | None:
+        """Of the runs that are over."""
+        return min((r for r in self.runs if r.state != "running"), key=self.worth, default=None)
+
+    def seeds(self, run: Run) -> list[Run]:
+        """The complete runs of the same setting; the run alone if it is not complete."""
+        return [r for r in self.runs if r.setting == run.setting and _done(r)] if _done(run) else [run]
+
+    def curves(self, run: Run) -> Path | None:
+        """The picture of a run's curves, if there is one and it lies in the study's folder."""
+        try:
+            home = self.path.resolve()
+            picture = (home / run.folder / "curves.png").resolve()
+            return picture if run.folder and picture.is_relative_to(home) and picture.is_file() else None
+        except (OSError, ValueError, RuntimeError):  # a name with a null byte, links in a circle
+            return None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A setting that differs in one knob, which has `value` there; `along` are knobs that come or go with that value.
+
+    `change` and `seconds` are differences between the means of complete runs, None where either side has none.
+    """
+
+    value: Any
+    along: dict[str, Any]
+    runs: list[Run]
+    change: float | None
+    seconds: float | None
+
+
+# ---- reading
+
+
+def find_studies() -> list[Path]:
+    """Study folders under the roots (or a root itself), the latest first; one that is still going on is one too."""
+    found: dict[Path, int] = {}
+    for root in default_roots():
+        try:
+            folders = [root, *(child for child in root.iterdir() if not child.name.startswith("."))]
+        except OSError:  # missing, not a folder, not readable
+            continue
+        for folder in folders:
+            try:
+                if (folder / "study.json").is_file():
+                    found[folder] = (folder / "study.json").stat().st_mtime_ns
+            except OSError:  # gone meanwhile
+                continue
+    return sorted(found, key=lambda folder: found[folder], reverse=True)
+
+
+def read(folder: Path) -> Study:
+    """The study in a folder; raises StudyError. What did not change since is not read again."""
+    try:
+        stat = (folder / "study.json").stat()
+        if stat.st_size > MAX_BYTES:
+            raise StudyError(f"{stat.st_size:,} bytes")
+        return _read(folder, stat.st_mtime_ns, stat.st_size)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError) as error:
+        raise StudyError(type(error).__name__) from None
+
+
+@functools.lru_cache(maxsize=4)
+def _read(folder: Path, mtime: int, size: int) -> Study:
+    told = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    keys = {str(knob["key"]) for knob in told["knobs"]}
+    runs = []
+    for trial in told["trials"]:
+        try:
+            run = _run(trial)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            continue
+        if run.params.keys() <= keys:
+            runs.append(run)
+    names = [str(knob["name"]) for knob in told["knobs"]]
+    knobs = tuple(_knob(k, n if names.count(n) == 1 and n not in VAGUE else str(k["key"]), runs) for k, n in zip(told["knobs"], names))
+    aim = told["objectives"][0]
+    return Study(folder, str(aim["name"]), aim["direction"] == "maximize", knobs, tuple(runs), len(told["trials"]) - len(runs))
+
+
+def _knob(told: dict[str, Any], label: str, runs: list[Run]) -> Knob:
+    key = str(told["key"])
+    recorded = {name_of(r.params[key]): r.params[key] for r in runs if key in r.params and r.state != "running"}
+    listed = {name_of(v): v for v in map(_scalar, told.get("values") or [])}
+    every = list((listed | {name_of(r.params[key]): r.params[key] for r in runs if key in r.params}).values())
+    is_range = "values" not in told
+    ordered = all(_is_number(v) for v in every)
+    if ordered:
+        every.sort()
+    ends = [_scalar(told[end]) for end in ("low", "high")] if is_range else []
+    log = is_range and told.get("log") is True
+    if is_range and not (ordered and all(map(_is_number, ends)) and ends[0] < ends[1] and not (log and min(*ends, *every) <= 0)):
+        raise ValueError(f"{key} is no range")
+    values = tuple(v for v in every if name_of(v) in recorded)
+    when = tuple((str(k), tuple(map(_scalar, wanted))) for k, wanted in (told.get("when") or {}).items())
+    whole = told.get("kind") == "int"
+    step = told.get("step") if _is_number(told.get("step")) and told["step"] > 0 else None
+    return Knob(key, label, values, ordered, tuple(ends or every), is_range, log, whole, step, when)
+
+
+def _run(told: dict[str, Any]) -> Run:
+    if told["state"] not in STATES:
+        raise ValueError(told["state"])
+    values = told.get("values") or [None]
+    told_metrics = told.get("metrics") or {}
+    return Run(
+        number=int(told["number"]), state=told["state"], params={str(k): _scalar(v) for k, v in told["params"].items()},
+        value=_number(values[0] if told["state"] == "complete" else told.get("value")), perplexity=_number(told_metrics.get("perplexity")),
+        seconds=_number(told.get("training_seconds")), parameters=_number(told.get("parameters")) or None, step=_number(told.get("step")),
+        repeat=told.get("repeat_of") is not None, reason=str(told.get("reason") or ""), folder=str(told.get("folder") or ""),
+        samples=tuple({str(k): str(v) for k, v in s.items()} for s in told.get("samples") or []),
+        verdicts=tuple({str(k): str(v) for k, v in s.items()} for s in told.get("verdicts") or []),
+    )  # fmt: skip
+
+
+def _scalar(value: Any) -> Any:
+    """A value that a knob can have, as it is."""
+    if not (value is None or isinstance(value, str | bool) or _is_number(value)):
+        raise ValueError(f"{value!r} is no value of a knob")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if _is_number(value) else None
+
+
+def name_of(value: Any) -> str:
+    """Tells 1 from true and from "1", but not from 1.0."""
+    return repr(float(value)) if _is_number(value) else json.dumps(value)
+
+
+def _done(run: Run) -> bool:
+    return run.state == "complete" and run.value is not None
+
+
+# ---- asking
+
+
+def asked(study: Study, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked for by the controls' values: without the knobs whose condition does not hold for the others."""
+    keys = {knob.key for knob in study.knobs}
+    found: dict[str, Any] = {}
+    for knob in study.knobs:  # each comes after those that its condition names
+        conditions = [(key, wanted) for key, wanted in knob.when if key in keys]
+        if knob.key in values and all(k in found and name_of(found[k]) in map(name_of, wanted) for k, wanted in conditions):
+            found[knob.key] = values[knob.key]
+    return found
+
+
+def distance(knobs: Iterable[Knob], a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
+    """Summed over the knobs; one that only one side has counts as 1."""
+    total = 0.0
+    for knob in knobs:
+        if knob.key in a and knob.key in b:
+            total += knob.distance(a[knob.key], b[knob.key])
+        else:
+            total += (knob.key in a) != (knob.key in b)
+    return total
+
+
+def nearest(study: Study, wanted: Mapping[str, Any]) -> Run | None:
+    """The run that is nearest to a setting, of equally near ones the best; None if no run is over."""
+    over = [r for r in study.runs if r.state != "running"]
+    return min(over, key=lambda r: (round(distance(study.knobs, wanted, r.params), 9), study.worth(r)), default=None)
+
+
+def steps(study: Study, run: Run, knob: Knob) -> list[Step]:
+    """Recorded settings that differ from the run's in this knob only: by the next smaller and the next larger value among them.
+
+    Of values without an order, every other one. Knobs whose condition names this one may come or go with it.
+    """
+    if knob.key not in run.params:
+        return []
+    loose = _dependents(study, knob.key)
+    here = {k: name_of(v) for k, v in run.params.items()}
+    groups: dict[str, list[Run]] = {}
+    for other in study.runs:
+        there = {k: name_of(v) for k, v in other.params.items()}
+        odd = {k for k in here.keys() | there.keys() if here.get(k) != there.get(k)} - {knob.key}
+        turned = knob.key in there and there[knob.key] != here[knob.key]
+        if turned and other.state != "running" and all(k in loose and not (k in here and k in there) for k in odd):
+            groups.setdefault(other.setting, []).append(other)
+    found = [_step(study, run, knob, runs) for runs in groups.values()]
+    if not knob.ordered:
+        names = [name_of(v) for v in knob.values]
+        return sorted(found, key=lambda s: (names.index(name_of(s.value)), study.worth(s.runs[0])))
+    now = run.params[knob.key]
+    below, above = (s.value for s in found if s.value < now), (s.value for s in found if s.value > now)
+    ends = {max(below, default=now), min(above, default=now)}
+    return sorted((s for s in found if s.value in ends), key=lambda s: (s.value, study.worth(s.runs[0])))
+
+
+def mean_and_deviation(values: Iterable[float | None]) -> tuple[float | None, float | None]:
+    """Of the values that there are; no deviation of fewer than two."""
+    known = [v for v in values if v is not None]
+    return statistics.fmean(known) if known else None, statistics.stdev(known) if len(known) > 1 else None
+
+
+def _step(study: Study, run: Run, knob: Knob, runs: list[Run]) -> Step:
+    runs = [r for r in runs if _done(r)] or sorted(runs, key=study.worth)
+    both = _done(run) and _done(runs[0])
+    here, there = study.seeds(run), runs
+
+    def change(of: str) -> float | None:
+        before, after = (mean_and_deviation(getattr(r, of) for r in side)[0] for side in (here, there))
+        return after - before if both and before is not None and after is not None else None
+
+    along = {k: v for k, v in runs[0].params.items() if k not in run.params}
+    return Step(runs[0].params[knob.key], along, runs, change("value"), change("seconds"))
+
+
+def _dependents(study: Study, key: str) -> set[str]:
+    """Knobs whose condition names this one, and those whose condition names them."""
+    found: set[str] = set()
+    for knob in study.knobs:
+        if any(k == key or k in found for k, _ in knob.when):
+            found.add(knob.key)
+    return found

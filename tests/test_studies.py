@@ -1,0 +1,248 @@
+"""Studies on the page: how study.json is read, the nearest run, one step, and the tab's texts. `pytest tests/test_studies.py`"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+from serving_fixtures import HOSTILE, save_study
+
+from serving import studies, study_html
+from serving.strings import Language
+from serving.studies import Study, StudyError
+from serving.tabs import sweep
+
+RATE = {"key": "optim.learning_rate", "name": "learning_rate", "kind": "float", "low": 1e-4, "high": 1e-2, "log": True, "step": None}
+WIDTH = {"key": "model.width", "name": "width", "kind": "categorical", "values": [32, 64, 256]}
+KIND = {"key": "optim.name", "name": "name", "kind": "categorical", "values": ["adamw", "muon"]}
+MUON = {"key": "optim.muon", "name": "muon", "kind": "categorical", "values": [0.01, 0.02], "when": {"optim.name": ["muon"]}}
+
+
+def trial(number: int, value: float | None, state: str = "complete", **params: Any) -> dict[str, Any]:
+    """With params by the knobs' names."""
+    keys = {k["name"]: k["key"] for k in (RATE, WIDTH, KIND, MUON)}
+    said = {
+        "number": number,
+        "state": state,
+        "params": {keys[k]: v for k, v in params.items()},
+        "repeat_of": None,
+        "training_seconds": 10.0,
+    }
+    return said | {"values": [value] if state == "complete" else None, "value": value, "folder": f"trials/{number:04d}-x"}
+
+
+def put(folder: Path, trials: list[dict[str, Any]], *knobs: dict[str, Any], **more: Any) -> Study:
+    folder.mkdir(exist_ok=True)
+    told = {"objectives": [{"name": "val_loss", "direction": "minimize"}], "knobs": knobs, "trials": trials, **more}
+    (folder / "study.json").write_text(json.dumps(told), encoding="utf-8")
+    return studies.read(folder)
+
+
+def value(update: Any) -> Any:
+    """Of a component that a tab's function returned."""
+    return update.value
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the page looks in."""
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+# ---- finding and reading
+
+
+def test_studies_are_found_the_latest_first(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(root / "old", [], WIDTH)
+    put(root / "new", [], WIDTH)
+    put(root / ".hidden", [], WIDTH)
+    (root / "run").mkdir()
+    os.utime(root / "old" / "study.json", (1, 1))
+    assert studies.find_studies() == [root / "new", root / "old"]
+    monkeypatch.setenv("MODELS_DIR", f"{root / 'old'}{os.pathsep}{root / 'nowhere'}")
+    assert studies.find_studies() == [root / "old"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[1]", "{}", '{"knobs": 3}', '{"knobs": [{}], "trials": [], "objectives": []}', "[" * 100_000, "\udcff",
+     '{"knobs": [], "trials": [], "objectives": []}', '{"knobs": [], "trials": 5, "objectives": [{"name": "a", "direction": "b"}]}'],
+)  # fmt: skip
+def test_a_damaged_file_is_a_plain_sentence(root: Path, text: str) -> None:
+    (root / "x").mkdir()
+    (root / "x" / "study.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(StudyError):
+        studies.read(root / "x")
+    assert "is damaged, or no sweep wrote it" in sweep.shown(str(root / "x"), (), "en")[0]
+    assert "已损坏" in sweep.opening(str(root / "x"), "zh")[-3]
+
+
+@pytest.mark.parametrize("knob", [{**RATE, "low": 0}, {**RATE, "low": "a"}, {**RATE, "high": 1e-4}, {**WIDTH, "values": [[1]]}])
+def test_a_knob_that_cannot_be_is_damage(root: Path, knob: dict[str, Any]) -> None:
+    with pytest.raises(StudyError):
+        put(root / "x", [], knob)
+
+
+def test_odd_trials_are_left_out_and_counted(root: Path) -> None:
+    odd: list[Any] = [5, {}, {"state": "complete", "number": 1, "params": {"model.width": [1]}}, trial(2, 1.0) | {"state": "odd"}]
+    odd += [trial(3, 1.0) | {"params": {"no.knob": 1}}, trial(4, 1.0) | {"params": {"model.width": float("nan")}}]
+    found = put(root / "x", [*odd, trial(7, float("inf"), width=32), trial(8, 1.5, width=64)], WIDTH)
+    assert [(r.number, r.value) for r in found.runs] == [(7, None), (8, 1.5)] and found.unreadable == 6
+    assert "6 more could not be read" in study_html.state(found, "en", 16)
+
+
+def test_a_study_is_read_again_when_it_changed(root: Path) -> None:
+    put(root / "x", [trial(0, 1.0, width=32)], WIDTH)
+    os.utime(root / "x" / "study.json", (1, 1))
+    assert len(put(root / "x", [trial(0, 1.0, width=32), trial(1, 1.0, width=32)], WIDTH).runs) == 2
+
+
+def test_a_picture_outside_the_study_is_none(root: Path, tmp_path: Path) -> None:
+    found = put(root / "x", [trial(k, 1.0, width=32) for k in range(5)], WIDTH)
+    outside = tmp_path / "secret"
+    outside.mkdir()
+    for folder in (outside, root / "x/trials/0000-x"):
+        folder.mkdir(parents=True, exist_ok=True)
+        PIL.Image.new("RGB", (2, 2)).save(folder / "curves.png")
+    (root / "x/trials/0001-x").symlink_to(outside)
+    for number, folder in ((2, str(outside)), (3, "../../secret"), (4, "\0")):
+        found.runs[number].params["model.width"] = 32
+        object.__setattr__(found.runs[number], "folder", folder)
+    assert [found.curves(r) is not None for r in found.runs] == [True, False, False, False, False]
+
+
+# ---- the nearest run
+
+
+def test_the_nearest_run_by_ratio_on_a_log_range_and_by_rank_in_a_list(root: Path) -> None:
+    runs = [trial(0, 1.0, learning_rate=1e-4), trial(1, 2.0, learning_rate=5e-3)]
+    found = put(root / "x", runs, RATE)
+    for asked, number in ((3e-4, 0), (1e-3, 1), (4.9e-3, 1)):  # the middle between the two is 7e-4, and by difference 2.5e-3
+        near = studies.nearest(found, {"optim.learning_rate": asked})
+        assert near and near.number == number
+    found = put(root / "y", [trial(0, 1.0, width=32), trial(1, 2.0, width=256)], WIDTH)
+    assert found.knobs[0].distance(32, 64) == found.knobs[0].distance(64, 256) == 0.5
+    near = studies.nearest(found, {"model.width": 64})
+    assert near and near.number == 0, "of two equally near ones the better"
+
+
+def test_pruned_and_failed_runs_come_last_among_equals_and_running_ones_never(root: Path) -> None:
+    runs = [trial(0, None, "failed", width=32), trial(1, 0.1, "pruned", width=32), trial(2, 3.0, width=32), trial(3, 2.0, width=32)]
+    found = put(root / "x", [*runs, trial(4, None, "running", width=64)], WIDTH)
+    assert [r.number for r in sorted(found.runs, key=found.worth)] == [3, 2, 1, 0, 4]
+    near = studies.nearest(found, {"model.width": 64})
+    assert near and near.number == 3
+    assert found.knobs[0].values == (32,)
+
+
+def test_more_is_better_for_bleu(root: Path) -> None:
+    aim = [{"name": "bleu", "direction": "maximize"}]
+    found = put(root / "x", [trial(0, 10.0, width=32), trial(1, 20.0, width=32), trial(2, 15.0, width=64)], WIDTH, objectives=aim)
+    assert found.best and found.best.number == 1
+    (step,) = studies.steps(found, found.runs[2], found.knobs[0])
+    assert step.change == 0 and len(step.runs) == 2
+
+
+def test_a_knob_whose_condition_does_not_hold_is_not_asked_for(root: Path) -> None:
+    found = put(root / "x", [trial(0, 1.0, name="adamw"), trial(1, 2.0, name="muon", muon=0.01)], KIND, MUON)
+    assert studies.asked(found, {"optim.name": "adamw", "optim.muon": 0.01}) == {"optim.name": "adamw"}
+    assert studies.asked(found, {"optim.name": "muon", "optim.muon": 0.01}) == {"optim.name": "muon", "optim.muon": 0.01}
+    assert studies.distance(found.knobs, {"optim.name": "muon", "optim.muon": 0.01}, {"optim.name": "muon"}) == 1
+    assert found.knobs[0].label == "optim.name", "its last part alone would say nothing"
+
+
+# ---- one step
+
+
+def test_a_step_is_to_recorded_runs_that_differ_in_one_knob(root: Path) -> None:
+    grid = [trial(k, 1.0 + k, learning_rate=r, width=w) for k, (r, w) in enumerate([(1e-3, 64), (1e-3, 32), (1e-3, 256), (5e-3, 256)])]
+    grid.append(trial(4, 1.5, learning_rate=1e-3, width=64) | {"repeat_of": 0, "training_seconds": 20.0})
+    found = put(root / "x", grid, RATE, WIDTH)
+    rate, width = found.knobs
+    below, above = studies.steps(found, found.runs[0], width)
+    assert (below.value, below.change, below.seconds) == (32, pytest.approx(2.0 - 1.25), pytest.approx(-5.0))
+    assert (above.value, above.change) == (256, pytest.approx(3.0 - 1.25)), "from the mean over the seeds"
+    assert studies.steps(found, found.runs[0], rate) == []
+    told = study_html.more(found, found.runs[0], "en")
+    assert '64 →</span> <span class="whole">32<' in told and "+0.75 worse" in told and "0.001 → not recorded" in told
+    assert "the smallest that was tried" in study_html.more(found, found.runs[1], "en")
+    assert "1.25 ± 0.35" in study_html.run(found, found.runs[0], found.runs[0].params, "en")
+
+
+def test_a_failed_neighbour_shows_its_reason_and_no_number(root: Path) -> None:
+    found = put(root / "x", [trial(0, 1.0, width=32), trial(1, None, "failed", width=64) | {"reason": "out of <memory>"}], WIDTH)
+    (step,) = studies.steps(found, found.runs[0], found.knobs[0])
+    assert (step.change, step.seconds) == (None, None)
+    assert "out of &lt;memory&gt;" in study_html.more(found, found.runs[0], "en")
+    told = study_html.run(found, found.runs[1], {"model.width": 32}, "zh")
+    assert "没有成功：out of &lt;memory&gt;" in told and "≠ 64" in told and "没有试过" in told
+
+
+def test_knobs_that_hang_on_another_come_and_go_with_it(root: Path) -> None:
+    runs = [trial(0, 1.0, name="adamw", width=32), trial(1, 0.5, name="muon", muon=0.02, width=32)]
+    found = put(root / "x", [*runs, trial(2, 0.4, name="muon", muon=0.02, width=64)], WIDTH, KIND, MUON)
+    (step,) = studies.steps(found, found.runs[0], found.knobs[1])
+    assert (step.value, step.along, step.change) == ("muon", {"optim.muon": 0.02}, pytest.approx(-0.5))
+    assert ">muon</span>, muon = 0.02<" in study_html.more(found, found.runs[0], "en")
+    assert studies.steps(found, found.runs[0], found.knobs[2]) == []
+
+
+# ---- the tab
+
+
+@pytest.mark.parametrize("speaks", ["zh", "en"])
+def test_the_knobs_stand_as_in_the_best_run_and_moving_one_shows_a_real_one(root: Path, speaks: Language) -> None:
+    found = studies.read(save_study(root / "birds"))
+    PIL.Image.new("RGB", (2, 2)).save(root / "birds" / found.best.folder / "curves.png")  # type: ignore[union-attr]
+    state, *parts, told, picture, more = sweep.opening(str(root / "birds"), speaks)
+    assert len(parts) == 2 * sweep.MOST and "50" in state and value(picture) is not None
+    shown = [part.visible for part in parts[:8]]
+    assert shown == [False, True, True, False, True, False, True, False], "the range slides, the lists are lists"
+    values = [value(part) for part in parts]
+    assert sweep.shown(str(root / "birds"), tuple(values), speaks)[0] == told, "what the controls say is the best run itself"
+    values[1] = -4.0
+    moved = sweep.shown(str(root / "birds"), tuple(values), speaks)
+    assert moved[0] != told and "0.0001<" in moved[0] and "≠" in moved[0] and value(moved[1]) is None
+    for text in (*moved[::2], told, more):
+        assert HOSTILE not in text and "<script" not in text and not set("${}`") & set(text)
+
+
+def test_the_ends_of_a_slider_are_asked_for_as_they_are(root: Path) -> None:
+    runs = [trial(k, 1.0, learning_rate=1e-4 * 1.3**k) for k in range(18)]
+    found = put(root / "x", runs, {**RATE, "low": 0.00013, "high": 0.0097})
+    (knob,) = found.knobs
+    low, high, _ = sweep._slider(knob)
+    assert low <= -3.88 and high >= -2.02
+    assert sweep.settings(found, (None, high))["optim.learning_rate"] == 0.0097
+    assert sweep.settings(found, (None, -3.5))["optim.learning_rate"] == pytest.approx(10**-3.5, rel=0.02)
+
+
+def test_only_studies_that_the_page_shows_are_read(root: Path, tmp_path: Path) -> None:
+    save_study(tmp_path / "elsewhere")
+    for folder in (str(tmp_path / "elsewhere"), str(root / ".." / "elsewhere"), None, ""):
+        assert "no longer there" in sweep.shown(folder, (), "en")[0]
+    save_study(root / "birds")
+    shutil.rmtree(root / "birds")
+    assert "不见了" in sweep.opening(str(root / "birds"), "zh")[-3]
+
+
+def test_a_study_without_a_finished_trial_says_so(root: Path) -> None:
+    put(root / "x", [trial(0, None, "running", width=32)], WIDTH)
+    assert "No trial is over yet" in sweep.opening(str(root / "x"), "en")[-3]
+    assert "No trial is over yet" in sweep.shown(str(root / "x"), (None, 0) * sweep.MOST, "en")[0]
+
+
+def test_more_knobs_than_controls(root: Path) -> None:
+    knobs = [{**WIDTH, "key": f"k{k}", "name": f"k{k}"} for k in range(sweep.MOST + 2)]
+    runs = [trial(0, 1.0) | {"params": {k["key"]: 32 for k in knobs}}]
+    put(root / "x", runs, *knobs)
+    state, *parts, told, _, _ = sweep.opening(str(root / "x"), "en")
+    assert "only the first 16 knobs" in state and len(parts) == 2 * sweep.MOST
+    assert sweep.shown(str(root / "x"), (0, 0) * sweep.MOST, "en")[0] == told

@@ -1,0 +1,305 @@
+"""Sweeps: every trial once, whatever is killed; what cannot work is told and costs nothing; repeats, pruning, two aims."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from training_runs import ROOT, environment, gpt_config, records
+
+from training import space, sweep
+from training.config import ConfigError
+
+TINY = {
+    "tokenizer": {"type": "char", "min_frequency": 1}, "train": {"max_steps": 6, "mixed_precision": "no"},
+    "model": {"type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2}, "batch": {"block_size": 32, "micro_batch_size": 8},
+    "evaluation": {"every_steps": 3, "samples": 1, "max_new_tokens": 4}, "checkpoint": {"every_steps": 6, "keep": 1},
+}  # fmt: skip
+
+
+def sweep_config(folder: Path, space: dict[str, Any], sections: dict[str, Any] | None = None, **keys: Any) -> Path:
+    """A sweep over a tiny run; without repeats unless they are asked for."""
+    base = gpt_config(folder, **{**TINY, **(sections or {})})
+    config = {"base": str(base), "run_dir": str(folder / "study"), "space": space, "repeat_best": 0, **keys}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return folder / "sweep.yaml"
+
+
+def run(config: Path, *options: str) -> dict[str, Any]:
+    """Sweep in this process; study.json."""
+    assert sweep.main(["--config", str(config), *options]) == 0
+    return study(config.parent / "study")
+
+
+def study(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    return found
+
+
+def start(config: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "training/sweep.py"), "--config", str(config), *options]
+    return subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def points(found: dict[str, Any]) -> Counter[str]:
+    return Counter(json.dumps(t["params"], sort_keys=True) for t in found["trials"])
+
+
+RATES, WIDTHS = [1.0e-3, 3.0e-3], [8, 16, 32]
+GRID = {"optim.learning_rate": RATES, "model.n_embd": WIDTHS}
+
+
+def test_a_grid_leaves_a_run_folder_for_every_point_and_the_best_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(sweep_config(tmp_path, GRID, search="grid", keep=2))
+    told = capsys.readouterr()
+    assert points(found) == Counter(json.dumps({"model.n_embd": w, "optim.learning_rate": r}) for w in WIDTHS for r in RATES)
+    best = sorted(found["trials"], key=lambda t: t["values"][0])[:2]
+    for t in found["trials"]:
+        folder = tmp_path / "study" / t["folder"]
+        assert t["state"] == "complete" and t["step"] == 6 and t["parameters"] > 1000
+        assert min(r["val_loss"] for r in records(folder) if r["event"] == "evaluate") == t["values"][0] == t["value"]
+        assert {"config.yaml", "curves.png", "samples.md", "report.md", "metrics.jsonl"} <= {p.name for p in folder.iterdir()}
+        assert [step for step, _ in t["curve"]] == [3, 6] and t["samples"]
+        kept = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        assert (
+            kept["model"]["n_embd"] == t["params"]["model.n_embd"] and kept["optim"]["learning_rate"] == t["params"]["optim.learning_rate"]
+        )
+        assert (folder / "checkpoints").is_dir() == (folder / "best").exists() == (t["number"] in {b["number"] for b in best})
+        assert f"trial {t['number']}: val_loss {t['value']:.4f}" in told.err
+    assert len({t["parameters"] for t in found["trials"]}) == 3  # the knob reached the model
+    assert points(run(tmp_path / "sweep.yaml")) == points(found)  # finished: nothing more is trained
+
+
+def test_what_is_read_once_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training import corpus, tokenizer
+
+    reads, trained = [], []
+    scan, train = corpus.scan, tokenizer.train
+    monkeypatch.setattr(corpus, "scan", lambda *a, **k: (reads.append(1), scan(*a, **k))[1])
+    monkeypatch.setattr(tokenizer, "train", lambda *a, **k: (trained.append(1), train(*a, **k))[1])
+    config = sweep_config(tmp_path, {"optim.learning_rate": RATES, "optim.weight_decay": [0.0, 0.1]}, search="grid")
+    run(config)
+    assert len(trained) == 1 and len(reads) <= 2  # the base, and the trials' own scan
+
+
+def test_killed_anywhere_and_started_again_no_trial_is_lost_or_counted_twice(tmp_path: Path) -> None:
+    config = sweep_config(tmp_path, {"optim.learning_rate": [1e-3, 2e-3, 3e-3, 4e-3], "model.n_embd": WIDTHS}, search="grid", repeat_best=1)
+    dice = random.Random(7)
+    for _ in range(3):
+        worker = start(config)
+        journal, size = tmp_path / "study/study.journal", 0
+        while not journal.exists():
+            time.sleep(0.05)
+            assert worker.poll() is None, worker.communicate()[0]
+        size = journal.stat().st_size
+        while journal.stat().st_size == size and worker.poll() is None:  # until it works
+            time.sleep(0.02)
+        time.sleep(dice.random() * 2.0)
+        worker.send_signal(signal.SIGKILL)
+        worker.communicate()
+    with open(journal, "a", encoding="utf-8") as f:
+        f.write('{"op_code": 8, "trial')  # as a full disk cuts a line off
+    found = run(config)
+    searched = {**found, "trials": [t for t in found["trials"] if t["repeat_of"] is None]}
+    assert sorted(points(searched).values()) == [1] * 12 and {t["state"] for t in found["trials"]} == {"complete"}
+    assert [t["number"] for t in found["trials"]] == list(range(len(found["trials"])))
+    for t in found["trials"]:  # each is the run that was never stopped
+        steps = [r["step"] for r in records(tmp_path / "study" / t["folder"]) if r["event"] == "evaluate"]
+        assert steps == [3, 6]
+
+
+def test_two_workers_share_a_grid(tmp_path: Path) -> None:
+    config = sweep_config(tmp_path, GRID, search="grid", repeat_best=1, repeat_seeds=2)
+    workers = [start(config) for _ in range(2)]
+    said = [w.communicate(timeout=240)[0] for w in workers]
+    assert [w.returncode for w in workers] == [0, 0], said
+    found = study(tmp_path / "study")
+    searched = [t for t in found["trials"] if t["repeat_of"] is None]
+    assert sorted(points({"trials": searched}).values()) == [1] * 6 and {t["state"] for t in found["trials"]} == {"complete"}
+    assert all(": val_loss" in text for text in said)  # both worked
+    assert Counter(t["seed"] for t in found["trials"] if t["repeat_of"] is not None) == {2: 1, 3: 1}
+
+
+def test_thirty_broken_combinations_do_not_end_a_study(tmp_path: Path) -> None:
+    broken = {
+        "model.n_head": [1, 3, 5, 7, 9],  # 16 wide: only one head divides it
+        "model.n_embd": [16, 32],
+        "train.gradient_accumulation_steps": [1, 2, 4, 0],  # no positive number
+    }
+    found = run(sweep_config(tmp_path, broken, {"train": {"max_steps": 2, "mixed_precision": "no"}}, search="grid"))
+    failed = [t for t in found["trials"] if t["state"] == "failed"]
+    assert len(found["trials"]) == 40 and len(failed) == 34 and sum(t["state"] == "complete" for t in found["trials"]) == 6
+    for t in failed:
+        assert t["ended"] == "refused" and not (tmp_path / "study" / t["folder"] / "metrics.jsonl").exists()
+        assert "do not divide the width" in t["reason"] or "gradient_accumulation_steps: 0 is not" in t["reason"]
+
+
+def test_what_breaks_while_it_trains_is_recorded_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training.tasks.gpt import Gpt
+
+    loss = Gpt.loss
+
+    def fragile(self: Gpt, model: Any, batch: Any, smoothing: float = 0.0) -> Any:
+        width = self.config.model["n_embd"]
+        if width == 8:
+            raise RuntimeError("a kernel of this width is missing")
+        total, tokens = loss(self, model, batch, smoothing)
+        return (total * float("nan") if width == 16 else total), tokens
+
+    monkeypatch.setattr(Gpt, "loss", fragile)
+    found = run(sweep_config(tmp_path, {"model.n_embd": WIDTHS}, search="grid"))
+    ended = {t["params"]["model.n_embd"]: (t["state"], t["ended"], t["reason"]) for t in found["trials"]}
+    assert ended[32][:2] == ("complete", "finished")
+    assert ended[8] == ("failed", "failed", "RuntimeError: a kernel of this width is missing")
+    assert ended[16][:2] == ("failed", "not finite") and "not finite" in ended[16][2]
+
+
+def test_a_model_that_cannot_fit_is_refused_before_it_is_built(tmp_path: Path) -> None:
+    began = time.monotonic()
+    found = run(
+        sweep_config(tmp_path, {"model.n_embd": [16, 65536]}, {"model": {"type": "gpt2", "n_layer": 24, "n_head": 2}}, search="grid")
+    )
+    states = {t["params"]["model.n_embd"]: t for t in found["trials"]}
+    assert states[16]["state"] == "complete" and states[65536]["ended"] == "refused"
+    assert "preflight: weights, gradients and optimizer take" in states[65536]["reason"] and time.monotonic() - began < 120
+
+
+def test_a_bad_trial_is_pruned_early(tmp_path: Path) -> None:
+    rates = {"optim.learning_rate": [1e-2, 8e-3, 6e-3, 5e-3, 4e-3, 1e-9]}
+    sections = {"train": {"max_steps": 18, "mixed_precision": "no"}, "optim": {"warmup_steps": 0}}
+    found = run(sweep_config(tmp_path, rates, sections, search="grid", prune="median", seed=3))
+    worst = next(t for t in found["trials"] if t["params"]["optim.learning_rate"] == 1e-9)
+    if worst["number"] >= 5:  # the median of five is asked for
+        assert worst["state"] == "pruned" and worst["step"] < 18
+    assert all(t["state"] == "complete" for t in found["trials"] if t["number"] < 5)
+
+
+def test_the_best_are_repeated_with_other_seeds(tmp_path: Path) -> None:
+    found = run(sweep_config(tmp_path, GRID, search="random", trials=3, repeat_best=2, repeat_seeds=2))
+    searched = [t for t in found["trials"] if t["repeat_of"] is None]
+    again = [t for t in found["trials"] if t["repeat_of"] is not None]
+    best = sorted(searched, key=lambda t: t["values"][0])[:2]
+    assert len(searched) == 3 and Counter(t["repeat_of"] for t in again) == {b["number"]: 2 for b in best}
+    for t in again:
+        first = searched[t["repeat_of"]]
+        assert t["params"] == first["params"] and t["seed"] != first["seed"] and t["values"] != first["values"]
+
+
+def test_two_aims_and_a_condition(tmp_path: Path) -> None:
+    over = {
+        "optim.name": ["adamw", "muon"],
+        "optim.muon_learning_rate": {"low": 0.005, "high": 0.05, "log": True, "when": {"optim.name": "muon"}},
+        "size": {"values": {"small": {"model.n_embd": 8}, "large": {"model.n_embd": 32, "model.n_layer": 2}}},
+        "model.n_head": {"low": 1, "high": 2},
+    }
+    found = run(sweep_config(tmp_path, over, search="nsga2", against="parameters", trials=5))
+    assert [o["name"] for o in found["objectives"]] == ["val_loss", "parameters"]
+    for t in found["trials"]:
+        assert t["values"] == [t["value"], t["parameters"]]
+        assert ("optim.muon_learning_rate" in t["params"]) == (t["params"]["optim.name"] == "muon")
+        kept = yaml.safe_load((tmp_path / "study" / t["folder"] / "config.yaml").read_text(encoding="utf-8"))
+        assert kept["model"]["n_embd"] == {"small": 8, "large": 32}[t["params"]["size"]]
+
+
+def test_a_budget_of_tokens_or_minutes_ends_it(tmp_path: Path) -> None:
+    found = run(sweep_config(tmp_path, GRID, search="random", tokens=1500))
+    used = [t["tokens"] for t in found["trials"]]
+    assert sum(used) >= 1500 > sum(used[:-1])
+    (tmp_path / "b").mkdir()
+    found = run(sweep_config(tmp_path / "b", GRID, search="random", minutes=0.02))
+    assert 1 <= len(found["trials"]) <= 3
+
+
+def test_another_study_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = sweep_config(tmp_path, {"model.n_embd": [8]}, search="grid")
+    run(config)
+    config = sweep_config(tmp_path, {"model.n_embd": [16]}, {"train": {"max_steps": 5, "mixed_precision": "no"}}, search="grid")
+    assert sweep.main(["--config", str(config)]) == 2
+    assert "has another space and another base" in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("dear", encoding="utf-8")
+    assert sweep.main(["--config", str(config), "--run_dir", str(tmp_path / "mine")]) == 2
+    assert "holds files that no sweep wrote" in capsys.readouterr().err and [p.name for p in (tmp_path / "mine").iterdir()] == [
+        "thesis.txt"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"space": {}}, "space: no knob"),
+        ({"space": {"optim.learning_rat": [1e-3]}}, "did you mean optim.learning_rate?"),
+        ({"space": {"optim.learning_rate": ["fast"]}}, "space.optim.learning_rate: optim.learning_rate: 'fast' is not valid here"),
+        ({"space": {"optim.learning_rate": {"low": 1e-2, "high": 1e-3}}}, "low 0.01 is not below high 0.001"),
+        ({"space": {"optim.learning_rate": {"low": 0.0, "high": 1e-3, "log": True}}}, "log needs a low above 0"),
+        ({"space": {"optim.learning_rate": {"lo": 0.0, "high": 1e-3}}}, "did you mean low?"),
+        ({"space": {"optim.learning_rate": {"low": 1e-4, "high": 1e-3}}, "search": "grid"}, "a grid needs a list of values"),
+        ({"space": {"model.n_embd": [8, 8]}}, "a value stands there twice"),
+        ({"space": {"model.n_embd": []}}, "wanted a list of values"),
+        ({"space": {"run_dir": ["a", "b"]}}, "the sweep sees to that itself"),
+        ({"search": "tpe"}, "budget: none"),
+        ({"search": "nsga2", "trials": 3}, "nsga2 is for two aims"),
+        ({"against": "seconds", "prune": "median", "trials": 3}, "cannot be judged early by two aims"),
+        ({"trials": 0}, "trials: 0 is not a positive number"),
+        ({"space": {"tokenizer.vocab_size": [100, 200]}}, "use bits_per_character"),
+        ({"metric": "bleu"}, "bleu is for translation"),
+        ({"metric": "loss"}, "metric: 'loss' is not valid here"),
+        ({"space": {"corpus.max_rows": [10, 20]}}, "needs corpus.validation"),
+        ({"set": {"train.max_step": 3}}, "did you mean train.max_steps?"),
+        ({"base": "nowhere.yaml"}, "nowhere.yaml: cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(tmp_path: Path, said: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    config = sweep_config(tmp_path, said.get("space", GRID), **{"search": "grid", **{k: v for k, v in said.items() if k != "space"}})
+    assert sweep.main(["--config", str(config)]) == 2
+    err = capsys.readouterr().err
+    assert told in err and err.startswith("error: ") and "Traceback" not in err
+    assert not (tmp_path / "study").exists()
+
+
+def test_ctrl_c_keeps_the_trial_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    config = sweep_config(
+        tmp_path, {"optim.learning_rate": [1e-3, 2e-3]}, {"train": {"max_steps": 300, "mixed_precision": "no"}}, search="grid"
+    )
+    worker = start(config)
+    while not any((p / "metrics.jsonl").exists() for p in (tmp_path / "study/trials").glob("*")):
+        time.sleep(0.05)
+        assert worker.poll() is None, worker.communicate()[0]
+    time.sleep(0.5)
+    worker.send_signal(signal.SIGINT)
+    said = worker.communicate(timeout=60)[0]
+    assert worker.returncode == 0 and "the same command goes on" in said and "Traceback" not in said
+    found = run(config)
+    assert sorted(points(found).values()) == [1, 1] and {t["state"] for t in found["trials"]} == {"complete"}
+
+
+def test_flat_and_nested_are_each_other_s_inverse() -> None:
+    tree = {"train": {"max_steps": 3}, "model": {"type": "gpt2", "n_embd": 8}, "seed": 1}
+    assert space.nested(space.flat(tree)) == tree
+    with pytest.raises(ConfigError, match="wait for each other"):
+        over = {"a.b": {"values": [1], "when": {"c.d": 1}}, "c.d": {"values": [1], "when": {"a.b": 1}}}
+        space.knobs(space.SweepConfig(base="x", space=over))
+
+
+def test_several_processes_train_the_same_trial(tmp_path: Path) -> None:
+    config = sweep_config(tmp_path, {"model.n_embd": [8, 16], "train.gradient_accumulation_steps": [1, 0]}, search="grid")
+    several = [sys.executable, "-m", "accelerate.commands.launch", "-q", "--config_file", "configs/accelerate/cpu_processes.yaml"]
+    done = subprocess.run(
+        [*several, "training/sweep.py", "--config", str(config)], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = study(tmp_path / "study")
+    assert sorted(t["state"] for t in found["trials"]) == ["complete", "complete", "failed", "failed"]
+    assert sorted(points(found).values()) == [1] * 4
+    for t in found["trials"]:
+        if t["state"] == "complete":
+            assert "2 processes on cpu" in (tmp_path / "study" / t["folder"] / "log.txt").read_text(encoding="utf-8")

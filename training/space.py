@@ -1,0 +1,364 @@
+"""A sweep's config: what is trained (a run's config), over which knobs, and how long it is searched.
+
+A knob is a key of the run's config with the values that it may take. Light: no torch, no Optuna.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from training import command_line, mistakes
+from training import config as configs
+from training.config import Config, ConfigError
+
+# In place of Any, whose texts jsonargparse would read as YAML once more: "no" would become false.
+Leaf = str | bool | int | float | None | list[Any]
+Tree = Leaf | dict[str, Leaf | dict[str, Leaf | dict[str, Leaf]]]
+Metric = Literal["val_loss", "perplexity", "bits_per_character", "bleu", "chrf"]
+HIGHER_IS_BETTER = ("bleu", "chrf")
+TOKENIZER_DEPENDENT = ("val_loss", "perplexity")  # of a token, so they compare under one tokenizer only
+MOST_POINTS = 100_000  # of a grid: all of them are put into the study before its first trial
+UNREAD = ("corpus.workers", "corpus.shuffle_rows")  # these do not change which rows are held out
+KEYS = ("values", "low", "high", "step", "log", "when")  # that a knob may have
+
+
+@dataclass
+class SweepConfig:
+    """A study of training/sweep.py."""
+
+    base: str
+    """The config of a run, e.g. configs/gpt/stray_birds.yaml; every trial is this run with other values of the knobs."""
+    run_dir: str = "runs/sweep"
+    """Where the study goes; a study that is there already goes on."""
+    set: dict[str, Tree] = field(default_factory=dict)
+    """Values put over the base in every trial, by dotted keys, e.g. `{train.max_steps: 100}`."""
+    space: dict[str, Tree] = field(default_factory=dict)
+    """The knobs. A dotted key of the run's config with a list of values, `{low: 1.0e-4, high: 1.0e-2, log: true}` (whole
+    numbers if both ends are; `step` goes with it), or, under a name of your own, `{values: {small: {key: value, …}, …}}`
+    that sets several keys at once. With `when: {other.key: value}` it is turned only where that knob (or the base) has
+    this value, or one of a list."""
+    search: Literal["grid", "random", "tpe", "nsga2"] = "tpe"
+    """`grid`: every combination once, in random order. `tpe` (Bergstra et al. 2011) and `nsga2` (Deb et al. 2002; with `against`)
+    learn from the trials so far."""
+    metric: Metric = "val_loss"
+    """What is to be good: of each run, its best evaluation."""
+    against: Literal["none", "seconds", "parameters"] = "none"
+    """A second aim, to be small: the seconds of training or the number of parameters. There is no single best setting then but a
+    Pareto front."""
+    prune: Literal["none", "median", "hyperband"] = "none"
+    """End a trial early if its metric is worse than the median of the others at the same step, or by Hyperband (Li et al. 2018)."""
+    trials: int | None = None
+    """Budget: so many trials, failed and pruned ones included, repeats not."""
+    minutes: float | None = None
+    """Budget: so many minutes in trials, summed over all workers; the trial that crosses the line is finished."""
+    tokens: int | None = None
+    """Budget: so many target tokens."""
+    seed: int = 1
+    """Of the search; the runs have the base's."""
+    keep: int = 3
+    """The checkpoints of the best so many trials stay; the others are removed when their trial ends."""
+    repeat_best: int = 3
+    """In the end the best so many settings are trained again with other seeds, so that a difference has an error bar."""
+    repeat_seeds: int = 2
+    """With so many other seeds each."""
+    language: Literal["auto", "zh", "en"] = "auto"
+    """Of the report; `auto` goes by the locale."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One axis of the space.
+
+    Attributes:
+        key: a dotted key of the run's config, or the name of a bundle.
+        values: of a categorical knob; None for a range.
+        low, high, step, log: of a range; `step` None for a continuous one.
+        whole: a range of whole numbers.
+        sets: of a bundle, the keys that each of its values sets.
+        when: (key, values) pairs, all of which must hold.
+    """
+
+    key: str
+    values: tuple[Any, ...] | None = None
+    low: float = 0.0
+    high: float = 0.0
+    step: float | None = None
+    log: bool = False
+    whole: bool = False
+    sets: tuple[tuple[str, dict[str, Any]], ...] = ()
+    when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The last part of the key: for folders and pictures."""
+        return self.key.rpartition(".")[2]
+
+    def points(self) -> list[Any]:
+        """Every value, for a grid; empty for a range that has too many."""
+        if self.values is not None:
+            return list(self.values)
+        if self.log or (self.step is None and not self.whole):
+            return []
+        step = self.step or 1
+        found = [self.low + k * step for k in range(int((self.high - self.low) / step + 1e-9) + 1)]
+        return [int(v) for v in found] if self.whole else found
+
+    def settings(self, value: Any) -> dict[str, Any]:
+        """The keys of the run's config that `value` sets."""
+        return dict(self.sets)[value] if self.sets else {self.key: value}
+
+    def extremes(self) -> list[Any]:
+        """Values that stand for all, to look for mistakes in."""
+        return list(self.values) if self.values is not None else [self.low, self.high]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For study.json."""
+        kind = "categorical" if self.values is not None else "int" if self.whole else "float"
+        found: dict[str, Any] = {"key": self.key, "name": self.name, "kind": kind}
+        if self.values is not None:
+            found |= {"values": list(self.values)}
+        else:
+            found |= {"low": self.low, "high": self.high, "log": self.log, "step": self.step}
+        return found | ({"when": {k: list(v) for k, v in self.when}} if self.when else {})
+
+
+def parse_args(argv: list[str] | None = None, description: str = "") -> SweepConfig:
+    """Read `--config FILE` and overrides such as `--trials 20`; raises ConfigError with all mistakes."""
+    return command_line.read(SweepConfig, argv, description, relations, {"base": "FILE"}, "configs/sweep/sentence.yaml")
+
+
+def identity(sweep: SweepConfig, base: Config) -> dict[str, Any]:
+    """What makes a study this one: under another of these its trials would not compare. Budget, keep and repeats are no part of it."""
+    said = {k: getattr(sweep, k) for k in ("space", "search", "metric", "against", "prune", "seed")}
+    whole = dataclasses.asdict(dataclasses.replace(base, run_dir="", resume=False))
+    plain: dict[str, Any] = yaml.safe_load(dump({**said, "base": whole}))
+    return plain
+
+
+def dump(identified: dict[str, Any]) -> str:
+    """As sweep.yaml has it."""
+    return yaml.safe_dump(identified, sort_keys=False, allow_unicode=True, width=100)
+
+
+def read_identity(path: Path) -> dict[str, Any] | None:
+    """What `dump` wrote; None if there is nothing yet."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (UnicodeDecodeError, yaml.YAMLError):
+        found = {}
+    return found if isinstance(found, dict) else {}
+
+
+def relations(sweep: SweepConfig) -> list[str]:
+    """A line for every value, and every relation between values, that cannot be; the space's too."""
+    problems = []
+    if not sweep.run_dir.strip():
+        problems.append("run_dir: is empty; name a folder, e.g. runs/sweep-sentence")
+    budget = {"trials": sweep.trials, "minutes": sweep.minutes, "tokens": sweep.tokens}
+    problems += [f"{k}: {v} is not a positive number" for k, v in budget.items() if v is not None and not 0 < v < math.inf]
+    if sweep.search != "grid" and all(v is None for v in budget.values()):
+        problems.append("budget: none; set trials, minutes or tokens (a grid ends by itself)")
+    counts = {"seed": sweep.seed, "keep": sweep.keep, "repeat_best": sweep.repeat_best, "repeat_seeds": sweep.repeat_seeds}
+    problems += [f"{k}: {v} must lie between 0 and {2**31 - 1}" for k, v in counts.items() if not 0 <= v < 2**31]
+    if sweep.search == "nsga2" and sweep.against == "none":
+        problems.append("search: nsga2 is for two aims; set against, or search: tpe")
+    if sweep.prune != "none" and sweep.against != "none":
+        problems.append("prune: a trial cannot be judged early by two aims; set prune: none")
+    if not sweep.space:
+        problems.append("space: no knob; name a key and its values, e.g. optim.learning_rate: [1.0e-3, 3.0e-3]")
+    try:
+        knobs(sweep)
+    except ConfigError as error:
+        problems += str(error).splitlines()
+    return problems
+
+
+def knobs(sweep: SweepConfig) -> list[Knob]:
+    """The space, each knob after those that its condition names; raises ConfigError with all that is wrong with it."""
+    problems: list[str] = []
+    found: list[Knob] = []
+    for key, said in sweep.space.items():
+        try:
+            found.append(_knob(key, said))
+        except ConfigError as error:
+            problems += str(error).splitlines()
+    found = _in_order(found, problems)
+    if sweep.search == "grid":
+        endless = [k.key for k in found if not k.points()]
+        problems += [f"space.{key}: a grid needs a list of values, or a range with a step and no log" for key in endless]
+        if not endless and math.prod(len(k.points()) for k in found) > MOST_POINTS:
+            problems.append(f"space: the grid has more than {MOST_POINTS:,} points; use search: random or tpe")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return found
+
+
+def _knob(key: str, said: Any) -> Knob:
+    where = f"space.{key}"
+    if isinstance(said, list):
+        said = {"values": said}
+    if not isinstance(said, dict):
+        raise ConfigError(f"{where}: {said!r} is not valid here; wanted a list of values, or low and high")
+    if unknown := [k for k in said if k not in KEYS]:
+        near = difflib.get_close_matches(str(unknown[0]), KEYS, 1, 0.5)
+        raise ConfigError(f"{where}: unknown key {unknown[0]}; " + (f"did you mean {near[0]}?" if near else f"valid: {', '.join(KEYS)}"))
+    when = said.get("when") or {}
+    if not isinstance(when, dict):
+        raise ConfigError(f"{where}.when: {when!r} is not valid here; wanted key: value")
+    conditions = tuple((str(k), tuple(v) if isinstance(v, list) else (v,)) for k, v in when.items())
+    if "values" in said:
+        values = said["values"]
+        if isinstance(values, dict):
+            if not values or not all(isinstance(v, dict) and v for v in values.values()):
+                raise ConfigError(f"{where}.values: wanted name: {{key: value, …}} for each value")
+            return Knob(key, tuple(map(str, values)), sets=tuple((str(k), flat(v)) for k, v in values.items()), when=conditions)
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"{where}: {values!r} is not valid here; wanted a list of values")
+        if odd := [v for v in values if isinstance(v, list | dict)]:
+            raise ConfigError(f"{where}: {odd[0]!r} is no single value; give it a name, as in {{values: {{small: {{{key}: …}}}}}}")
+        if len({json.dumps(v) for v in values}) < len(values):
+            raise ConfigError(f"{where}: a value stands there twice")
+        return Knob(key, tuple(values), when=conditions)
+    return _range(key, where, said, conditions)
+
+
+def _range(key: str, where: str, said: dict[str, Any], conditions: tuple[tuple[str, tuple[Any, ...]], ...]) -> Knob:
+    low, high, step, log = said.get("low"), said.get("high"), said.get("step"), said.get("log", False)
+    numbers = [("low", low), ("high", high), *([("step", step)] if step is not None else [])]
+    for name, value in numbers:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ConfigError(f"{where}.{name}: {value!r} is not valid here; wanted a number")
+    if not isinstance(log, bool):
+        raise ConfigError(f"{where}.log: {log!r} is not valid here; wanted true or false")
+    assert isinstance(low, int | float) and isinstance(high, int | float)
+    if low >= high:
+        raise ConfigError(f"{where}: low {low} is not below high {high}")
+    if log and (low <= 0 or step is not None):
+        raise ConfigError(f"{where}: log needs a low above 0 and no step")
+    if step is not None and step <= 0:
+        raise ConfigError(f"{where}.step: {step} is not a positive number")
+    whole = all(isinstance(v, int) for _, v in numbers)
+    return Knob(key, None, low, high, step, log, whole, when=conditions)
+
+
+def _in_order(found: list[Knob], problems: list[str]) -> list[Knob]:
+    """Each knob after those that its condition names."""
+    ordered: list[Knob] = []
+    waiting = list(found)
+    names = {k.key for k in found}
+    while waiting:
+        free = [k for k in waiting if not any(key in names and key not in {o.key for o in ordered} for key, _ in k.when)]
+        if not free:
+            problems.append(f"space: {', '.join(k.key for k in waiting)} wait for each other by `when`")
+            return ordered
+        ordered += free
+        waiting = [k for k in waiting if k not in free]
+    return ordered
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{a: {b: 1}} as {a.b: 1}; dotted keys may stand in it already. What model's keys and columns hold is not divided further."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, name + ".") if isinstance(value, dict) and name.count(".") < 1 else {name: value}
+    return found
+
+
+def nested(values: dict[str, Any]) -> dict[str, Any]:
+    """{a.b: 1} as {a: {b: 1}}."""
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = value
+        for part in reversed(key.split(".")):
+            inner = {part: inner}
+        tree = mistakes.merge(tree, inner)
+    return tree
+
+
+def base_config(sweep: SweepConfig) -> Config:
+    """The run that all trials begin from; raises ConfigError if it or a value of the space cannot be."""
+    options = [f"--{k}={v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)}" for k, v in flat(sweep.set).items()]
+    try:
+        base = configs.parse_args(["--config", sweep.base, *options])
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("the command line: ", "set: ")) from None
+    parser = command_line.parser(Config, "")
+    problems: list[str] = []
+    axes = knobs(sweep)
+    for knob in axes:
+        for value in knob.extremes():
+            said = f"space.{knob.key}" + (f" ({value})" if knob.sets else "")
+            problems += mistakes.find(nested(knob.settings(value)), Config, parser, said, {"task": "gpt"})
+        if "resume" in knob.settings(knob.extremes()[0]) or "run_dir" in knob.settings(knob.extremes()[0]):
+            problems.append(f"space.{knob.key}: the sweep sees to that itself")
+        for key, _ in knob.when:
+            if key not in {k.key for k in axes} and value_of(base, key) is None:
+                problems.append(f"space.{knob.key}.when: {key} is no knob and no key of {sweep.base}")
+    if sweep.metric in TOKENIZER_DEPENDENT and any(key.startswith("tokenizer") for k in axes for key in k.settings(k.extremes()[0])):
+        problems.append(f"metric: {sweep.metric} does not compare under different tokenizers; use bits_per_character")
+    turned = {key for k in axes for v in k.extremes() for key in k.settings(v)}
+    if base.corpus.validation is None and (reading := sorted(key for key in turned if key.startswith("corpus.") and key not in UNREAD)):
+        problems.append(f"space.{reading[0]}: needs corpus.validation: trials are to be measured on the same rows, whatever they train on")
+    if base.task == "gpt" and sweep.metric in HIGHER_IS_BETTER:
+        problems.append(f"metric: {sweep.metric} is for translation; a gpt has val_loss, perplexity and bits_per_character")
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+    return base
+
+
+def value_of(config: Config, key: str) -> Any:
+    """What a dotted key has; None if there is none."""
+    found: Any = config
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else getattr(found, part, None)
+    return found
+
+
+def holds(knob: Knob, params: dict[str, Any], base: Config) -> bool:
+    """Whether a knob's condition holds: a knob that is not turned itself has no value."""
+    return all((params[key] if key in params else value_of(base, key)) in wanted for key, wanted in knob.when)
+
+
+def with_values(config: Config, values: dict[str, Any]) -> Config:
+    """A copy of `config` with dotted keys set."""
+
+    def put(holder: Any, tree: dict[str, Any]) -> Any:
+        if isinstance(holder, dict):
+            return {**holder, **tree}
+        inner = {k: put(getattr(holder, k), v) if isinstance(v, dict) else v for k, v in tree.items()}
+        return dataclasses.replace(holder, **inner)
+
+    made: Config = put(config, nested(values))
+    return made
+
+
+def grid(axes: list[Knob], base: Config) -> list[dict[str, Any]]:
+    """Every combination of the knobs' points; those that differ only in a knob whose condition does not hold are one."""
+    found: dict[str, dict[str, Any]] = {}
+    for values in itertools.product(*(k.points() for k in axes)):
+        params: dict[str, Any] = {}
+        for knob, value in zip(axes, values):
+            if holds(knob, params, base):
+                params[knob.key] = value
+        found[json.dumps(params, sort_keys=True)] = params
+    return list(found.values())
+
+
+def label(number: int, params: dict[str, Any]) -> str:
+    """The name of a trial's folder: its number and its parameters, short."""
+    parts = [f"{key.rpartition('.')[2]}={value:.3g}" if isinstance(value, float) else f"{key.rpartition('.')[2]}={value}"
+             for key, value in params.items()]  # fmt: skip
+    return re.sub(r"[^\w.=,+-]", "_", f"{number:04d}-{','.join(parts)}")[:100]

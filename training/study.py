@@ -1,0 +1,327 @@
+"""A study on disk: which trials there are, who works on which, and what came of them. Optuna keeps it; several workers may share it.
+
+`study.journal` (Optuna's journal, one line an event) is the one record; study.json is made from it, for the report and the page.
+A trial belongs to the worker that holds its lock. The system frees the lock when that worker dies, however it dies, and
+the next one that looks for work takes the trial up where its run folder ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import filelock
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from training import run_folder, space
+from training.config import Config, ConfigError
+from training.space import HIGHER_IS_BETTER, Knob, SweepConfig
+
+NAME = "study"  # a journal may hold several; ours has one
+REWRITTEN_AFTER = 10.0  # seconds; the page reads study.json while the study goes on
+STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
+
+
+class Lock(JournalFileOpenLock):
+    """Optuna's own lock is a file that a killed worker leaves behind for 30 s; the system frees this one at once.
+
+    A line that a kill or a full disk cut off is taken away before the next is written: Optuna would refuse the whole file.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self.lock = path, filelock.FileLock(path.with_suffix(".lock"))
+
+    def acquire(self) -> bool:
+        self.lock.acquire()
+        with open(self.path, "rb+") as f:
+            size = f.seek(0, os.SEEK_END)
+            f.seek(max(0, size - 1))
+            if size and f.read(1) != b"\n":
+                f.seek(0)
+                f.truncate(f.read().rfind(b"\n") + 1)
+        return True
+
+    def release(self) -> None:
+        self.lock.release()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that this worker has taken.
+
+    Attributes:
+        params: the knobs' values; `settings` what they set in the run's config.
+        seed: of the run.
+        repeat_of: the number of the trial whose setting this is, if it is a repeat.
+    """
+
+    number: int
+    folder: Path
+    params: dict[str, Any]
+    settings: dict[str, Any]
+    seed: int
+    repeat_of: int | None
+
+
+class Study:
+    """The study in `sweep.run_dir`, made or opened.
+
+    Raises:
+        ConfigError: if the folder holds another study, or what is none.
+    """
+
+    def __init__(self, sweep: SweepConfig, base: Config):
+        self.sweep, self.base, self.axes = sweep, base, space.knobs(sweep)
+        self.dir = Path(sweep.run_dir)
+        best: list[Literal["minimize", "maximize"]] = ["maximize" if sweep.metric in HIGHER_IS_BETTER else "minimize"]
+        if sweep.against != "none":
+            best.append("minimize")
+        self.directions = best
+        self._open_folder()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.filterwarnings("ignore", category=ExperimentalWarning)  # `group` has been one since 2021
+        with self.turn:
+            journal = self.dir / "study.journal"
+            storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=Lock(journal)))
+            self.study = optuna.create_study(
+                storage=storage, study_name=NAME, directions=self.directions, pruner=self._pruner(), load_if_exists=True
+            )
+            self.study.sampler = self._sampler(len(self.study.get_trials(deepcopy=False)))
+        self.points = self._grid()
+        self.written = 0.0
+
+    def _open_folder(self) -> None:
+        """Make the folder, or see that it is this study's: everything but the budget is as it was."""
+        now = space.identity(self.sweep, self.base)
+        with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
+            if (
+                self.dir.exists()
+                and not (self.dir / "sweep.yaml").is_file()
+                and any(not p.name.startswith(".") for p in self.dir.iterdir())
+            ):
+                raise ConfigError(f"run_dir: {self.dir} holds files that no sweep wrote; choose a new folder")
+            (self.dir / ".locks").mkdir(parents=True, exist_ok=True)
+            self.turn = filelock.FileLock(self.dir / ".locks" / "turn")  # of choosing the next trial
+            with self.turn:
+                before = space.read_identity(self.dir / "sweep.yaml")
+                if before is None:
+                    run_folder.write(self.dir / "sweep.yaml", space.dump(now))
+                (self.dir / "trials").mkdir(exist_ok=True)
+        if before is not None and (changed := [k for k in now if now[k] != before.get(k)]):
+            raise ConfigError(
+                f"run_dir: the study in {self.dir} has another {' and another '.join(changed)}; its trials would not compare. Choose "
+                "another --run_dir, or put it back (the budget, keep, and the repeats may change)"
+            )
+
+    def _worker(self) -> int:
+        """The lowest number that no living worker of this machine has."""
+        number = 0
+        while (lock := self._try(f"worker-{number}")) is None:
+            number += 1
+        self.place = lock  # held for as long as this process lives
+        return number
+
+    def _sampler(self, trials: int) -> BaseSampler:
+        """Its dice differ from those of every other worker and of the trials before a restart, and are the same on every machine."""
+        seed = int(np.random.SeedSequence([self.sweep.seed, self._worker(), trials]).generate_state(1)[0])
+        if self.sweep.search == "tpe":
+            return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+        return NSGAIISampler(seed=seed) if self.sweep.search == "nsga2" else RandomSampler(seed=seed)
+
+    def _pruner(self) -> BasePruner:
+        if self.sweep.prune == "hyperband":
+            return HyperbandPruner(min_resource=self.base.evaluation.every_steps, reduction_factor=3)
+        return MedianPruner(n_startup_trials=5) if self.sweep.prune == "median" else NopPruner()
+
+    def _grid(self) -> list[dict[str, Any]]:
+        """The points of a grid in the order in which they are tried, the same in every worker: the k-th trial has the k-th."""
+        if self.sweep.search != "grid":
+            return []
+        points = space.grid(self.axes, self.base)
+        return [points[k] for k in np.random.default_rng(self.sweep.seed).permutation(len(points))]
+
+    # ---- the work
+
+    def claim(self, repeats: bool = False) -> Claim | None:
+        """The next trial for this worker; None if the budget is spent (or, with `repeats`, if every repeat is made or taken)."""
+        with self.turn:
+            trials = self.study.get_trials(deepcopy=False)
+            for t in trials:
+                if t.state == TrialState.RUNNING and (lock := self._try(f"{t.number:04d}")):
+                    return self._claimed(Trial(self.study, t._trial_id), lock)  # its worker is no more
+            if repeats:
+                due = self._repeat_due(trials)
+                trial = self._add(trials[due[0]].params, {"repeat_of": due[0], "seed": due[1]}) if due else None
+            elif self.share(trials) >= 1:
+                trial = None
+            elif self.points:
+                trial = self._add(self.points[len(_searched(trials))], {})
+            else:
+                trial = self.study.ask()
+            if trial is None:
+                return None
+            lock = self._try(f"{trial.number:04d}")
+            assert lock is not None, f"trial {trial.number} is locked by somebody before it was there"
+            return self._claimed(trial, lock)
+
+    def _add(self, params: dict[str, Any], attributes: dict[str, Any]) -> Trial:
+        """A trial with these parameters, running."""
+        axes = {k.key: distribution(k) for k in self.axes if k.key in params}
+        self.study.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=axes, user_attrs={"begun": attributes}))
+        return Trial(self.study, self.study.get_trials(deepcopy=False)[-1]._trial_id)  # ours is the last: nobody else has the turn
+
+    def _try(self, what: str) -> filelock.BaseFileLock | None:
+        lock = filelock.FileLock(self.dir / ".locks" / what)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            return None
+        return lock
+
+    def _claimed(self, trial: Trial, lock: filelock.BaseFileLock) -> Claim:
+        params: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
+        for knob in self.axes:
+            if space.holds(knob, params, self.base):
+                params[knob.key] = suggest(trial, knob)
+                settings |= knob.settings(params[knob.key])
+        about = dict(trial.user_attrs.get("begun", {}))
+        if "folder" not in about:
+            about = {"seed": self._seed(trial.number, params), "repeat_of": None, **about}
+            about["folder"] = f"trials/{space.label(trial.number, params)}"
+            trial.set_user_attr("begun", about)
+        self.trial, self.lock = trial, lock
+        return Claim(trial.number, self.dir / about["folder"], params, settings, about["seed"], about["repeat_of"])
+
+    def worse(self, value: float, step: int) -> bool:
+        """Whether the present trial, whose metric is `value` at this step, is to be pruned."""
+        if self.sweep.prune == "none":
+            return False
+        if step not in self.trial.storage.get_trial(self.trial._trial_id).intermediate_values:  # a resumed run evaluates it again
+            self.trial.report(value, step)
+        return self.trial.should_prune()
+
+    def _seed(self, number: int, params: dict[str, Any]) -> int:
+        """The base's; for a setting that was tried before the next one, so that the trial tells something new."""
+        same = [t for t in self.study.get_trials(deepcopy=False) if t.number != number and t.params == params]
+        return max((_begun(t).get("seed", self.base.seed) for t in same), default=self.base.seed - 1) + 1
+
+    def share(self, trials: list[FrozenTrial] | None = None) -> float:
+        """Share of the nearest budget that is spent."""
+        s, searched = self.sweep, _searched(self.study.get_trials(deepcopy=False) if trials is None else trials)
+        records = [t.user_attrs.get("record", {}) for t in searched]
+        wall, tokens = sum(r.get("wall_seconds", 0.0) for r in records), sum(r.get("tokens", 0) for r in records)
+        budget = [(len(searched), s.trials), (wall / 60, s.minutes), (tokens, s.tokens), (len(searched), len(self.points) or None)]
+        return max(have / most for have, most in budget if most is not None)
+
+    def _repeat_due(self, trials: list[FrozenTrial]) -> tuple[int, int] | None:
+        """(number of a trial among the best, seed) of a repeat that nobody has begun."""
+        for best in self.best(trials, self.sweep.repeat_best):
+            seeds = {_begun(t).get("seed") for t in trials if t.params == best.params}
+            first = _begun(best)["seed"]
+            if left := [first + 1 + k for k in range(self.sweep.repeat_seeds) if first + 1 + k not in seeds]:
+                return best.number, left[0]
+        return None
+
+    def best(self, trials: list[FrozenTrial], most: int) -> list[FrozenTrial]:
+        """Completed trials, the best first, each setting once; with two aims, of the Pareto front."""
+        done = [t for t in _searched(trials) if t.state == TrialState.COMPLETE]
+        if self.sweep.against != "none":
+            front = {t.number for t in self.study.best_trials}
+            done = [t for t in done if t.number in front]
+        sign = -1.0 if self.directions[0] == "maximize" else 1.0
+        found: dict[str, FrozenTrial] = {}
+        for t in sorted(done, key=lambda t: sign * t.values[0]):
+            found.setdefault(json.dumps(t.params, sort_keys=True), t)
+        return list(found.values())[:most]
+
+    def tell(self, claim: Claim, values: list[float] | None, state: TrialState, record: dict[str, Any]) -> None:
+        """How a trial ended; `record` is what study.json says of it."""
+        self.trial.set_user_attr("record", record)
+        self.study.tell(claim.number, values, state)
+        self.lock.release()
+        if time.monotonic() - self.written > REWRITTEN_AFTER:
+            self.write()
+
+    def to_forget(self, keep: int) -> list[Path]:
+        """Folders of trials that are over and whose checkpoints are there, though they are not among the best `keep`."""
+        trials = self.study.get_trials(deepcopy=False)
+        kept = {t.number for t in self.best(trials, keep)}
+        over = [t for t in trials if t.state.is_finished() and t.number not in kept and "folder" in _begun(t)]
+        return [folder for t in over if ((folder := self.dir / _begun(t)["folder"]) / "checkpoints").is_dir()]
+
+    def write(self) -> None:
+        """study.json, from the journal."""
+        with self.turn:
+            trials = self.study.get_trials(deepcopy=False)
+            run_folder.write(self.dir / "study.json", json.dumps(self.summary(trials), ensure_ascii=False) + "\n")
+        self.written = time.monotonic()
+
+    def summary(self, trials: list[FrozenTrial]) -> dict[str, Any]:
+        """What study.json holds."""
+        names = [self.sweep.metric] + [self.sweep.against] * (self.sweep.against != "none")
+        return {
+            "name": self.dir.name, "task": self.base.task, "base": self.sweep.base, "search": self.sweep.search, "prune": self.sweep.prune,
+            "objectives": [{"name": n, "direction": d} for n, d in zip(names, self.directions)],
+            "knobs": [k.as_dict() for k in self.axes], "importance": self.importance(trials),
+            "trials": [_told(t) for t in trials if t.state in STATES], "grid_points": len(self.points),
+        }  # fmt: skip
+
+    def importance(self, trials: list[FrozenTrial]) -> dict[str, float]:
+        """How much each knob decides about being among the best (PED-ANOVA, Watanabe et al. 2023): shares of 1; empty for few trials."""
+        if sum(t.state == TrialState.COMPLETE for t in trials) < 10:
+            return {}
+        target = None if self.sweep.against == "none" else (lambda t: t.values[0])
+        try:
+            found = optuna.importance.get_param_importances(self.study, target=target)
+        except (ValueError, RuntimeError):  # all trials alike
+            return {}
+        return {k: round(float(v), 4) for k, v in found.items()}
+
+
+def _begun(t: FrozenTrial) -> dict[str, Any]:
+    found: dict[str, Any] = t.user_attrs.get("begun", {})
+    return found
+
+
+def _searched(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that are no repeats."""
+    return [t for t in trials if _begun(t).get("repeat_of") is None]
+
+
+def _told(t: FrozenTrial) -> dict[str, Any]:
+    """What study.json says of a trial."""
+    return {
+        "number": t.number, "state": STATES[t.state], "params": t.params, "values": t.values, **_begun(t), **t.user_attrs.get("record", {})
+    }  # fmt: skip
+
+
+def suggest(trial: Trial, knob: Knob) -> Any:
+    """The knob's value in this trial: chosen by the sampler, or what it has already."""
+    if knob.values is not None:
+        return trial.suggest_categorical(knob.key, knob.values)
+    if knob.whole:
+        return trial.suggest_int(knob.key, int(knob.low), int(knob.high), step=int(knob.step or 1), log=knob.log)
+    return trial.suggest_float(knob.key, knob.low, knob.high, step=knob.step, log=knob.log)
+
+
+def distribution(knob: Knob) -> BaseDistribution:
+    """As Optuna has it."""
+    if knob.values is not None:
+        return CategoricalDistribution(knob.values)
+    if knob.whole:
+        return IntDistribution(int(knob.low), int(knob.high), log=knob.log, step=int(knob.step or 1))
+    return FloatDistribution(knob.low, knob.high, log=knob.log, step=knob.step)

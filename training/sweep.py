@@ -1,0 +1,198 @@
+"""Which knob does what: `python training/sweep.py --config configs/sweep/sentence.yaml`.
+
+Trains the base config again and again with other values of some of its keys, as Optuna proposes them, and reports what each
+knob does. Stop it at any point and start it again: it goes on. Start it twice, here or on another machine that sees the
+folder: both work on the same study. Under `accelerate launch` all processes train the same trial.
+Exit code 0: done, or stopped by Ctrl-C; 1: the study cannot go on (a full disk); 2: a mistake in the config.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if __name__ == "__main__":  # see train.py
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import gc
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from training import space
+from training.config import Config, ConfigError
+from training.outcome import Stopped
+from training.space import SweepConfig
+from training.speaking import printed
+
+if TYPE_CHECKING:
+    from training.processes import Processes
+    from training.study import Claim, Study
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    try:
+        sweep = space.parse_args(argv, __doc__ or "")
+        work(sweep)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Stopped as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 0
+    return 0
+
+
+def work(sweep: SweepConfig) -> None:
+    """Make trials until the budget is spent, then repeats, then the report.
+
+    Raises:
+        ConfigError: for anything in the configs or their files that cannot work.
+        Stopped: when no trial can go on, such as on a full disk.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM; the trial that was interrupted goes on with the study.
+    """
+    from training import preflight
+    from training.processes import Processes
+    from training.study import Study
+
+    base = space.base_config(sweep)
+    preflight.quiet()
+    processes = Processes()
+    study = Study(sweep, base) if processes.main else None
+    worker = Worker(sweep, base, study, processes)
+    worker.prepare()
+    try:
+        for repeats in (False, True):
+            while worker.trial(repeats):
+                pass
+    finally:
+        worker.bar.close()
+        if study:
+            study.write()
+    if study:
+        from training import sweep_report
+
+        with study.turn:  # two workers may end together
+            printed("\n".join(sweep_report.write(study.dir, sweep.language)))
+
+
+class Worker:
+    """One worker of a study: takes a trial, trains it, tells how it went. `study` is None but in the main process."""
+
+    def __init__(self, sweep: SweepConfig, base: Config, study: Study | None, processes: Processes):
+        from training.processes import Progress
+        from training.tasks.common import Memory
+
+        self.sweep, self.base, self.study, self.processes = sweep, base, study, processes
+        self.tokenizer: str | None = None
+        self.memory = Memory()
+        self.entries = base.tokenizer.vocab_size
+        self.shelf: Any = study.dir / "shared" if study else None
+        self.bar = Progress(f"sweep {sweep.run_dir}", total=1.0, shown=processes.main, delay=0)
+        self.best, self.repeats = "", False
+
+    def prepare(self) -> None:
+        """Read the base's corpus and train its tokenizer once, for all trials and all workers."""
+        import filelock
+
+        from training import prepare
+
+        turned = {key for knob in space.knobs(self.sweep) for value in knob.extremes() for key in knob.settings(value)}
+        if any(key.startswith("tokenizer.") for key in turned):
+            return
+        shelf = self.processes.from_main(str(self.shelf))
+        base = replace(self.base, run_dir=f"{shelf}/base")
+        os.makedirs(base.run_dir, exist_ok=True)
+        with filelock.FileLock(f"{shelf}/.lock") if self.processes.main else nullcontext():
+            prepare.check(base, self.processes)
+            data = prepare.open_data(base, self.processes)
+        self.tokenizer, self.entries = f"{shelf}/base/tokenizer", len(data.tokenizer)
+
+    def trial(self, repeats: bool) -> bool:
+        """Take a trial and see it to its end; False if none is left."""
+        from training import trial as trials
+
+        began = time.monotonic()
+        claim: Claim | None = self.processes.from_main(self.study.claim(repeats) if self.study else None)
+        if claim is None:
+            return False
+        self._show(f"trial {claim.number}")
+        self.repeats = repeats
+        config = trials.config_of(self.base, claim, self.tokenizer)
+        reason = self.processes.from_main(trials.refusal(config, self._entries(config), self.processes) if self.study else "")
+        ended, parameters = "refused", 0
+        if not reason:
+            if self.study:
+                trials.borrow(config, self.shelf)
+            try:
+                ended, reason, parameters = trials.run(config, self._judge, self.memory)
+            except trials.Interrupted:
+                raise KeyboardInterrupt from None
+            except OSError as error:
+                raise Stopped(f"{error.filename or 'the study'}: {error.strerror}; the same command goes on") from None
+        if self.study:
+            self._tell(claim, config, ended, reason, parameters, began)
+            if not gc.get_freeze_count():
+                gc.collect()
+                gc.freeze()  # the libraries' million objects need not be looked through after every trial
+        return True
+
+    def _entries(self, config: Config) -> int:
+        return self.entries if self.tokenizer else config.tokenizer.vocab_size
+
+    def _judge(self, evaluation: dict[str, Any]) -> str | None:
+        assert self.study is not None, "only the main process judges"
+        value = evaluation.get(self.sweep.metric)
+        if value is not None:
+            self._show(f"step {evaluation['step']:,}, {self.sweep.metric} {value:.4f}")
+        if value is None or self.repeats:  # a mean of those repeats only that went well would flatter
+            return None
+        return "pruned" if self.study.worse(float(value), int(evaluation["step"])) else None
+
+    def _tell(self, claim: Claim, config: Config, ended: str, reason: str, parameters: int, began: float) -> None:
+        from optuna.trial import TrialState
+
+        from training import trial as trials
+
+        assert self.study is not None, "only the main process tells"
+        record = trials.record(config, self.sweep.metric) if ended != "refused" else {}
+        if not reason and not record:
+            reason = f"no evaluation has {self.sweep.metric}; the base needs a validation set"
+        if not reason:
+            trials.lend(config, self.shelf)
+        state = TrialState.FAIL if reason else TrialState.PRUNED if ended == "pruned" else TrialState.COMPLETE
+        aims = {"seconds": record.get("training_seconds"), "parameters": parameters}
+        values = [record["value"], *([aims[self.sweep.against]] if self.sweep.against != "none" else [])] if not reason else None
+        record |= {"ended": ended, "reason": reason or None, "parameters": parameters, "wall_seconds": round(time.monotonic() - began, 3)}
+        self.study.tell(claim, values if state == TrialState.COMPLETE else None, state, record)
+        self.processes.say(self._line(claim, record))
+        if best := self.study.best(self.study.study.get_trials(deepcopy=False), 1):
+            self.best = f", best {best[0].values[0]:.4f} in trial {best[0].number}"
+        self._show("")
+        for folder in self.study.to_forget(self.sweep.keep):
+            trials.forget(folder)
+
+    def _show(self, what: str) -> None:
+        """How far the study is, on a bar or a line every half minute."""
+        if self.study:
+            self.bar.to(min(1.0, self.study.share()), f"{what}{self.best}".removeprefix(", "))
+
+    def _line(self, claim: Claim, record: dict[str, Any]) -> str:
+        """A trial in one line."""
+        said = ", ".join(f"{key.rpartition('.')[2]} {value:.3g}" if isinstance(value, float) else f"{key.rpartition('.')[2]} {value}"
+                         for key, value in claim.params.items())  # fmt: skip
+        again = f" (again, seed {claim.seed})" if claim.repeat_of is not None else ""
+        if record["reason"]:
+            return f"trial {claim.number}{again}: {record['ended']}: {record['reason']}  [{said}]"
+        pruned = ", pruned" if record["ended"] == "pruned" else ""
+        value = f"{self.sweep.metric} {record['value']:.4f} at step {record['best_step']:,}"
+        return f"trial {claim.number}{again}: {value}, {record['training_seconds']:.1f} s{pruned}  [{said}]"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,337 @@
+"""The pictures of a sweep's report, each as PNG and as SVG that stands in a page of any colour.
+
+All ink is drawn in one colour, which is `currentColor` in the SVG (and what lies under it `--card`); texts stay texts, in the
+page's font. In the pictures are only names of keys and numbers, so that they need no translation.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps, font_manager, rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from training import effects
+from training.effects import Effect
+from training.study_records import Axis, Cost, Records, Run
+
+INK, PAPER = "#123456", "#fefefe"  # stand for the page's colours of text and of what is under a picture
+BEST, POINT = "#d5722a", "#3f88b5"  # told apart by the colour-blind, and seen on white and on black
+SHADES = "cividis_r"
+CURVES, LINES = 200, 150  # drawn at most: more would be a blot
+UNTURNED = -0.1  # where a line passes a knob that has no value in it
+POINTS = 300  # more are drawn as one bitmap, or the page would be megabytes
+CHINESE = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Micro Hei")
+STYLE: dict[str, Any] = {
+    "svg.fonttype": "none", "font.size": 9, "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK,
+    "ytick.color": INK, "axes.facecolor": "none", "figure.facecolor": "none", "axes.spines.top": False, "axes.spines.right": False,
+    "axes.linewidth": 0.7, "xtick.major.width": 0.7, "ytick.major.width": 0.7, "axes.grid": False, "grid.color": INK, "grid.alpha": 0.12,
+    "grid.linewidth": 0.6, "text.parse_math": False,
+}  # fmt: skip
+
+
+def draw(records: Records, folder: Path) -> dict[str, str]:
+    """Write `<name>.png` for each picture that there are runs enough for; the same as SVG, by name.
+
+    A knob's slice is an SVG of its own, `slice-<number>` in the order of `effects.effects`; slices.png has all.
+    """
+    folder.mkdir(exist_ok=True)
+    installed = {f.name for f in font_manager.fontManager.ttflist}
+    with rc_context({**STYLE, "font.family": ["DejaVu Sans", *(n for n in CHINESE if n in installed)]}):
+        knobs = effects.effects(records)
+        drawn = {
+            "importance": _importance(records, knobs), "interaction": _interaction(records), "curves": _curves(records),
+            "slices": _slices(records, knobs), "parallel": _parallel(records), "time": _against(records, "seconds"),
+            "front": _against(records, "second") if records.second not in (None, "seconds") else None,
+        }  # fmt: skip
+        found: dict[str, str] = {}
+        for name, figure in drawn.items():
+            if figure is None:
+                (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier report
+                continue
+            beside = folder / f"{name}.{os.getpid()}.tmp"
+            figure.savefig(beside, dpi=130, facecolor="white", format="png")
+            figure.set_layout_engine("none")  # everything has its place now
+            os.replace(beside, folder / f"{name}.png")
+            if name != "slices":
+                found[name] = _svg(figure, name)
+        for k, knob in enumerate(knobs if drawn["slices"] else []):
+            figure = _figure(3.3, 2.1)
+            _slice(figure.subplots(), records, knob)
+            found[f"slice-{k}"] = _svg(figure, f"slice-{k}")
+    return found
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """An <svg> to stand in a page beside others: no size, style or address of a namespace, ids of its own, ink in the page's colour."""
+    out = io.StringIO()
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(out, format="svg", transparent=True, dpi=130)
+    text = out.getvalue()
+    view = re.search(r'viewBox="[^"]*"', text)
+    assert view, "Matplotlib writes a viewBox"
+    body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", text[text.index(">", view.end()) + 1 :], flags=re.S)
+    inside = r"(?=[^<>]*>)"  # of a tag, not of a text
+    body = re.sub(rf'\bid="{inside}', f'id="{name}-', body)
+    body = re.sub(rf'xlink:href="(#?){inside}', lambda m: f'href="#{name}-' if m[1] else 'href="', body)
+    body = re.sub(rf"url\(#{inside}", f"url(#{name}-", body)
+    body = re.sub(rf"{INK}{inside}", "currentColor", body)
+    body = re.sub(rf"{PAPER}{inside}", "var(--card)", body)
+    return f'<svg role="img" {view[0]} style="--natural:{round(figure.get_figwidth() * 96)}px">{body}'
+
+
+# ---- the pictures
+
+
+def _importance(records: Records, knobs: list[Effect]) -> Figure | None:
+    told = [k for k in knobs if k.importance is not None][::-1]
+    if not told:
+        return None
+    figure = _figure(5.0, 0.5 + 0.28 * len(told))
+    axes = figure.subplots()
+    shares = [k.importance or 0.0 for k in told]
+    axes.barh([_short(k.axis.label) for k in told], shares, color=POINT, height=0.6)
+    for at, share in enumerate(shares):
+        axes.annotate(f"{share:.0%}", (share, at), (4, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set_xlim(0, max([*shares, 0.01]) * 1.15)
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    axes.tick_params(left=False)
+    return figure
+
+
+def _interaction(records: Records) -> Figure | None:
+    found = effects.interaction(records)
+    values = [v for row in found.mean for v in row if v is not None] if found else []
+    if found is None or not values:
+        return None
+    across, up = len(found.x_labels), len(found.y_labels)
+    figure = _figure(min(16, max(4.2, 1.6 + 0.85 * across)), min(14, 1.0 + 0.48 * up))
+    axes = figure.subplots()
+    low, high = min(values), max(values)
+    norm = LogNorm(low, high) if effects.spans_decades(values) else Normalize(low, high if high > low else low + 1)
+    shades = colormaps[SHADES if not records.maximize else SHADES.removesuffix("_r")]
+    grid = np.array([[np.nan if v is None else v for v in row] for row in found.mean], dtype=float)
+    axes.pcolormesh(np.ma.masked_invalid(grid), cmap=shades, norm=norm, edgecolors="none")
+    for row in range(up):
+        for column in range(across):
+            value = found.mean[row][column]
+            if value is not None:
+                red, green, blue, _ = shades(norm(value))
+                colour = "#000000" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.45 else "#ffffff"
+                where = (column + 0.5, row + 0.5)
+                axes.annotate(_number(value), where, ha="center", va="bottom", color=colour, fontsize=9)
+                axes.annotate(f"n={found.runs[row][column]}", where, (0, -1), textcoords="offset points", ha="center", va="top", color=colour, fontsize=6.5)  # fmt: skip  # noqa: E501
+    axes.set_xticks(np.arange(across) + 0.5, [_cut(v) for v in found.x_labels])
+    axes.set_yticks(np.arange(up) + 0.5, [_cut(v) for v in found.y_labels])
+    axes.set(xlabel=_short(found.x.label), ylabel=_short(found.y.label))
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return figure
+
+
+def _curves(records: Records) -> Figure | None:
+    told = [r for r in records.runs if r.curve]
+    if not told:
+        return None
+    leaders = records.leaders[:1]
+    best = {r.number for s in leaders for r in s.runs}
+    others = sorted((r for r in told if r.number not in best), key=lambda r: records.better(r.curve[-1][1]))
+    others = [others[k] for k in effects.spread(len(others), CURVES)]
+    figure = _figure(5.0, 3.0)
+    axes = figure.subplots()
+    for state, style in (("complete", "-"), ("pruned", ":"), ("failed", ":"), ("running", ":")):
+        lines = [_thinned(r.curve) for r in others if r.state == state]
+        axes.add_collection(LineCollection(lines, colors=POINT, linewidths=0.8, alpha=0.4 if len(others) < 60 else 0.22, linestyles=style))
+    for run in told:
+        if run.number in best:
+            axes.plot(*zip(*_thinned(run.curve)), color=BEST, lw=1.8, marker="o" if len(run.curve) < 30 else None, ms=3)
+    shown = [v for r in told for _, v in r.curve]
+    _scale(axes, "y", shown, MaxNLocator(6))
+    axes.autoscale_view()
+    axes.set(xlabel="step", ylabel=records.metric)
+    axes.grid(True)
+    return figure
+
+
+def _slices(records: Records, knobs: list[Effect]) -> Figure | None:
+    if not knobs or not any(r.state == "complete" for r in records.searched):
+        return None
+    across = min(3, len(knobs))
+    down = -(-len(knobs) // across)
+    figure = _figure(3.2 * across, 2.2 * down)
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for panel, knob in zip(panels, knobs):
+        _slice(panel, records, knob)
+    for panel in panels[len(knobs) :]:
+        panel.set_visible(False)
+    return figure
+
+
+def _slice(axes: Axes, records: Records, knob: Effect) -> None:
+    """Every run's metric over one knob, and the mean of each row with its standard deviation."""
+    runs = [r for r in records.searched if r.state == "complete" and r.value is not None]
+    bins = effects.rows(records, knob.axis)
+    placed = [(r, row) for r in runs if (row := bins.of(r)) is not None]
+    values = [float(r.value or 0) for r, _ in placed]
+    jitter = np.random.default_rng(0).uniform(-0.13, 0.13, len(placed))
+    middle: list[float]
+    if bins.keys:
+        places = [row + shift for (_, row), shift in zip(placed, jitter)]
+        middle = [float(k) for k in range(len(bins.labels))]
+        axes.set_xticks(middle, [_short(label, 60 // max(4, len(middle))) for label in bins.labels])
+        axes.set_xlim(-0.5, len(middle) - 0.5)
+        if sum(len(_short(v, 60 // max(4, len(middle)))) for v in bins.labels) > 32:
+            axes.tick_params(axis="x", labelrotation=30)
+    else:
+        places = [float(r.params[knob.axis.key]) for r, _ in placed]
+        inside = [[p for p, (_, at) in zip(places, placed) if at == k] for k in range(len(bins.labels))]
+        middle = [float(np.median(p)) if p else float("nan") for p in inside]
+        if knob.axis.log:
+            _scale(axes, "x", places, MaxNLocator(5), force=True)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+    _scale(axes, "y", values, MaxNLocator(5))
+    axes.scatter(places, values, s=11, color=POINT, alpha=0.65 if len(values) < 200 else 0.2, lw=0, rasterized=len(values) > POINTS)
+    told = [(x, m.mean, m.sd or 0.0) for x, m in zip(middle, knob.rows) if m.mean is not None]
+    if told:
+        xs, means, spread = (list(column) for column in zip(*told))
+        down = spread
+        if axes.get_yscale() == "log":  # a spread that reaches below zero has no place there
+            low, high = min(values), max(max(values), *(m + sd for m, sd in zip(means, spread)))
+            down = [min(sd, m - low) for m, sd in zip(means, spread)]
+            axes.set_ylim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
+        axes.errorbar(xs, means, [down, spread], color=BEST, fmt="o-", ms=4, lw=1.3, elinewidth=1)
+    axes.set(xlabel=_short(knob.axis.label), ylabel=_short(records.metric))
+    axes.grid(True, axis="y")
+
+
+def _parallel(records: Records) -> Figure | None:
+    runs = [r for r in records.searched if r.state == "complete" and r.value is not None]
+    if len(runs) < 2 or not records.axes:
+        return None
+    runs.sort(key=lambda r: records.better(r.value or 0.0))
+    kept = runs[:20] + [runs[20:][k] for k in effects.spread(len(runs) - 20, LINES - 20)]
+    ranks = {r.number: k / (len(runs) - 1) for k, r in enumerate(runs)}
+    columns = [_column(records, runs, axis) for axis in records.axes]
+    values = [float(r.value or 0) for r in runs]
+    columns.append(_numeric({r.number: float(r.value or 0) for r in runs}, effects.spans_decades(values)))
+    figure = _figure(max(5.6, 1.15 * len(columns)), 3.9)
+    axes = figure.subplots()
+    for run in reversed(kept):
+        heights = [places.get(run.number, UNTURNED) for places, _ in columns]
+        good = 1 - ranks[run.number]
+        axes.plot(
+            heights, color=BEST if good > 0.9 else POINT, alpha=0.9 if good > 0.9 else 0.1 + 0.35 * good, lw=1.4 if good > 0.9 else 0.8
+        )
+    under = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
+    for at, (places, ticks) in enumerate(columns):
+        axes.plot([at, at], [0, 1], color=INK, lw=0.7)
+        for height, label in ticks + ([(UNTURNED, "—")] if len(places) < len(runs) else []):
+            axes.annotate(
+                label, (at, height), (3, 0), textcoords="offset points", va="center", fontsize=7.5, annotation_clip=False, bbox=under
+            )
+    names = [_short(a.label, 18) for a in records.axes] + [_short(records.metric)]
+    axes.set_xticks(range(len(columns)), [name if at % 2 == 0 else f"\n{name}" for at, name in enumerate(names)])
+    axes.set_xlim(-0.1, len(columns) - 0.5)
+    axes.set_ylim(-0.15 if any(len(places) < len(runs) for places, _ in columns) else -0.04, 1.04)
+    axes.yaxis.set_visible(False)
+    axes.tick_params(axis="x", length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return figure
+
+
+def _column(records: Records, runs: list[Run], axis: Axis) -> tuple[dict[int, float], list[tuple[float, str]]]:
+    """Of one knob: the height of each run, and where its values stand."""
+    have = {r.number: r for r in runs if axis.key in r.params}
+    if axis.values is None and have:
+        return _numeric({k: float(r.params[axis.key]) for k, r in have.items()}, axis.log)
+    bins = effects.rows(records, axis)
+    seen = {k: row for k, r in have.items() if (row := bins.of(r)) is not None}
+    heights = {row: at / max(1, len(set(seen.values())) - 1) for at, row in enumerate(sorted(set(seen.values())))}
+    return {k: heights[row] for k, row in seen.items()}, [(height, _short(bins.labels[row], 10)) for row, height in heights.items()]
+
+
+def _numeric(have: dict[int, float], log: bool) -> tuple[dict[int, float], list[tuple[float, str]]]:
+    def height(value: float) -> float:
+        at = (np.log([value, low, high]) if log else np.array([value, low, high])).tolist()
+        return float((at[0] - at[1]) / ((at[2] - at[1]) or 1.0))
+
+    low, high = min(have.values()), max(have.values())
+    ticks = np.geomspace(low, high, 5) if log else np.linspace(low, high, 5)
+    labels = {_number(float(tick)): height(float(tick)) for tick in ticks}
+    return {k: height(v) for k, v in have.items()}, [(h, label) for label, h in labels.items()]
+
+
+def _against(records: Records, by: Cost) -> Figure | None:
+    """The metric over a cost, a point a setting, with the Pareto front."""
+    told = [(cost, s.mean) for s in records.settings if (cost := s.cost(by)) is not None]
+    if not told:
+        return None
+    front = effects.pareto(records, by)
+    figure = _figure(5.0, 3.0)
+    axes = figure.subplots()
+    costs, values = [c for c, _ in told], [v for _, v in told]
+    _scale(axes, "x", costs, MaxNLocator(6))
+    _scale(axes, "y", values, MaxNLocator(6))
+    axes.scatter(costs, values, s=14, color=POINT, alpha=0.55, lw=0, rasterized=len(told) > POINTS)
+    axes.plot([s.cost(by) or 0.0 for s in front], [s.mean for s in front], "o-", color=BEST, drawstyle="steps-post", ms=5, lw=1.4)
+    axes.set(xlabel="training_seconds" if by == "seconds" else records.second, ylabel=records.metric)
+    axes.grid(True)
+    return figure
+
+
+# ---- scales and texts
+
+
+def _scale(axes: Axes, which: str, values: list[float], linear: MaxNLocator, force: bool = False) -> None:
+    """Logarithmic where the values span decades, with ticks that are few enough and written out."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    if not (force and values and min(values) > 0) and not effects.spans_decades(values):
+        axis.set_major_locator(linear)
+        return
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    decades = np.log10(max(values) / min(values))
+    if decades < 0.5:
+        axis.set_major_locator(FixedLocator(np.geomspace(min(values), max(values), 4).tolist()))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.6 else (1,), numticks=8))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
+
+
+def _thinned(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [curve[k] for k in effects.spread(len(curve), 60)]
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def _cut(label: str) -> str:
+    """A range on two lines."""
+    return "\n– ".join(_short(part, 14) for part in label.split(" – "))
+
+
+def _short(label: str, most: int = 28) -> str:
+    """On one line, without signs that a picture cannot show."""
+    plain = "".join(c if c.isprintable() else " " for c in label)
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
