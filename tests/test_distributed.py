@@ -190,7 +190,7 @@ def test_a_mistake_ends_both_processes_promptly_and_is_told_once(tmp_path: Path)
     assert done.stderr.count("error: ") == 1 and "nowhere.jsonl" in done.stderr
 
 
-@pytest.mark.parametrize("file", ["cpu.yaml", "cpu_processes.yaml"])
+@pytest.mark.parametrize("file", [pytest.param("cpu.yaml", marks=pytest.mark.soak), "cpu_processes.yaml"])  # several are the harder case
 def test_a_sigterm_to_the_launcher_reaches_the_run_which_saves(file: str, tmp_path: Path) -> None:
     config = gpt_config(tmp_path, train={"max_steps": 100_000, "mixed_precision": "no"}, evaluation={"every_steps": 10**6})
     log = open(tmp_path / "log", "w")

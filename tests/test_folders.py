@@ -243,7 +243,7 @@ PROPHET = {
     ("task", "keys", "told"),
     [
         ("translation", {"type": "prophetnet", **PROPHET}, "prophetnet with these keys cannot generate: .*position_ids"),
-        ("gpt", {"type": "gpt2", "n_embd": 16, "n_head": 2, "n_layer": -1}, "gpt2 with these keys cannot generate"),
+        ("gpt", {"type": "gpt2", "n_embd": 16, "n_head": 2, "n_layer": -1}, "model.n_layer: -1 is not valid here"),
         ("gpt", {"type": "xlnet", "d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 32}, "xlnet .*(cannot be built|sees the tokens)"),
         ("gpt", {"type": "gpt2", "output_hidden_states": True}, "model.output_hidden_states: says what a call returns .*leave it out"),
         ("gpt", {"type": "gpt2", "output_attentions": True}, "model.output_attentions"),

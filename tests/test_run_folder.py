@@ -195,4 +195,4 @@ def test_a_disk_that_fails_is_told_by_the_process_that_met_it(
 
 def test_stopped_is_not_a_mistake_of_the_user() -> None:
     assert issubclass(NotFinite, Stopped) and not issubclass(Stopped, configs.ConfigError)
-    assert replace(TrainResult(Path("."), 1, "finished", {}, None), step=2).step == 2
+    assert replace(TrainResult(Path("."), 1, "finished", {}, 10, None), step=2).step == 2
