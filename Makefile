@@ -28,7 +28,7 @@ $(DEVELOPER): $(INSTALLED) requirements-dev.txt
 
 # One thread each: two trainings with two threads on two cores wait for each other most of the time (docs/log.md).
 test: $(DEVELOPER)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: $(DEVELOPER)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m soak

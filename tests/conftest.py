@@ -10,6 +10,14 @@ from training_runs import TrainResult, gpt_config, run_here
 from training import tokenizer as tokenizers_
 from training.config import TokenizerConfig
 
+LONGEST = ("sweep", "distributed", "preflight", "train", "resume", "page", "app")  # files that take longest, by name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that two workers end together."""
+    order = {f"test_{name}": k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
 
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:

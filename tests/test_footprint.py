@@ -131,7 +131,7 @@ def test_several_devices() -> None:
     assert found.layers == found.parameters["total"] - 2 * 600 * 64 - 64 and found.layers == 3 * found.largest_layer
 
 
-@pytest.mark.parametrize(("kind", "checkpointing"), [("gpt", True), ("translation", False)])
+@pytest.mark.parametrize(("kind", "checkpointing"), [("gpt", True), pytest.param("translation", False, marks=pytest.mark.soak)])
 def test_a_deep_model_is_measured_by_a_few_of_its_layers(kind: str, checkpointing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exactly, which the whole one shows; one whose layers differ is measured whole."""
     config = small(kind, gradient_checkpointing=checkpointing)

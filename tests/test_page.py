@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ import pytest
 from serving_fixtures import CONTEXT, HOSTILE, PAIRS, SENTENCE, both_models, endless_gpt, save, save_study, serve, tiny_gpt
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (requirements-dev.txt)")
+GONE = pytest.importorskip("selenium.common.exceptions").StaleElementReferenceException
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium or chromedriver is not installed")
@@ -64,10 +66,12 @@ class Page:
 
     def until(self, condition: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + WAIT
-        while not (value := condition()):
+        while True:
+            with suppress(AttributeError, GONE):  # an element that is not there yet, or no more
+                if value := condition():
+                    return value
             assert time.monotonic() < deadline, f"not in {WAIT} s; the page says:\n{self.text()}"
             time.sleep(0.1)
-        return value
 
     def text(self) -> str:
         return str(self.driver.execute_script("return document.body.innerText"))
