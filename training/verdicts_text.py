@@ -267,7 +267,7 @@ def _missed(r: Records, name: str, predicted: float | None, measured: float | No
         return None
     evidence = {"predicted": round(predicted), "measured": round(measured), "times": round(times, 2), "factor": factor}
     if name == "prediction_memory":
-        evidence |= {"predicted_mib": round(predicted / 2**20), "measured_mib": round(measured / 2**20)}
+        evidence |= {"predicted_mb": round(predicted / 1e6), "measured_mb": round(measured / 1e6)}
     return finding(name, "note", evidence)
 
 
