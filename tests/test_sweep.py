@@ -16,7 +16,7 @@ import pytest
 import yaml
 from training_runs import ROOT, environment, gpt_config, records
 
-from training import space, sweep
+from training import space, sweep, train
 from training.config import ConfigError
 
 TINY = {
@@ -81,14 +81,18 @@ def test_a_grid_leaves_a_run_folder_for_every_point_and_the_best_checkpoints(tmp
 
 def test_what_is_read_once_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from training import corpus, tokenizer
+    from training.tasks.common import Encoder
 
-    reads, trained = [], []
+    reads, trained, encoded = [], [], Counter[str]()
+    encode = Encoder._encode
+    monkeypatch.setattr(Encoder, "_encode", lambda self, texts: (encoded.update(texts), encode(self, texts))[1])
     scan, train = corpus.scan, tokenizer.train
     monkeypatch.setattr(corpus, "scan", lambda *a, **k: (reads.append(1), scan(*a, **k))[1])
     monkeypatch.setattr(tokenizer, "train", lambda *a, **k: (trained.append(1), train(*a, **k))[1])
     config = sweep_config(tmp_path, {"optim.learning_rate": RATES, "optim.weight_decay": [0.0, 0.1]}, search="grid")
     run(config)
     assert len(trained) == 1 and len(reads) <= 2  # the base, and the trials' own scan
+    assert len(encoded) == 120 and set(encoded.values()) == {1}
 
 
 def until_it_trains(worker: subprocess.Popen[str], folder: Path, trials: int = 1) -> None:
@@ -279,6 +283,13 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path, said: dict[str, Any], told:
     err = capsys.readouterr().err
     assert told in err and err.startswith("error: ") and "Traceback" not in err
     assert not (tmp_path / "study").exists()
+
+
+def test_the_config_of_a_run_is_no_sweep_s_and_the_other_way_round(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = sweep_config(tmp_path, GRID, search="grid")
+    assert sweep.main(["--config", str(tmp_path / "config.yaml")]) == 2 and train.main(["--config", str(config)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "is the config of a run" in first and "is the config of a sweep; train it with training/sweep.py" in second
 
 
 def test_flat_and_nested_are_each_other_s_inverse() -> None:

@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 def read(
     cls: type[T], argv: list[str] | None, description: str, relations: Callable[[T], list[str]], least: dict[str, Any], example: str,
+    foreign: tuple[str, str],
 ) -> T:  # fmt: skip
     """`cls` from `--config FILE` and overrides such as `--optim.learning_rate 1e-3`, by default those of this process.
 
@@ -30,6 +31,7 @@ def read(
         relations: a line for every relation between values that no type can express and that cannot be.
         least: a valid value for each field that has no default.
         example: a config file, named where none was given.
+        foreign: a key that only another kind of config has, and what to say of such a file.
 
     Raises:
         ConfigError: naming every unknown key (with the nearest valid one), every value of a wrong type and what `relations` finds.
@@ -45,6 +47,8 @@ def read(
     texts: list[str] = []  # what the files say: jsonargparse would read them again, in the locale's encoding
     for where in [*_config_files(argv), "the command line"]:
         tree = mistakes.from_options(argv) if where == "the command line" else read_yaml(where)
+        if foreign[0] in tree and where != "the command line":
+            raise ConfigError(f"{where}: {foreign[1]}")
         texts.append(strict_yaml.dump(tree))
         problems += mistakes.find(tree, cls, p, where, least)
         whole = mistakes.merge(whole, tree)

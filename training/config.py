@@ -265,7 +265,8 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> Config:
         ConfigError: naming every unknown key (with the nearest valid one), every value of a wrong type and every
             relation between values that cannot be.
     """
-    return command_line.read(Config, argv, description, mistakes.relations, {"task": "gpt"}, "configs/gpt/verses.yaml")
+    sweep = ("space", "is the config of a sweep; train it with training/sweep.py")
+    return command_line.read(Config, argv, description, mistakes.relations, {"task": "gpt"}, "configs/gpt/verses.yaml", sweep)
 
 
 def load(path: str | Path) -> Config:

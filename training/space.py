@@ -134,7 +134,8 @@ class Knob:
 
 def parse_args(argv: list[str] | None = None, description: str = "") -> SweepConfig:
     """Read `--config FILE` and overrides such as `--trials 20`; raises ConfigError with all mistakes."""
-    return command_line.read(SweepConfig, argv, description, relations, {"base": "FILE"}, "configs/sweep/sentence.yaml")
+    run = ("task", "is the config of a run; a sweep's names it under `base` and has a `space`, see configs/sweep")
+    return command_line.read(SweepConfig, argv, description, relations, {"base": "FILE"}, "configs/sweep/sentence.yaml", run)
 
 
 def identity(sweep: SweepConfig, base: Config) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class Worker:
         os.makedirs(base.run_dir, exist_ok=True)
         with filelock.FileLock(f"{shelf}/.lock") if self.processes.main else nullcontext():
             prepare.check(base, self.processes)
-            data = prepare.open_data(base, self.processes)
+            data = prepare.open_data(base, self.processes, self.memory)
         self.tokenizer, self.entries = f"{shelf}/base/tokenizer", len(data.tokenizer)
 
     def trial(self, repeats: bool) -> bool:
