@@ -1,0 +1,437 @@
+"""Preflight's rules, forecasts and arithmetic on given numbers: each speaks where it should and is silent elsewhere."""
+
+# ruff: noqa: E501 - the table of cases reads best with one a line
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from training import assess, findings, footprint, forecast, preflight, preflight_page, probe, rules
+from training import config as configs
+from training.findings import Finding
+from training.probe import Probe
+from training.rules import Facts
+from training.sheets import SHEETS
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOKS = sorted({p.name.split(".")[0] for p in (ROOT / "training/wording").glob("*.yaml")})
+
+
+def ask(capsys: pytest.CaptureFixture, *options: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of the command."""
+    code = preflight.main([*options])
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+# ---- the rules, each with a case in which it speaks and one in which it is silent
+
+
+def facts(task: str = "translation", model: dict[str, Any] | None = None, **sections: dict[str, Any]) -> Facts:
+    """Facts of a healthy run; sections are merged in, `config` into the config by dotted keys."""
+    config = configs.Config(
+        task="gpt" if task == "gpt" else "translation", model=model or {"type": "m2m_100", "d_model": 512, "encoder_layers": 6}
+    )
+    config.optim.learning_rate, config.optim.warmup_steps, config.train.max_steps = 7e-4, 1000, 20_000
+    for key, value in sections.pop("config", {}).items():
+        section, _, name = key.partition(".")
+        setattr(getattr(config, section), name, value)
+    healthy: dict[str, dict[str, Any]] = {
+        "parameters": {"total": 20_000_000}, "shape": {"width": 512, "layers": 6},
+        "memory": {"peak_bytes": 4e9, "each_device_bytes": 4e9, "available_bytes": 24e9, "vocabulary_share": 0.3, "vocabulary_bytes": 1.2e9,
+                   "weights": 1, "gradients": 1, "optimizer": 1, "average": 0, "activations": 2, "logits": 1},
+        "vocabulary": {"size": 16_000, "han": 4000, "seen_once": 0.05, "unknown": 0.0, "texts": 30_000,
+                       "columns": {"target": {"tokens_per_text": 20, "tokens_per_character": 0.25}}, "frequencies": {"at_least": {}}},
+        "data": {"rows": 2_000_000, "held_out": 1000, "tokens": 50_000_000, "tokens_per_row": 25.0, "tokens_per_step": 8000, "words_per_target": 20.0,
+                 "rejected_share": 0.01, "rejected": {"empty": 3}, "left_out_share": 0.0, "longest_tokens": 128, "swapped_share": 0.0,
+                 "chinese_targets": 0.0, "packed": True},
+        "horizon": {"steps": 20_000, "tokens": 160_000_000, "epochs": 3.2, "steps_per_epoch": 6250},
+        "time": {"step_seconds": 0.2, "seconds": 4400, "training_seconds": 4000, "evaluation_seconds": 300},
+        "forecast": {"overfit_step": None, "overfit_epoch": None},
+    }  # fmt: skip
+    for name, values in sections.items():
+        healthy[name] = {**healthy[name], **values}
+    return Facts(config, **healthy)
+
+
+CASES: list[tuple[str, str, dict[str, Any]]] = [
+    ("vocabulary_dominates", "translation", {"vocabulary": {"size": 2_700_000, "seen_once": 0.8, "frequencies": {"at_least": {
+        "5": {"size": 90_000, "coverage": 0.9}, "10": {"size": 50_000, "coverage": 0.88}}}}, "memory": {"vocabulary_share": 0.9, "vocabulary_bytes": 3.6e9}, "config": {"tokenizer.type": "word"}}),
+    ("vocabulary_large", "gpt", {"vocabulary": {"size": 256_000}, "memory": {"vocabulary_share": 0.6, "vocabulary_bytes": 2.4e9}}),
+    ("memory_short", "translation", {"memory": {"each_device_bytes": 30e9, "largest_batch": 3000}}),
+    ("memory_never_fits", "translation", {"memory": {"each_device_bytes": 30e9, "largest_batch": 0}}),
+    ("checkpointing_needless", "translation", {"memory": {"variants": {"float32": 5e9, "bf16": 4e9}}, "config": {"train.gradient_checkpointing": True}}),
+    ("vocabulary_for_data", "translation", {"data": {"rows": 30_000}, "vocabulary": {"size": 32_000, "han": 2000}}),
+    ("english_cut_small", "translation", {"vocabulary": {"size": 4000, "han": 3000, "columns": {"target": {"tokens_per_text": 25, "tokens_per_character": 0.7}}}}),
+    ("unknown_tokens", "gpt", {"vocabulary": {"unknown": 0.02}}),
+    ("entries_unused", "gpt", {"vocabulary": {"seen_once": 0.6}}),
+    ("too_few_pairs", "translation", {"data": {"rows": 10_000, "words_per_target": 25.0}}),
+    ("few_pairs", "translation", {"data": {"rows": 40_000, "words_per_target": 25.0}}),
+    ("overfit_forecast", "gpt", {"forecast": {"overfit_step": 900, "overfit_epoch": 4.1}}),
+    ("many_epochs", "gpt", {"horizon": {"epochs": 40.0}}),
+    ("model_large_for_tokens", "gpt", {"parameters": {"total": 500_000_000}, "data": {"tokens": 2_000_000_000}, "horizon": {"epochs": 0.08}}),
+    ("sides_swapped", "translation", {"data": {"chinese_targets": 0.98}}),
+    ("sides_mixed", "translation", {"data": {"swapped_share": 0.2}}),
+    ("rows_lost", "gpt", {"data": {"rejected_share": 0.5, "rejected": {"not_utf8": 500, "empty": 2}}}),
+    ("pairs_too_long", "translation", {"data": {"left_out_share": 0.3}}),
+    ("nothing_held_out", "gpt", {"data": {"held_out": 0}}),
+    ("block_longer_than_text", "gpt", {"data": {"packed": False, "longest_tokens": 30}}),
+    ("warmup_short_post_norm", "translation", {"config": {"optim.warmup_steps": 50}, "model": {"type": "marian", "encoder_layers": 12, "d_model": 512}}),
+    ("warmup_missing", "translation", {"config": {"optim.warmup_steps": 0}}),
+    ("warmup_too_long", "gpt", {"config": {"optim.warmup_steps": 30_000}}),
+    ("learning_rate_high", "translation", {"config": {"optim.learning_rate": 0.1}}),
+    ("learning_rate_low", "translation", {"config": {"optim.learning_rate": 1e-6}}),
+    ("muon_rate_high", "translation", {"config": {"optim.name": "muon", "optim.muon_learning_rate": 2.0}}),
+    ("muon_rate_low", "translation", {"config": {"optim.name": "muon", "optim.muon_learning_rate": 1e-5}}),
+    ("batch_small", "gpt", {"data": {"tokens_per_step": 60}}),
+    ("evaluation_never", "gpt", {"config": {"evaluation.every_steps": 50_000}}),
+    ("evaluation_costly", "gpt", {"time": {"evaluation_seconds": 9000}}),
+    ("precision_slower", "gpt", {"time": {"step_seconds_by_precision": {"no": 0.1, "bf16": 4.0}}, "config": {"train.mixed_precision": "bf16"}}),
+    ("checkpoints_rare", "gpt", {"time": {"step_seconds": 30.0, "seconds": 600_000}}),
+]  # fmt: skip
+
+
+def test_a_healthy_run_hears_nothing() -> None:
+    for task in ("gpt", "translation"):
+        assert [f.id for f in rules.judge(facts(task))] == []
+
+
+@pytest.mark.parametrize(("wanted", "task", "sections"), CASES, ids=[c[0] for c in CASES])
+def test_each_rule_speaks_when_it_should_in_both_languages(wanted: str, task: str, sections: dict[str, Any]) -> None:
+    found = {f.id: f for f in rules.judge(facts(task, **sections))}
+    assert wanted in found, set(found)
+    for language in findings.LANGUAGES:
+        text, advice = found[wanted].text(language), found[wanted].advice(language)
+        assert text and advice and not re.search(r"[{}]", text)
+    assert json.dumps(found[wanted].as_dict("zh"))
+
+
+EDGES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [  # what is silent and what speaks, a little on either side of the threshold
+    ("vocabulary_dominates", "translation", {"vocabulary": {"size": 70_000}, "memory": {"vocabulary_share": 0.35}, "config": {"tokenizer.type": "word"}}, {"vocabulary": {"size": 70_000}, "memory": {"vocabulary_share": 0.45}, "config": {"tokenizer.type": "word"}}),
+    ("memory_short", "gpt", {"memory": {"each_device_bytes": 23.9e9, "largest_batch": 8}}, {"memory": {"each_device_bytes": 24.1e9, "largest_batch": 8}}),
+    ("checkpointing_needless", "gpt", {"memory": {"variants": {"float32": 13e9, "bf16": 1e9}}, "config": {"train.gradient_checkpointing": True, "train.mixed_precision": "no"}}, {"memory": {"variants": {"float32": 11e9, "bf16": 30e9}}, "config": {"train.gradient_checkpointing": True, "train.mixed_precision": "no"}}),
+    ("unknown_tokens", "gpt", {"vocabulary": {"unknown": 0.0005}}, {"vocabulary": {"unknown": 0.002}}),
+    ("entries_unused", "gpt", {"vocabulary": {"seen_once": 0.25}}, {"vocabulary": {"seen_once": 0.35}}),
+    ("too_few_pairs", "translation", {"data": {"rows": 17_000, "words_per_target": 25.0}}, {"data": {"rows": 15_000, "words_per_target": 25.0}}),
+    ("few_pairs", "translation", {"data": {"rows": 61_000, "words_per_target": 25.0}}, {"data": {"rows": 59_000, "words_per_target": 25.0}}),
+    ("overfit_forecast", "gpt", {"forecast": {"overfit_step": 15_000, "overfit_epoch": 4.1}}, {"forecast": {"overfit_step": 12_000, "overfit_epoch": 4.1}}),
+    ("many_epochs", "gpt", {"horizon": {"epochs": 15.0}}, {"horizon": {"epochs": 18.0}}),
+    ("model_large_for_tokens", "gpt", {"parameters": {"total": 300_000_000}, "data": {"tokens": 10**10}, "horizon": {"tokens": 1_600_000_000}}, {"parameters": {"total": 400_000_000}, "data": {"tokens": 10**10}, "horizon": {"tokens": 1_600_000_000}}),
+    ("sides_mixed", "translation", {"data": {"swapped_share": 0.015}}, {"data": {"swapped_share": 0.03}}),
+    ("rows_lost", "gpt", {"data": {"rejected_share": 0.15, "rejected": {"not_utf8": 5}}}, {"data": {"rejected_share": 0.25, "rejected": {"not_utf8": 5}}}),
+    ("pairs_too_long", "translation", {"data": {"left_out_share": 0.04}}, {"data": {"left_out_share": 0.06}}),
+    ("warmup_too_long", "gpt", {"config": {"optim.warmup_steps": 9000}}, {"config": {"optim.warmup_steps": 11_000}}),
+    ("learning_rate_high", "translation", {"config": {"optim.learning_rate": 2.5e-3}}, {"config": {"optim.learning_rate": 2.8e-3}}),
+    ("learning_rate_low", "translation", {"config": {"optim.learning_rate": 1.6e-5}}, {"config": {"optim.learning_rate": 1.3e-5}}),
+    ("batch_small", "gpt", {"data": {"tokens_per_step": 300}}, {"data": {"tokens_per_step": 200}}),
+    ("batch_small", "translation", {"data": {"tokens_per_step": 600}}, {"data": {"tokens_per_step": 400}}),
+    ("evaluation_costly", "gpt", {"time": {"evaluation_seconds": 1600}}, {"time": {"evaluation_seconds": 2400}}),
+    ("precision_slower", "gpt", {"time": {"step_seconds_by_precision": {"no": 0.1, "bf16": 0.101}}, "config": {"train.mixed_precision": "bf16"}}, {"time": {"step_seconds_by_precision": {"no": 0.1, "bf16": 0.12}}, "config": {"train.mixed_precision": "bf16"}}),
+    ("checkpoints_rare", "gpt", {"time": {"step_seconds": 3.0, "seconds": 60_000}, "config": {"checkpoint.every_steps": 1000}}, {"time": {"step_seconds": 4.0, "seconds": 80_000}, "config": {"checkpoint.every_steps": 1000}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wanted", "task", "silent", "speaks"), EDGES, ids=[f"{e[0]}-{e[1]}" for e in EDGES])
+def test_thresholds_stand_where_they_are_said_to(wanted: str, task: str, silent: dict[str, Any], speaks: dict[str, Any]) -> None:
+    said = [{f.id for f in rules.judge(facts(task, **dict(sections)))} for sections in (silent, speaks)]
+    assert wanted not in said[0] and wanted in said[1]
+
+
+def evidence_of(wanted: str, task: str = "gpt", **sections: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Severity and evidence of one finding."""
+    (found,) = [f for f in rules.judge(facts(task, **sections)) if f.id == wanted]
+    return found.severity, dict(found.evidence)
+
+
+def test_how_bad_it_is_depends_on_the_numbers() -> None:
+    turning = [{"forecast": {"overfit_step": step, "overfit_epoch": 4.1}} for step in (4000, 6000)]
+    assert [evidence_of("overfit_forecast", **t)[0] for t in turning] == ["problem", "warning"]
+    assert evidence_of("overfit_forecast", **turning[0], config={"train.early_stopping": 5})[0] == "warning"
+    assert [evidence_of("warmup_too_long", config={"optim.warmup_steps": n})[0] for n in (12_000, 20_000)] == ["warning", "problem"]
+    assert [evidence_of("learning_rate_high", config={"optim.learning_rate": r})[0] for r in (0.005, 0.03)] == ["warning", "problem"]
+    assert [evidence_of("evaluation_costly", time={"evaluation_seconds": s})[0] for s in (3000, 5000)] == ["warning", "problem"]
+
+
+def test_the_advice_has_the_right_numbers() -> None:
+    table = {"5": {"size": 90_000}, "10": {"size": 50_000}, "20": {"size": 30_000}}
+    _, words = evidence_of("vocabulary_dominates", "translation", vocabulary={"size": 500_000, "frequencies": {"at_least": table}}, config={"tokenizer.type": "word"},
+                           memory={"peak_bytes": 10e9, "vocabulary_bytes": 9e9, "vocabulary_share": 0.9})  # fmt: skip
+    assert (words["min_frequency"], words["size_then"]) == (10, 50_000), "the lowest that leaves a usual vocabulary"
+    assert words["gigabytes_then"] == pytest.approx(0.9) and words["share_then"] == pytest.approx(0.9 / 1.9)
+    parts = {"weights": 2e9, "gradients": 1e9, "optimizer": 3e9, "activations": 20e9, "logits": 4e9}
+    assert evidence_of("memory_never_fits", memory={"each_device_bytes": 30e9, "largest_batch": 0, **parts})[1]["part"] == "activations"
+    costly = evidence_of("evaluation_costly", time={"evaluation_seconds": 8000})[1]
+    every = configs.Config(task="gpt").evaluation.every_steps
+    assert costly["better"] == 8 * every and costly["share"] == pytest.approx(2 / 3)
+    large = evidence_of("model_large_for_tokens", parameters={"total": 160_000_000}, data={"tokens": 10**9})[1]
+    assert large["wanted"] == round(160e6 / math.sqrt(20)) and large["ratio"] == pytest.approx(1.0)
+    turning = evidence_of("overfit_forecast", forecast={"overfit_step": 4000, "overfit_epoch": 4.1})[1]
+    assert (turning["low"], turning["high"]) == (2000, 8000)
+
+
+def test_lines_name_the_source() -> None:
+    told = findings.lines(rules.judge(facts(horizon={"epochs": 40.0})), "en")
+    assert rules.REPEATED in told[1]
+
+
+def test_every_rule_is_tried_here() -> None:
+    words = yaml.safe_load((ROOT / "training/wording/preflight.en.yaml").read_text(encoding="utf-8"))
+    assert set(words) == {wanted for wanted, _, _ in CASES}
+
+
+def said(task: str, **sections: dict[str, Any]) -> dict[str, Finding]:
+    """The findings by id."""
+    return {f.id: f for f in rules.judge(facts(task, **sections))}
+
+
+def test_a_batch_that_does_not_fit_and_was_not_worked_out_is_no_batch_of_nothing() -> None:
+    with pytest.raises(KeyError, match="largest_batch"):
+        said("gpt", memory={"each_device_bytes": 30e9})
+
+
+def test_parts_of_the_memory_are_named_in_the_readers_language() -> None:
+    found = said("gpt", memory={"each_device_bytes": 30e9, "largest_batch": 0})["memory_never_fits"]
+    assert found.text("zh").endswith("占得最多的是激活值。") and found.text("en").endswith("Most of it is activations.")
+    assert found.as_dict("zh")["evidence"]["part"] == "activations"
+
+
+def test_the_advice_of_a_smaller_model_is_as_much_computing_and_no_tiny_model() -> None:
+    case: dict[str, Any] = {"parameters": {"total": 500_000_000}, "data": {"tokens": 2_000_000_000}, "horizon": {"epochs": 0.08}}
+    evidence = said("gpt", **case)["model_large_for_tokens"].evidence
+    assert evidence["wanted"] * evidence["wanted_tokens"] == pytest.approx(500e6 * 160e6, rel=1e-6)
+    assert evidence["wanted_tokens"] == 20 * evidence["wanted"]
+    short = {**case, "horizon": {"epochs": 0.001, "tokens": 1_000_000}}
+    assert "model_large_for_tokens" not in said("gpt", **short), "a million parameters"
+    assert "model_large_for_tokens" not in said("gpt", **{**case, "data": {"tokens": 50_000_000}}), "there is not so much text"
+    assert "0.32 a parameter" in said("gpt", **case)["model_large_for_tokens"].text("en")
+
+
+def test_few_words_are_told_with_the_bleu_that_others_had() -> None:
+    assert [rules.expected_bleu(n) for n in (0.4e6, 0.75e6, 1.5e6)] == [1.6, 7.2, 11.9]
+    few = said("translation", data={"rows": 40_000, "words_per_target": 25.0})["few_pairs"]
+    assert few.severity == "warning" and "BLEU of about 9 " in few.text("en")
+    assert said("translation", data={"rows": 10_000, "words_per_target": 25.0})["too_few_pairs"].severity == "problem"
+
+
+def test_the_reason_told_for_lost_rows_is_one_that_is_a_loss() -> None:
+    data = {"rejected_share": 0.5, "rejected": {"duplicate": 900, "empty": 600, "not_utf8": 500}}
+    assert [said(task, data=data)["rows_lost"].evidence["reason"] for task in ("gpt", "translation")] == ["not_utf8", "empty"]
+
+
+def test_a_class_left_to_its_defaults_is_judged_by_them() -> None:
+    config = configs.Config(task="translation", model={"type": "marian", "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64})
+    shape = footprint.measure(config, 600, {"input_ids": (1, 8), "attention_mask": (1, 8), "labels": (1, 8)}, False).shape
+    assert shape == {"width": 1024, "layers": 12}
+    found = said("translation", model=config.model, shape=shape, config={"optim.warmup_steps": 0, "optim.learning_rate": 1.0})
+    assert {"warmup_short_post_norm", "learning_rate_high"} <= set(found)
+
+
+@pytest.mark.parametrize("kind", ["led", "plbart", "mvp", "blenderbot-small"])
+def test_every_post_norm_class_is_known(kind: str) -> None:
+    assert "warmup_short_post_norm" in said("translation", model={"type": kind}, config={"optim.warmup_steps": 10})
+
+
+def test_advice_on_warmup_is_silent_when_it_is_followed() -> None:
+    short: dict[str, Any] = {"horizon": {"steps": 2500}, "model": {"type": "marian"}}
+    wanted = said("translation", **short, config={"optim.warmup_steps": 10})["warmup_short_post_norm"].evidence["wanted"]
+    assert wanted == 250 and not {"warmup_short_post_norm", "warmup_too_long"} & set(
+        said("translation", **short, config={"optim.warmup_steps": wanted})
+    )
+    evidence = said("translation", model={"type": "marian"}, config={"optim.warmup_steps": 10}, horizon={"steps": 100_000})
+    assert evidence["warmup_short_post_norm"].evidence["wanted"] == 4000
+
+
+def test_the_usual_rate_goes_with_the_width_and_the_batch_and_no_rate_beyond_the_doctors_is_let_pass() -> None:
+    assert rules.usual_rate(512, 16_000) == pytest.approx(0.45 / 512 / math.sqrt(2))
+    assert rules.usual_rate(512, 64) == 0.45 / 512 / 2 and rules.usual_rate(512, 10**7) == 2 * 0.45 / 512
+    narrow = {"shape": {"width": 32, "layers": 2}}
+    assert said("gpt", **narrow, config={"optim.learning_rate": 0.03})["learning_rate_high"].severity == "problem"
+    assert "learning_rate_high" not in said("gpt", **narrow, config={"optim.learning_rate": 0.015})
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("[gt]*/*.yaml")), ids=lambda p: p.stem)
+def test_no_shipped_config_has_an_odd_rate(path: Path) -> None:
+    config = configs.load(path)
+    per_step = rules.micro_batch(config)[1] * (config.batch.block_size if config.task == "gpt" else 1)
+    width = config.model.get("hidden_size") or config.model["d_model"]
+    there = replace(facts(config.task, shape={"width": width}, data={"tokens_per_step": per_step}), config=config)
+    assert rules.learning_rate_odd(there) is None
+
+
+def test_a_vocabulary_for_few_pairs_is_told_of_however_large_it_is() -> None:
+    assert "vocabulary_for_data" in said("translation", data={"rows": 30_000}, vocabulary={"size": 100_000})
+
+
+def test_the_sheets_know_what_auto_means_there() -> None:
+    assert SHEETS["h100"].precision == "bf16" and SHEETS["t4"].precision == SHEETS["v100"].precision == "fp16"
+    assert all(s.flops("no") < s.flops("fp16") for s in SHEETS.values())
+
+
+@pytest.mark.parametrize("book", BOOKS)
+def test_both_languages_say_the_same_with_the_same_numbers(book: str) -> None:
+    zh, en = ({k: v for k, v in findings.phrases(book, lang).items()} for lang in findings.LANGUAGES)
+    assert set(zh) == set(en)
+    for key in zh:
+        assert isinstance(zh[key], dict) == isinstance(en[key], dict) and (not isinstance(zh[key], dict) or set(zh[key]) == set(en[key]))
+        for part in zh[key] if isinstance(zh[key], dict) else (None,):
+            ours, theirs = (w[key][part] if part else w[key] for w in (zh, en))
+            fields = [sorted(set(re.findall(r"\{(\w*)[^}]*\}", str(words)))) for words in (ours, theirs)]
+            assert fields[0] == fields[1] or set(fields[0]) <= set(fields[1]), f"{book}: {key}"
+            assert re.search("[\u4e00-\u9fff]", str(ours)) or not re.search("[a-z]{4}", str(theirs)) or key.startswith(("float32", "bf16"))
+
+
+def test_the_language_is_the_one_asked_for_or_the_locales(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LC_ALL", "LC_MESSAGES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "zh_CN.UTF-8")
+    assert findings.spoken() == "zh" and findings.spoken("en") == "en"
+    monkeypatch.setenv("LC_MESSAGES", "C.UTF-8")
+    assert findings.spoken() == "en"
+    monkeypatch.setenv("LC_MESSAGES", "zh_TW")
+    monkeypatch.setenv("LANG", "de_DE")
+    assert findings.spoken() == "zh"
+    monkeypatch.setenv("LC_ALL", "C")
+    assert findings.spoken() == "en"
+
+
+def test_findings_come_worst_first() -> None:
+    some = [Finding("a", "note"), Finding("b", "problem"), Finding("c", "warning")]
+    assert [f.id for f in findings.worst_first(some)] == ["b", "c", "a"]
+
+
+# ---- forecasts
+
+
+def test_the_power_law_is_found_again_with_its_error() -> None:
+    points = [(n, t, 40 * n**-0.1 * t**-0.05) for n in (1e5, 3e5, 1e6) for t in (1e5, 4e5)]
+    law = forecast.fit(points)
+    loss, error = law.at(1e7, 1e7)
+    assert loss == pytest.approx(40 * 1e7**-0.1 * 1e7**-0.05, rel=1e-6) and error < 1e-6
+    without = [p if p[0] < 1e6 else (p[0], p[1], 1.2 * p[2]) for p in points]  # one size that does not follow
+    loss, error = forecast.fit(without).at(1e7, 1e7)
+    assert error == pytest.approx(loss - 40 * 1e7**-0.1 * 1e7**-0.05), "the bar reaches to where the others point"
+    noisy = [(n, t, loss * (1 + (-1) ** k * 0.03)) for k, (n, t, loss) in enumerate(points)]
+    near, far = forecast.fit(noisy).at(1e6, 4e5)[1], forecast.fit(noisy).at(1e9, 1e9)[1]
+    assert near > 0 and math.isfinite(far) and far / forecast.fit(noisy).at(1e9, 1e9)[0] > near / forecast.fit(noisy).at(1e6, 4e5)[0]
+    with pytest.raises(ValueError, match="three sizes"):
+        forecast.fit(points[:4])
+
+
+def test_more_tokens_put_the_turning_off_and_the_wanted_tokens_do_too() -> None:
+    early = forecast.overfit_step("adamw", 10_000_000, 100_000, 100)
+    late = forecast.overfit_step("adamw", 10_000_000, 2_000_000, 100)
+    assert early is not None and late is not None and early < late
+    assert forecast.overfit_step("adamw", 10_000_000, 20_000_000, 100) is None
+    seen = 50_000_000
+    wanted = forecast.tokens_wanted(10_000_000, seen)
+    passes = forecast.PASSES * math.sqrt(wanted / 10_000_000 / forecast.RATIO)
+    assert seen / wanted == pytest.approx(passes, rel=0.01)
+    assert forecast.tokens_wanted(10_000_000, 10**12) == 10_000_000, "from there on it never overfits"
+    assert forecast.tokens_wanted(1_000_000_000, 400_000) == 100_000, "four passes"
+
+
+def test_the_forecast_is_within_a_factor_of_two_of_what_was_measured() -> None:
+    """configs/gpt/verses.yaml turned at step 50 (docs/log.md); 12 steps an epoch. AdamW takes its first hundred."""
+    step = forecast.overfit_step("muon", 978_176, 9_391, 12)
+    assert step is not None and 50 / forecast.FACTOR <= step <= 50 * forecast.FACTOR
+    assert forecast.overfit_step("adamw", 978_176, 9_391, 12) == step + 50
+    # A corpus of four times the tokens (and so the steps) from one token for a hundred parameters on: eight passes, not four.
+    assert forecast.overfit_step("adamw", 10_000_000, 400_000, 400) == 100 + 8 * 400
+    assert forecast.overfit_step("adamw", 10_000_000, 9_000_000, 9000) is not None
+
+
+# ---- the arithmetic of horizon, time and --fit, without a run
+
+
+def test_the_nearest_horizon_ends_the_run() -> None:
+    config, data = configs.Config(task="gpt"), {"tokens_per_step": 1000, "tokens": 50_000}
+    for limits, steps in (({"max_steps": 300}, 300), ({"max_tokens": 100_000}, 100), ({"max_minutes": 2.0}, 60),
+                          ({"max_steps": 80, "max_tokens": 70_000, "max_minutes": 9.0}, 70)):  # fmt: skip
+        t = replace(config.train, **{"max_steps": None, "max_tokens": None, "max_minutes": None, **limits})
+        found = assess.of_horizon(replace(config, train=t), data, 2.0)
+        assert (found["steps"], found["tokens"], found["steps_per_epoch"]) == (steps, 1000 * steps, 50), limits
+        assert found["epochs"] == pytest.approx(steps / 50)
+
+
+def test_the_time_is_that_of_steps_evaluations_and_checkpoints() -> None:
+    config = configs.Config(task="gpt")
+    config.train.max_steps, config.train.gradient_accumulation_steps = 100, 4
+    config.evaluation.every_steps, config.checkpoint.every_steps = 25, 10
+    timed = Probe(micro_batch=1.0, optimizer=0.5, deal=0.25, evaluate_loss=3.0, evaluate_texts=4.0, save=2.0)
+    assert timed.step(4) == 5.5 and timed.evaluation == 7.0
+    data = {"tokens_per_step": 1000, "tokens": 50_000}
+    t = assess.of_time(config, timed, assess.of_horizon(config, data, assess.seconds_per_step(config, timed)), 10**9, 1e10)
+    assert (t["step_seconds"], t["training_seconds"], t["evaluation_seconds"], t["saving_seconds"]) == (5.5, 550, 28, 20)
+    assert t["seconds"] == 598 and t["flops_per_step"] == 4 * 10**9 and t["utilisation"] == pytest.approx(4e9 / 5.5 / 1e10, abs=1e-4)
+    horizon = assess.of_horizon(config, data, None)
+    one, four = (assess.of_time_on("t4", "fp16", horizon, 10**15, world) for world in (1, 4))
+    assert one["step_seconds"] == pytest.approx(1e15 / (65e12 * assess.UTILISATION)) == pytest.approx(4 * four["step_seconds"])
+    assert one["seconds"] == pytest.approx(100 * one["step_seconds"]) and 0.1 < assess.UTILISATION < 0.5
+
+
+def test_what_is_timed_of_an_evaluation_is_scaled_to_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, cpu = configs.Config(task="gpt"), torch.device("cpu")
+    config.evaluation.prompts, config.evaluation.samples, config.evaluation.max_new_tokens = ["a", "b", "c"], 2, 100
+
+    class Cuts:
+        bos_token_id = 0
+
+        def __call__(self, texts: list[str]) -> dict[str, Any]:
+            return {"input_ids": [[0] * 30 for _ in texts]}
+
+    batches = [{k: np.zeros((rows, 10), dtype=np.int64) for k in ("input_ids", "labels")} for rows in (1, 2, 3)]
+    task = SimpleNamespace(name="gpt", context=64, loss=lambda *_: None)
+    data: Any = SimpleNamespace(task=task, tokenizer=Cuts(), sample=[{"text": "x"}], held_out_batches=batches)
+    net, clock = SimpleNamespace(), lambda _: 1.0
+    assert probe._loss_seconds(config, data, net, cpu, clock) == pytest.approx(3.0)  # type: ignore[arg-type]
+    monkeypatch.setattr(probe, "generate", lambda *_, **__: None)
+    texts = probe._texts_seconds(config, data, net, cpu, clock)  # type: ignore[arg-type]
+    assert texts == pytest.approx(3 * 30 / probe.GENERATED), "for each prompt as many tokens as the texts have"
+
+
+def test_a_suggested_vocabulary_grows_with_the_pairs() -> None:
+    assert [rules.suggested_vocabulary(n) for n in (1_000, 30_000, 1_000_000, 4_500_000, 50_000_000)] == [1000, 1000, 8000, 32_000, 32_000]
+    assert 1000 < rules.suggested_vocabulary(200_000) < 8000
+
+
+def test_numbers_on_the_page_read_well() -> None:
+    page = {lang: findings.phrases("page", lang) for lang in findings.LANGUAGES}
+    found: dict[str, Any] = {
+        "data": {"rows": 1, "tokens": 60, "tokens_per_step": 60}, "parameters": {"total": 1_000_000},
+        "horizon": {"steps": 250, "epochs": 250.0, "steps_per_epoch": 1},
+        "forecast": {"overfit_step": 104, "overfit_epoch": 104.0, "factor": 2.0},
+        "vocabulary": {"size": 90, "training_bytes": 1e6, "seen_once": 0.1, "columns": {"text": {"tokens_per_text": 24.73, "tokens_per_character": 1.0}},
+                       "frequencies": {"at_least": {str(k): {"size": n, "coverage": n / 90} for k, n in ((2, 30), (5, 0), (10, 0), (20, 0))}}},
+        "time": {"measured": False, "seconds": 9.0, "step_seconds": 0.1, "tokens_per_second": 1.0, "flops_per_step": 1e9, "achieved_flops": 1e12,
+                 "utilisation": 0.3, "money": 0.0004},
+    }  # fmt: skip
+    told = {
+        lang: "\n".join([*preflight_page.data(found, w), *preflight_page.vocabulary(found, w), *preflight_page.time(found, w)])
+        for lang, w in page.items()
+    }
+    assert "平均每个参数 0.00006 个" in told["zh"] and "约第 104 个 epoch" in told["zh"] and "费用：0.0004" in told["zh"]
+    assert "steps an epoch: 1" in told["en"] and "text: 1.0 tokens a character, 24.73 a row" in told["en"]
+    assert "5 leaves 0" in told["en"] and "10 leaves" not in told["en"]
+
+
+def test_memory_that_is_short_by_little_is_told_with_enough_digits() -> None:
+    short = {"largest_batch": 4, "each_device_bytes": 204_000_000, "available_bytes": 198_000_000}
+    assert "about 204 MB; there are 198 MB" in said("gpt", memory=short)["memory_short"].text("en")
+    assert findings.sizes(24.004e9, 24.001e9) == ("24.004 GB", "24.001 GB")
+
+
+def test_sizes_and_times_read_well() -> None:
+    words = findings.phrases("page", "zh")
+    assert [preflight_page.size(n) for n in (3e6, 2.5e8, 7.25e9)] == ["3.0 MB", "250 MB", "7.25 GB"]
+    assert [preflight_page.duration(s, words) for s in (50, 600, 7200, 400_000)] == ["50 秒", "10.0 分钟", "2.0 小时", "4.6 天"]
