@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import multiprocessing.process
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+import training_runs
 import yaml
-from training_runs import ROOT, environment, gpt_config, records
+from training_runs import gpt_config, records
 
 from training import space, sweep, train
 from training.config import ConfigError
@@ -45,9 +46,17 @@ def study(folder: Path) -> dict[str, Any]:
     return found
 
 
-def start(config: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / "training/sweep.py"), "--config", str(config), *options]
-    return subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def start(config: Path, name: str) -> multiprocessing.process.BaseProcess:
+    """A worker; what it prints goes into the folder `name` beside the config."""
+    told = config.parent / name
+    told.mkdir(exist_ok=True)
+    (process,) = training_runs.start(config, command="sweep", told=told)
+    return process
+
+
+def kill(worker: multiprocessing.process.BaseProcess) -> None:
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.join()
 
 
 def points(found: dict[str, Any]) -> Counter[str]:
@@ -95,10 +104,10 @@ def test_what_is_read_once_is_read_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(encoded) == 120 and set(encoded.values()) == {1}
 
 
-def until_it_trains(worker: subprocess.Popen[str], folder: Path, trials: int = 1) -> None:
+def until_it_trains(worker: multiprocessing.process.BaseProcess, folder: Path, trials: int = 1) -> None:
     """Wait until so many trials have records."""
     while len(list((folder / "trials").glob("*/metrics.jsonl"))) < trials:
-        assert worker.poll() is None, worker.communicate()[0]
+        assert worker.is_alive(), worker
         time.sleep(0.05)
 
 
@@ -111,26 +120,27 @@ def whole(found: dict[str, Any], count: int) -> None:
 
 
 def test_two_workers_one_killed_one_stopped_and_the_study_goes_on(tmp_path: Path) -> None:
-    over = {"optim.learning_rate": [1e-3, 2e-3, 3e-3, 4e-3], "model.n_embd": [8, 16]}
-    config = sweep_config(tmp_path, over, {"train": {"max_steps": 18, "mixed_precision": "no"}}, search="grid", repeat_best=1)
+    over = {"optim.learning_rate": [1e-3, 2e-3, 3e-3], "model.n_embd": [8, 16]}
+    config = sweep_config(tmp_path, over, {"train": {"max_steps": 12, "mixed_precision": "no"}}, search="grid", repeat_best=1)
     folder, dice = tmp_path / "study", random.Random(7)
-    killed, stopped = start(config), start(config)
+    killed, stopped = start(config, "killed"), start(config, "stopped")
     until_it_trains(killed, folder, 2)
     time.sleep(dice.random())
-    killed.send_signal(signal.SIGKILL)
+    kill(killed)
     until_it_trains(stopped, folder, 4)  # goes on by itself
-    stopped.send_signal(signal.SIGINT)
-    said = stopped.communicate(timeout=60)[0]
-    assert stopped.returncode == 0 and "the same command goes on" in said and "Traceback" not in said
-    assert "trial" in killed.communicate()[0] + said
+    os.kill(stopped.pid, signal.SIGINT)
+    done = training_runs.end([stopped], config, tmp_path / "stopped")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0 and "the same command goes on" in said and "Traceback" not in said
+    assert "trial" in said
     with open(folder / "study.journal", "a", encoding="utf-8") as f:
         f.write('{"op_code": 8, "trial')  # as a full disk cuts a line off
     found = run(config)
-    whole(found, 8)
+    whole(found, 6)
     assert Counter(t["seed"] for t in found["trials"] if t["repeat_of"] is not None) == {2: 1, 3: 1}
     for t in found["trials"]:
         steps = [r["step"] for r in records(folder / t["folder"]) if r["event"] == "evaluate"]
-        assert steps == list(range(3, 19, 3))
+        assert steps == list(range(3, 13, 3))
 
 
 @pytest.mark.soak
@@ -139,12 +149,11 @@ def test_killed_ten_times_no_trial_is_lost_or_counted_twice(tmp_path: Path) -> N
     config = sweep_config(tmp_path, over, search="grid", repeat_best=1)
     dice = random.Random(11)
     for _ in range(10):
-        workers = [start(config), start(config)]
+        workers = [start(config, name) for name in ("one", "two")]
         until_it_trains(workers[0], tmp_path / "study")
-        time.sleep(5 + dice.random() * 3)  # they take seconds to begin
+        time.sleep(1 + dice.random() * 3)  # they take a moment to begin
         for worker in workers:
-            worker.send_signal(signal.SIGKILL)
-            worker.communicate()
+            kill(worker)
     whole(run(config), 24)
 
 
@@ -302,10 +311,7 @@ def test_flat_and_nested_are_each_other_s_inverse() -> None:
 
 def test_several_processes_train_the_same_trial(tmp_path: Path) -> None:
     config = sweep_config(tmp_path, {"train.gradient_accumulation_steps": [1, 0]}, search="grid")
-    several = [sys.executable, "-m", "accelerate.commands.launch", "-q", "--config_file", "configs/accelerate/cpu_processes.yaml"]
-    done = subprocess.run(
-        [*several, "training/sweep.py", "--config", str(config)], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=240
-    )
+    done = training_runs.end(training_runs.start(config, command="sweep", world=2), config)
     assert done.returncode == 0, done.stderr[-2000:]
     found = study(tmp_path / "study")
     assert sorted(t["state"] for t in found["trials"]) == ["complete", "failed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import multiprocessing.process
@@ -22,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from training import config as configs
 from training import prepare
 from training.processes import Processes
-from training.train import TrainResult, main, train
+from training.train import TrainResult, train
 
 AUTO = {"gpt": AutoModelForCausalLM, "translation": AutoModelForSeq2SeqLM}
 ROOT = Path(__file__).resolve().parent.parent
@@ -116,12 +117,14 @@ FORKS.set_forkserver_preload(["training.run", "training.metrics", "training_runs
 
 
 def start(
-    config: Path, *options: str, world: int = 1, before: Callable[[], None] | None = None
+    config: Path, *options: str, world: int = 1, before: Callable[[], None] | None = None, command: str = "train", told: Path | None = None
 ) -> list[multiprocessing.process.BaseProcess]:
-    """The command's processes; what they print goes to beside the config, `out-<rank>.txt` and `err-<rank>.txt`.
+    """The command's processes; what they print goes to `out-<rank>.txt` and `err-<rank>.txt`.
 
     Args:
         before: called in each process before the command.
+        command: a module of training/ with a `main`.
+        told: the folder of what they print; None: beside the config.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -131,13 +134,14 @@ def start(
         group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "LOCAL_RANK": str(rank)}
         group |= {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
         env = {**environment(), **(group if world > 1 else {})}
-        process = FORKS.Process(target=_child, args=(["--config", str(config), *options], env, config.parent, rank, before))
+        argv = ["--config", str(config), *options]
+        process = FORKS.Process(target=_child, args=(command, argv, env, told or config.parent, rank, before))
         process.start()
         started.append(process)
     return started
 
 
-def _child(argv: list[str], env: dict[str, str], folder: Path, rank: int, before: Callable[[], None] | None) -> None:
+def _child(command: str, argv: list[str], env: dict[str, str], folder: Path, rank: int, before: Callable[[], None] | None) -> None:
     os.setsid()
     os.chdir(ROOT)
     os.environ.clear()
@@ -149,17 +153,17 @@ def _child(argv: list[str], env: dict[str, str], folder: Path, rank: int, before
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)
     if before:
         before()
-    code = main(argv)
+    code = importlib.import_module(f"training.{command}").main(argv)
     sys.stdout.flush()
     os._exit(code)
 
 
-def end(processes: list[multiprocessing.process.BaseProcess], config: Path) -> subprocess.CompletedProcess[str]:
-    """Wait for them: the first one's code and what all of them printed."""
+def end(processes: list[multiprocessing.process.BaseProcess], config: Path, told: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Wait for them: the first one's code and what all of them printed (see `start`)."""
     for process in processes:
         process.join(240)
-    told = ["".join((config.parent / f"{n}-{r}.txt").read_text() for r in range(len(processes))) for n in ("out", "err")]
-    return subprocess.CompletedProcess([], processes[0].exitcode or 0, *told)
+    texts = ["".join(((told or config.parent) / f"{n}-{r}.txt").read_text() for r in range(len(processes))) for n in ("out", "err")]
+    return subprocess.CompletedProcess([], processes[0].exitcode or 0, *texts)
 
 
 def run_to_end(config: Path, *options: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
