@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
@@ -147,6 +148,14 @@ def test_help_explains_the_fields():
         "Pairs whose sides' lengths", "--model", "(required", "default: 16384",
     ):  # fmt: skip
         assert wanted in shown, wanted
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"), [("preflight", "--fit"), ("doctor", "--lang"), ("score", "--beams"), ("sweep", "--repeat_best")]
+)
+def test_every_command_starts_as_a_script_and_says_what_it_takes(command, wanted, tmp_path):
+    run = subprocess.run([sys.executable, str(ROOT / f"training/{command}.py"), "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "") and wanted in run.stdout
 
 
 def test_reading_a_config_imports_nothing_heavy(write):
@@ -349,6 +358,14 @@ def test_a_config_in_chinese_where_the_locale_is_not_utf8(tmp_path):
     assert ast.literal_eval(done.stdout)[:3] == (["飞鸟"], {"text": "正文"}, 5)
     if found[3] != "utf-8":
         assert "run_dir: '\\u98de' cannot be a path under this locale" in run("--run_dir", "飞").stderr
+
+
+def test_configs_are_read_by_several_threads_at_once(write, tmp_path):
+    """As the app does for several visitors; jsonargparse's parsers alone mix them up."""
+    (tmp_path / "other.yaml").write_text(GOOD + "seed: 7\n", encoding="utf-8")
+    paths = [write(GOOD), str(tmp_path / "other.yaml")] * 10
+    with ThreadPoolExecutor(8) as pool:
+        assert [c.seed for c in pool.map(configs.load, paths)] == [1, 7] * 10
 
 
 def test_print_config_still_works(tmp_path):

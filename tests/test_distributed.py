@@ -210,7 +210,7 @@ def test_a_sigterm_to_the_launcher_reaches_the_run_which_saves(file: str, tmp_pa
 # ---- threads
 
 
-@pytest.mark.parametrize("asked", [None, "1"])
+@pytest.mark.parametrize("asked", [None, pytest.param("1", marks=pytest.mark.soak)])
 def test_plain_accelerate_launch_takes_all_cores_unless_told_otherwise(asked: str | None, tmp_path: Path) -> None:
     """accelerate sets OMP_NUM_THREADS=1 when nobody asked for anything."""
     probe = tmp_path / "probe.py"

@@ -8,7 +8,6 @@ import contextlib
 import io
 import json
 import math
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -38,14 +37,12 @@ def ask(capsys: pytest.CaptureFixture, *options: str) -> tuple[int, str, str]:
 
 @pytest.fixture(scope="module")
 def answer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the command, as a user starts it, says about a tiny run."""
-    folder = tmp_path_factory.mktemp("preflight")
+    """What the command says about a tiny run."""
+    folder, out = tmp_path_factory.mktemp("preflight"), io.StringIO()
     path = gpt_config(folder, train={"max_steps": 4000})
-    done = subprocess.run(
-        [sys.executable, "training/preflight.py", "--config", str(path), "--json", "true", "--price", "2", "--lang", "en"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    found: dict[str, Any] = json.loads(done.stdout)
+    with contextlib.redirect_stdout(out):
+        assert preflight.main(["--config", str(path), "--json", "true", "--price", "2", "--lang", "en"]) == 0
+    found: dict[str, Any] = json.loads(out.getvalue())
     assert not (folder / "run").exists(), "asking leaves nothing behind"
     return found
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import sacrebleu
 from serving_fixtures import PAIRS, save_run, tiny_gpt, tiny_translator
-from training_runs import ROOT, environment
 
 from training.config import ConfigError
 from training.score import main, model_folder, score
@@ -43,12 +40,11 @@ def test_known_sentences_score_100_and_altered_references_what_sacrebleu_says(ru
     assert lines[0] == {"source": next(iter(PAIRS)), "hyp": PAIRS[next(iter(PAIRS))], "ref": PAIRS[next(iter(PAIRS))]}
 
 
-def test_the_command_prints_a_signed_table_and_writes_the_sentences(run: Path, tmp_path: Path) -> None:
+def test_the_command_prints_a_signed_table_and_writes_the_sentences(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     test, out = write_pairs(tmp_path / "t.jsonl", PAIRS), tmp_path / "hyps.jsonl"
-    command = [sys.executable, "training/score.py", "--model", str(run), "--test", str(test), "--out", str(out), "--beams", "2"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "| t | 3 | 100.00 | 100.00 |" in done.stdout and "tok:13a" in done.stdout
+    assert main(["--model", str(run), "--test", str(test), "--out", str(out), "--beams", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "| t | 3 | 100.00 | 100.00 |" in said and "tok:13a" in said
     assert [set(json.loads(line)) for line in out.read_text(encoding="utf-8").splitlines()] == [{"source", "hyp", "ref"}] * 3
 
 

@@ -6,8 +6,10 @@ All mistakes are collected and reported together.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +21,7 @@ from training.mistakes import ConfigError
 
 jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
 T = TypeVar("T")
+_READING = threading.RLock()  # jsonargparse's parsers are not for several threads at once, and the app diagnoses in several
 
 
 def read(
@@ -41,7 +44,15 @@ def read(
         raise ConfigError(f"no config given; try --config {example}, or --help for every setting")
     if forgotten := _forgotten_config(argv, example):
         raise ConfigError(forgotten)
-    p = parser(cls, description)
+    with _READING:
+        return _read(cls, argv, parser(cls, description), relations, least, foreign)  # type: ignore[arg-type]
+
+
+def _read(
+    cls: type[T], argv: list[str], p: jsonargparse.ArgumentParser, relations: Callable[[T], list[str]], least: dict[str, Any],
+    foreign: tuple[str, str],
+) -> T:  # fmt: skip
+    """`read`, once it is known what to read."""
     problems: list[str] = []
     whole: dict[str, Any] = {}
     texts: list[str] = []  # what the files say: jsonargparse would read them again, in the locale's encoding
@@ -73,8 +84,9 @@ def read(
     return result
 
 
+@functools.cache
 def parser(cls: type, description: str) -> jsonargparse.ArgumentParser:
-    """`--config FILE` and every field of `cls` by its dotted name."""
+    """`--config FILE` and every field of `cls` by its dotted name. Reading many configs, half of the time went into making it anew."""
     p = jsonargparse.ArgumentParser(description=description, exit_on_error=False)
     p.add_argument("--config", action="config", help="a YAML file")
     p.add_class_arguments(cls)
