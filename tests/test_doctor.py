@@ -1,99 +1,35 @@
-"""training.doctor: what it says of recorded runs (a table of hits and false alarms), in both languages, and of broken folders.
-
-The runs in doctor_runs/ were trained for real, see record_doctor_runs.py; nothing is trained here. Only those named in its PREDICTED have
-predictions of their own, made before they began; in the others a prediction cannot miss, and the table says nothing of false alarms there.
-"""
+"""training.doctor: what it says of recorded runs (a table of hits and false alarms), on which evidence, and in the report."""
 
 from __future__ import annotations
 
-import io
 import json
-import math
-import os
 import random
 import shutil
-import string
-import subprocess
-import sys
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
+from doctor_recordings import (
+    BROKEN,
+    CHANGED,
+    CONTRARY,
+    FALLING,
+    HEALTHY,
+    RUNS,
+    SIDE,
+    changed,
+    config_of,
+    ended,
+    losses,
+    one,
+    places,
+    predicted,
+)
 
 from training import config as configs
-from training import doctor, evidence, findings, report, rules, run_folder, speaking, verdicts, verdicts_text
+from training import doctor, evidence, findings, report, rules, verdicts, verdicts_text
 from training import forecast as forecasts
-from training.config import Config, ConfigError
-from training.doctor import diagnose, main
-from training.outcome import OutOfMemory
-
-ROOT = Path(__file__).resolve().parent.parent
-RUNS = Path(__file__).parent / "doctor_runs"
-HEALTHY = sorted(path.name for path in RUNS.glob("healthy_*"))
-# A run is called by its verdict; these are further cases of one.
-CALLED = {"learning_rate_too_high_muon": "learning_rate_too_high", "learning_rate_too_high_seq2seq": "learning_rate_too_high"}
-BROKEN = {path.name: CALLED.get(path.name, path.name) for path in sorted(RUNS.iterdir()) if path.name not in HEALTHY}
-# What cannot be trained into a run is changed in the records of a healthy one: the file, and what is put over it.
-CHANGED: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "throughput_low": ("healthy_phrasebook", "preflight.json", {"time": {"tokens_per_second": 100_000.0}}),
-    "prediction_time": ("healthy_phrasebook", "preflight.json", {"time": {"seconds": 9.0}}),
-    "prediction_memory": ("healthy_phrasebook", "preflight.json", {"memory": {"peak_bytes": 2000 << 20}}),
-    "prediction_overfit": ("overfitting", "preflight.json", {"forecast": {"overfit_step": 30}}),
-    "interrupted": ("healthy_phrasebook", "end", {"ended": "interrupted"}),
-    "prediction_overfit_right": ("overfitting", "preflight.json", {"forecast": {"overfit_step": 150}}),
-    "sides_swapped": ("healthy_phrasebook", "preflight.json", {"data": {"chinese_sources": 0.0, "chinese_targets": 1.0}}),
-    "out_of_memory": ("healthy_phrasebook", "end", {"ended": "out of memory"}),
-    "out_of_memory_saved": ("healthy_phrasebook", "end", {"ended": OutOfMemory("", OutOfMemory.SAVED).ended}),
-    "out_of_memory_row": ("healthy_phrasebook", "end", {"ended": OutOfMemory("", OutOfMemory.SINGLE_ROW).ended}),
-    "out_of_memory_optimizer": ("healthy_phrasebook", "end", {"ended": OutOfMemory("", OutOfMemory.OPTIMIZER).ended}),
-    "stopped": ("healthy_phrasebook", "end", {"ended": "stopped"}),
-    "unfinished": ("healthy_phrasebook", "end", {"event": "nothing"}),
-    "records_unreadable": ("healthy_phrasebook", "end", {"step": 10.0}),
-    "losses_missing": ("healthy_phrasebook", "loss", {"loss": None}),
-}
-SIDE = {"bleu_elsewhere"}  # a remark that comes with the verdict overfitting
-# Verdicts that would say the opposite of what is so.
-LEARNT_NOTHING = {"overfitting", "memorised_text"}
-CONTRARY = {
-    "overfitting": {"underfitting", "learning_rate_too_low", "learning_rate_too_high", "loss_plateau"},
-    "memorised_text": {"underfitting", "learning_rate_too_low", "learning_rate_too_high", "loss_plateau"},
-    "underfitting": {"overfitting", "memorised_text", "loss_plateau", "learning_rate_too_high", "learning_rate_too_low"},
-    "learning_rate_too_high": LEARNT_NOTHING | {"learning_rate_too_low", "warmup_missing", "underfitting", "batch_too_small"},
-    "learning_rate_too_low": LEARNT_NOTHING | {"learning_rate_too_high", "warmup_missing", "loss_plateau", "batch_too_small"},
-    "warmup_missing": LEARNT_NOTHING | {"learning_rate_too_low", "learning_rate_too_high", "loss_plateau"},
-    "loss_plateau": LEARNT_NOTHING | {"learning_rate_too_high", "learning_rate_too_low", "warmup_missing", "underfitting"},
-    "batch_too_small": {"overfitting", "loss_plateau", "learning_rate_too_low", "memorised_text"},
-    "empty_output": {"truncated_output", "repetition_loops"},
-    "warmup_unended": LEARNT_NOTHING | {"loss_plateau", "learning_rate_too_high", "warmup_missing"},
-}
-
-
-@cache
-def config_of(name: str) -> Config:
-    """Reading a config takes a good part of a second on a busy machine."""
-    return configs.load(RUNS / (CHANGED[name][0] if name in CHANGED else name) / "config.yaml")
-
-
-def changed(name: str, folder: Path) -> Path:
-    """A copy of a recorded run with what CHANGED says."""
-    source, what, over = CHANGED[name]
-    shutil.copytree(RUNS / source, folder, dirs_exist_ok=True)
-    if what in ("end", "loss"):
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    if what == "loss":
-        records = [json.loads(line) for line in lines]
-        (folder / "metrics.jsonl").write_text(
-            "".join(json.dumps(r | (over if r["event"] == "train" else {})) + "\n" for r in records), encoding="utf-8"
-        )
-    elif what == "end":
-        (folder / "metrics.jsonl").write_text("\n".join([*lines[:-1], json.dumps(json.loads(lines[-1]) | over)]) + "\n", encoding="utf-8")
-    else:
-        tree = json.loads((folder / what).read_text(encoding="utf-8"))
-        (folder / what).write_text(json.dumps({k: v | over.get(k, {}) for k, v in tree.items()}), encoding="utf-8")
-    return folder
-
+from training.doctor import diagnose
 
 # ---- the table
 
@@ -141,11 +77,6 @@ def test_recorded_runs_are_of_our_own_text_and_small():
 
 
 # ---- evidence
-
-
-def one(verdicts: list[findings.Finding], name: str) -> dict[str, Any]:
-    (found,) = [v for v in verdicts if v.id == name]
-    return dict(found.evidence)
 
 
 def test_overfitting_says_where_it_began():
@@ -200,8 +131,8 @@ def test_a_forecast_is_compared_with_the_step_where_the_loss_turned():
     config = evidence.read(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook")).config
     train = [{"event": "train", "step": s, "loss": 9 - s / 250, "tokens": 1900 * s, "epoch": s / 208} for s in range(10, 1201, 10)]
     evaluations = [{"event": "evaluate", "step": s, "val_loss": 5.0 + abs(s - 700) / 500} for s in range(100, 1201, 100)]
-    for ended, severity in (("stopped early", "note"), ("", "warning")):
-        end = {"ended": ended, "step": 1200} if ended else {}
+    for how, severity in (("stopped early", "note"), ("", "warning")):
+        end = {"ended": how, "step": 1200} if how else {}
         for forecast, verdict in (
             (932, "prediction_overfit_right"),
             (351, "prediction_overfit_right"),
@@ -274,16 +205,6 @@ def test_how_memory_ran_out_decides_what_is_promised(name, tmp_path):
 
 
 # ---- thresholds and evidence, without a run
-
-
-def ended(**known: Any) -> evidence.Records:
-    """The records of a finished run without anything but what is given."""
-    config = config_of("healthy_phrasebook")
-    return evidence.Records(config, **{**known, "end": {"event": "end", "step": 100, "ended": "finished", **known.get("end", {})}})
-
-
-def predicted(section: str, key: str, value: float, **end: float) -> dict[str, Any]:
-    return {"preflight": {section: {key: value}}, "end": end}
 
 
 def memory(foretold: float, measured: float) -> dict[str, Any]:
@@ -413,13 +334,6 @@ def test_the_report_has_the_same_words_in_both_languages():
         assert places(english[name]) == places(chinese[name]), name
 
 
-def losses(*values: float) -> list[dict[str, Any]]:
-    return [{"event": "train", "step": 10 * i, "loss": v, "tokens": 10_000 * i} for i, v in enumerate(values, 1)]
-
-
-FALLING = [7.5 - 0.4 * i for i in range(12)]  # to 3.1
-
-
 @pytest.mark.parametrize(
     ("values", "sign", "step"),
     [
@@ -452,256 +366,3 @@ def test_the_end_of_long_texts_is_not_waited_for():
     for length, said in ((20, True), (60, False), (2000, False)):
         r = replace(records, preflight={"vocabulary": {"columns": {"text": {"tokens_per_text": length}}}})
         assert ("truncated_output" in {v.id for v in doctor.judge(r)}) == said, length
-
-
-# ---- words
-
-
-def places(text: str) -> set[str]:
-    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
-
-
-def test_both_languages_say_the_same_things():
-    english, chinese = findings.phrases("doctor", "en"), findings.phrases("doctor", "zh")
-    assert list(english) == list(chinese)
-    for name in english:
-        assert set(english[name]) == set(chinese[name]) == {"text", "try"}, name
-        both = [places(words[name]["text"] + words[name]["try"]) for words in (english, chinese)]
-        assert both[0] == both[1], name
-        assert not set("，。；：？") & set(english[name]["text"] + english[name]["try"]), name
-        assert "。" in chinese[name]["text"], name
-
-
-@pytest.mark.parametrize("name", [*BROKEN, *HEALTHY, *CHANGED])
-def test_every_verdict_can_be_said(name, tmp_path):
-    folder = changed(name, tmp_path) if name in CHANGED else RUNS / name
-    for language in findings.LANGUAGES:
-        said = "\n".join(doctor.tell(diagnose(folder, config_of(name)), language))
-        assert said and not {"{", "}"} & set(said.replace("…", "")) and "None" not in said, said
-
-
-# ---- the command
-
-
-def test_the_command_prints_lines_or_one_object(capsys):
-    assert main([str(RUNS / "overfitting"), "--lang", "en"]) == 0
-    assert "overfitting begins about step" in capsys.readouterr().out
-    assert main([str(RUNS / "overfitting"), "--lang", "zh"]) == 0
-    assert "开始过拟合" in capsys.readouterr().out
-    assert main([str(RUNS / "overfitting"), "--json", "true", "--lang", "zh"]) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert set(printed) == {"run", "verdicts"} and printed["run"] == str(RUNS / "overfitting")
-    first = printed["verdicts"][0]
-    assert set(first) == {"id", "severity", "text", "evidence", "try", "source"}
-    assert first["id"] == "overfitting" and "过拟合" in first["text"]
-
-
-def test_the_locale_chooses_the_language(monkeypatch, capsys):
-    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
-    assert main([str(RUNS / "healthy_sentence")]) == 0
-    assert "没有发现问题" in capsys.readouterr().out
-    assert main([str(RUNS / "healthy_sentence"), "--json", "true"]) == 0
-    assert json.loads(capsys.readouterr().out)["verdicts"] == []
-
-
-def test_the_runs_own_language_comes_before_the_locale(monkeypatch, tmp_path, capsys):
-    monkeypatch.setenv("LC_ALL", "en_GB.UTF-8")
-    shutil.copytree(RUNS / "healthy_sentence", tmp_path / "run")
-    text = (tmp_path / "run/config.yaml").read_text(encoding="utf-8")
-    with (tmp_path / "run/config.yaml").open("w", encoding="utf-8") as f:
-        f.write(text.replace("  language: auto\n", "").replace("log:\n", "log:\n  language: zh\n"))
-    for argv, said in (([], "没有发现问题"), (["--lang", "en"], "Nothing wrong was found")):
-        assert main([str(tmp_path / "run"), *argv]) == 0
-        assert said in capsys.readouterr().out
-
-
-def test_what_is_no_run_is_one_line_and_exit_2(tmp_path, capsys):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "metrics.jsonl").write_text("{}\n", encoding="utf-8")
-    (tmp_path / "bad" / "config.yaml").write_text("task: [gpt\n", encoding="utf-8")
-    (tmp_path / "file").touch()
-    said = []
-    folders = [tmp_path / name for name in ("empty", "nowhere", "bad", "file")]
-    for argv in (*([str(folder)] for folder in folders), [], [str(RUNS / "overfitting"), "--lang", "fr"]):
-        assert main(argv) == 2
-        out, err = capsys.readouterr()
-        assert not out and err.count("\n") == 1 and err.startswith("error: ") and "Traceback" not in err
-        said.append(err)
-    assert "config.yaml and metrics.jsonl missing" in said[0] and "no such folder" in said[1]
-
-
-def test_it_starts_without_torch_and_as_a_script():
-    light = "import sys, training.doctor; print(sorted({'torch', 'numpy', 'transformers', 'datasets', 'evaluate'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", light], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "[]\n"
-    ran = subprocess.run([sys.executable, "training/doctor.py", str(RUNS / "overfitting")], cwd=ROOT, capture_output=True, text=True)
-    assert ran.returncode == 0 and ran.stderr == "" and ran.stdout.count("\n") >= 2
-
-
-@pytest.mark.parametrize("options", [[], ["--json", "true"]])
-def test_a_reader_that_goes_away_is_no_failure(options):
-    read, write = os.pipe()
-    os.close(read)
-    command = [sys.executable, "training/doctor.py", str(RUNS / "overfitting"), *options]
-    ran = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True)
-    os.close(write)
-    assert (ran.returncode, ran.stderr) == (0, "")
-
-
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
-def test_an_output_that_has_no_arrow_gets_what_it_has(encoding, monkeypatch):
-    raw = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, write_through=True))
-    speaking.printed("a → 预热 \ud800")
-    speaking.printed({"a": "→ 预热"})
-    first, rest = raw.getvalue().decode(encoding).split("\n", 1)
-    assert first == ("a → 预热 ?" if encoding == "utf-8" else "a ? ?? ?") and json.loads(rest) == {"a": "→ 预热"}
-    with pytest.raises(ValueError, match="JSON"):
-        speaking.printed({"a": float("inf")})
-
-
-# ---- damaged folders
-
-
-def with_metrics(folder: Path, *lines: str) -> Path:
-    """A healthy run's folder with other records."""
-    shutil.copytree(RUNS / "healthy_sentence", folder)
-    (folder / "metrics.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    return folder
-
-
-TRAIN, END = '{"event": "train", "step": %s, "seconds": 1, "loss": %s}', '{"event": "end", "step": 99, "seconds": 1, "ended": "finished"}'
-
-
-@pytest.mark.parametrize("loss", ["null", "NaN", "1e999", "1.7e308", "9" * 400])
-def test_losses_that_are_no_numbers_are_not_health(loss, tmp_path, capsys):
-    said = {v.id: v for v in diagnose(with_metrics(tmp_path / "run", *(TRAIN % (k, loss) for k in range(1, 10)), END))}
-    if loss == "9" * 400:  # no record of ours
-        assert set(said) == {"records_unreadable"} and said["records_unreadable"].evidence["unreadable"] == 9
-    else:
-        assert set(said) == {"losses_missing"} and said["losses_missing"].severity == "problem"
-        assert dict(said["losses_missing"].evidence) == {"train": 9, "of_train": 9, "validation": 0, "of_validation": 0, "step": 1}
-
-
-def test_what_cannot_be_read_is_told_and_not_taken_for_a_run_that_goes_on(tmp_path):
-    folder = with_metrics(tmp_path / "run", *(TRAIN % (f"{k}.0", 2.5) for k in range(1, 10)))
-    noise = random.Random(2).randbytes(5000).replace(b"\r", b"")
-    lines = noise.count(b"\n") + 1
-    for content, unreadable in (((folder / "metrics.jsonl").read_bytes(), 9), (noise, lines), (noise.replace(b"\n", b""), 1)):
-        (folder / "metrics.jsonl").write_bytes(content)
-        (found,) = diagnose(folder)
-        assert (found.id, found.severity) == ("records_unreadable", "problem")
-        assert found.evidence["unreadable"] == unreadable
-    good = "".join(TRAIN % (k, 2.5) + "\n" for k in range(1, 6))
-    for content, said in (
-        (good + '{"event": "tra', {"unfinished"}),
-        (good + "\n\n", {"unfinished"}),
-        ("x\n" + good, {"unfinished", "records_unreadable"}),
-    ):
-        (folder / "metrics.jsonl").write_text(content, encoding="utf-8")
-        assert {v.id for v in diagnose(folder)} == said  # cut off in its last line; blank lines; a line of something else
-
-
-def test_numbers_without_end_and_files_without_bottom_are_no_error(tmp_path, capsys):
-    many = int("7" * 400)
-    look = {"event": "evaluate", "step": 12, "seconds": 1, "val_loss": 1.7e308, "copied_share": many}
-    trained = [*(TRAIN % (k, 2.5) for k in range(1, 12)), TRAIN % (many, 2.5), TRAIN % (12, "1.7e308")]
-    folder = with_metrics(tmp_path / "run", *trained, json.dumps(look), END)
-    scan = {"parts": [{"rows_read": many, "rejected": {"a": many, "b": 1e308}}]}
-    (folder / "corpus/report.json").write_text(json.dumps(scan), encoding="utf-8")
-    for content in ("[" * 100_000, json.dumps({"memory": many})):
-        (folder / "preflight.json").write_text(content, encoding="utf-8")
-        assert main([str(folder), "--json", "true", "--lang", "en"]) == 0
-        printed = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
-        assert {v["id"] for v in printed["verdicts"]} >= {"records_unreadable", "losses_missing"}
-    infinite = findings.Finding("interrupted", "note", {"step": 3, "a": math.inf, "b": 1.5}, book="doctor")
-    assert doctor.as_json(folder, [infinite], "en")["verdicts"][0]["evidence"] == {"step": 3, "a": None, "b": 1.5}
-
-
-def test_words_of_a_file_stay_on_their_line(tmp_path):
-    corpus = {"rows_read": 10, "rejected": {"not\nutf8": 5}, "examples": {"not\nutf8": "a.txt:3\n- **Problem:**\x1b[2J\u202eb"}}
-    found = one(doctor.judge(ended(corpus=corpus)), "rows_quarantined")
-    assert (found["reason"], found["example"]) == ("not utf8", "a.txt:3 - **Problem:**\\x1b[2J\\u202eb")
-
-
-@pytest.mark.parametrize(
-    ("section", "key", "value"),
-    [("vocabulary", "unknown", 9.0), ("data", "swapped_share", 1.5), ("data", "chinese_targets", 9), ("memory", "peak_bytes", -9e9),
-     ("time", "seconds", -100.0), ("time", "seconds", 1e300), ("vocabulary", "size", 1e30)],
-)  # fmt: skip
-def test_numbers_that_cannot_be_are_not_believed(section, key, value):
-    r = ended(**predicted(section, key, value, seconds=100.0, peak_memory_bytes=3e9))
-    assert r.predicted(section, key) is None and doctor.judge(r) == []
-    assert doctor.judge(ended(**predicted("memory", "peak_bytes", 9e9, peak_memory_bytes=-3e9))) == []
-
-
-@pytest.mark.parametrize("warmup", [0, 50])
-def test_a_long_curve_is_searched_for_jumps_once(warmup, monkeypatch):
-    """Of 300,000 records that took most of a quarter of a minute."""
-    searched, jumps = [], verdicts._jumps
-    monkeypatch.setattr(verdicts, "_jumps", lambda r: searched.append(r) or jumps(r))
-    r = ended(train=losses(*FALLING), end={"step": 200})
-    doctor.judge(replace(r, config=replace(r.config, optim=replace(r.config.optim, warmup_steps=warmup))))
-    assert len(searched) == 1
-
-
-@pytest.mark.parametrize("name", [*BROKEN, *HEALTHY])
-def test_a_metrics_file_cut_anywhere_is_no_error(name, tmp_path):
-    shutil.copytree(RUNS / name, tmp_path / "run")
-    whole = (RUNS / name / "metrics.jsonl").read_bytes()
-    for share in (0.0, 0.02, 0.3, 0.77):
-        (tmp_path / "run" / "metrics.jsonl").write_bytes(whole[: int(share * len(whole))])
-        verdicts = diagnose(tmp_path / "run", config_of(name))
-        assert "unfinished" in {v.id for v in verdicts}
-        doctor.tell(verdicts, "zh")
-
-
-@pytest.mark.parametrize("name", [*BROKEN, *HEALTHY])
-def test_nulls_and_wrong_types_are_no_error(name, tmp_path):
-    """Any value of any record, of the scan's report or of the preflight may be missing, null or of another type."""
-    rng = random.Random(name)
-    records, other = run_folder.read(RUNS / name), ["corpus/report.json", "preflight.json"]
-    shutil.copytree(RUNS / name, tmp_path / "run")
-    for _ in range(6):
-        damaged = [{k: damage(v, rng) if k != "event" else v for k, v in r.items()} for r in records]
-        lines = [json.dumps(r) for r in damaged] + ["null", "3", "[]", '"x"', "{}", "\x00", '{"event": "train", "step": 1e999}']
-        (tmp_path / "run" / "metrics.jsonl").write_text("\n".join(lines), encoding="utf-8")
-        for path in other:
-            tree = json.loads((RUNS / name / path).read_text(encoding="utf-8"))
-            (tmp_path / "run" / path).write_text(json.dumps(damage(tree, rng)), encoding="utf-8")
-        for language in findings.LANGUAGES:
-            doctor.tell(diagnose(tmp_path / "run", config_of(name)), language)
-
-
-def damage(tree: Any, rng: random.Random) -> Any:
-    """The same tree with every tenth value replaced."""
-    if rng.random() < 0.1:
-        return rng.choice([None, "x", [], {}, -1, 0, 1e308, True])
-    if isinstance(tree, dict):
-        return {k: damage(v, rng) for k, v in tree.items() if rng.random() > 0.05}
-    return [damage(v, rng) for v in tree] if isinstance(tree, list) else tree
-
-
-def test_files_beside_the_records_may_be_missing_or_no_json(tmp_path):
-    for damage_to in ("preflight.json", "corpus/report.json"):
-        for content in (None, "", "[1]", "{", "null"):
-            folder = tmp_path / f"{damage_to.replace('/', '-')}-{content}".replace("{", "brace")
-            shutil.copytree(RUNS / "overfitting", folder)
-            (folder / damage_to).unlink() if content is None else (folder / damage_to).write_text(content, encoding="utf-8")
-            assert "overfitting" in {v.id for v in diagnose(folder, config_of("overfitting"))}
-
-
-def test_a_resumed_run_has_not_ended(tmp_path):
-    folder = changed("interrupted", tmp_path / "run")
-    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as f:
-        f.write('{"event": "train", "step": 9999, "seconds": 1.0, "loss": 1.0}\n')
-    said = {v.id for v in diagnose(folder)}
-    assert "interrupted" not in said and "unfinished" in said
-
-
-def test_a_config_that_a_caller_has_is_used(tmp_path):
-    config = evidence.read(RUNS / "healthy_sentence", config_of("healthy_sentence")).config
-    (tmp_path / "metrics.jsonl").touch()
-    assert [v.id for v in diagnose(tmp_path, config)] == ["unfinished"]
-    with pytest.raises(ConfigError, match=r"not a run folder \(config.yaml missing\)"):
-        diagnose(tmp_path)

@@ -11,7 +11,8 @@ import torch
 
 from training import config as configs
 from training import footprint, model
-from training.footprint import Alive, full_batch, measure
+from training.alive import Alive
+from training.footprint import full_batch, measure
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = sorted((ROOT / "configs").glob("gpt/*.yaml")) + sorted((ROOT / "configs").glob("translation/*.yaml"))

@@ -19,7 +19,7 @@ import torch
 import yaml
 
 from tests.training_runs import gpt_config, run_here, translation_config
-from training import assess, footprint, preflight, prepare, probe
+from training import assess, fitting, footprint, preflight, prepare, probe
 from training import config as configs
 from training.config import ConfigError
 from training.findings import Finding
@@ -218,17 +218,17 @@ def test_what_there_is_on_a_gpu_is_what_is_free(monkeypatch: pytest.MonkeyPatch)
 def test_a_config_that_fits_goes_beside_its_file_and_replaces_no_other(tmp_path: Path) -> None:
     config = configs.load(gpt_config(tmp_path))
     argv = ["--config", "a.yaml", "--seed", "7", f"--config={tmp_path}/v1.2.yaml"]
-    path = preflight.fitted_path(config, None, argv)
-    assert path == tmp_path / "v1.2.fit.yaml" and preflight.fitted_path(config, "b.yaml", argv) == Path("b.yaml")
-    assert preflight.fitted_path(replace(config, run_dir="runs/v1.2"), None, []) == Path("runs/v1.2.fit.yaml")
+    path = fitting.fitted_path(config, None, argv)
+    assert path == tmp_path / "v1.2.fit.yaml" and fitting.fitted_path(config, "b.yaml", argv) == Path("b.yaml")
+    assert fitting.fitted_path(replace(config, run_dir="runs/v1.2"), None, []) == Path("runs/v1.2.fit.yaml")
     roomy = {"memory": {"largest_batch": 1000}}
     for _ in range(2):  # the same again is no harm
-        assert preflight.fit(config, roomy, path, False)["fitted"] == str(path)
+        assert fitting.fit(config, roomy, path, False)["fitted"] == str(path)
     other = replace(config, seed=7)
     with pytest.raises(ConfigError, match=r"v1\.2\.fit\.yaml is there already"):
-        preflight.fit(other, roomy, path, False)
+        fitting.fit(other, roomy, path, False)
     assert configs.load(path) == config
-    preflight.fit(other, roomy, path, True)
+    fitting.fit(other, roomy, path, True)
     assert configs.load(path).seed == 7
 
 
@@ -267,7 +267,7 @@ def test_where_nothing_fits_that_is_the_answer(tmp_path: Path, capsys: pytest.Ca
     code, out, _ = ask(capsys, *options, "--json", "true")
     assert code == 0 and json.loads(out)["fitted"] is None and not fitted.exists()
     found: dict[str, Any] = {"memory": {"largest_batch": 0}}
-    assert preflight.fit(configs.load(gpt_config(tmp_path)), found, fitted, True) == {"fitted": None}
+    assert fitting.fit(configs.load(gpt_config(tmp_path)), found, fitted, True) == {"fitted": None}
 
 
 @pytest.mark.parametrize(
@@ -276,19 +276,19 @@ def test_where_nothing_fits_that_is_the_answer(tmp_path: Path, capsys: pytest.Ca
 )  # fmt: skip
 def test_the_rows_of_a_step_stay_what_was_asked(rows: int, times: int, most: int, size: int, accumulation: int) -> None:
     """Exactly, or within 2% where an exact division would be less than half as fast (97 is a prime)."""
-    assert preflight.divided(rows * times, 1, most, exactly=True) == (size, accumulation)
+    assert fitting.divided(rows * times, 1, most, exactly=True) == (size, accumulation)
 
 
 @pytest.mark.parametrize(("asked", "least", "most"), [(8000, 256, 3000), (24_000, 256, 7000), (12_001, 128, 5999), (6000, 900, 1100)])
 def test_the_tokens_of_a_step_stay_what_was_asked(asked: int, least: int, most: int) -> None:
-    size, accumulation = preflight.divided(asked, least, most, exactly=False)
+    size, accumulation = fitting.divided(asked, least, most, exactly=False)
     assert least <= size <= most and size * accumulation == pytest.approx(asked, rel=0.02)
     assert size > 0.75 * most, "no slower than need be"
 
 
 @pytest.mark.parametrize(("run", "path"), [(".", "preflight.fit.yaml"), ("/", "/preflight.fit.yaml"), ("..", "../preflight.fit.yaml")])
 def test_a_run_folder_without_a_name_has_a_place_for_the_config_that_fits(run: str, path: str) -> None:
-    assert preflight.fitted_path(configs.Config(task="gpt", run_dir=run), None, []) == Path(path)
+    assert fitting.fitted_path(configs.Config(task="gpt", run_dir=run), None, []) == Path(path)
 
 
 def test_learning_by_heart_is_not_warned_of_where_it_is_the_aim(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -10,9 +10,7 @@ Of a deep model only a few layers take the step, at two depths; what one more la
 from __future__ import annotations
 
 import copy
-import weakref
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
@@ -20,10 +18,9 @@ from unittest.mock import patch
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry, register_flop_formula, sdpa_backward_flop_count, sdpa_flop_count
 
 from training import model as models
+from training.alive import Alive
 from training.config import Config
 from training.optim import make_optimizers
 from training.rules import MEMORY_PARTS
@@ -35,16 +32,6 @@ DEPTHS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers",
 DEEP, FEW = 12, (2, 4)  # layers from beyond which a model is measured with fewer, and with how many; even, as classes alternate in twos
 
 T = TypeVar("T")
-
-
-@register_flop_formula(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu)
-def _attention(query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    return int(sdpa_flop_count(query, key, value))
-
-
-@register_flop_formula(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward)
-def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    return int(sdpa_backward_flop_count(grad, query, key, value))
 
 
 @dataclass(frozen=True)
@@ -104,81 +91,6 @@ class Footprint:
             for m in self.moments
         ]
         return max(each, key=lambda m: sum(m.values()))
-
-
-class Alive(TorchDispatchMode):
-    """Adds up the storages that are alive, by what they are for, and the FLOPs of the operations.
-
-    (torch's FlopCounterMode keeps what gradient checkpointing computes again from being freed, so its formulas are used here.)
-
-    Args:
-        vocabulary: a tensor whose last side is this long is called logits.
-
-    Attributes:
-        moments: what was alive, by part, with the most activations and logits (`fullest`), and at the peak of the times before and
-            after half of the layers have gradients (`early`, `late`).
-        half_way: whether they have.
-    """
-
-    def __init__(self, vocabulary: int):
-        super().__init__()
-        self.vocabulary, self.default, self.flops, self.half_way = vocabulary, "activations", 0, False
-        self.now, self.moments, self._most = Counter[str](), dict[str, Counter[str]](), dict[str, int]()
-        self.kinds: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and count what it made."""
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        if formula := flop_registry.get(func._overloadpacket):
-            self.flops += formula(*args, **kwargs, out_val=out)
-        for tensor in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(tensor, torch.Tensor):
-                self._see(tensor)
-        self._look()
-        return out
-
-    def _look(self) -> None:
-        now = self.now
-        self._note("late" if self.half_way else "early", now.total())
-        self._note("fullest", now["activations"] + now["logits"])
-
-    def _note(self, moment: str, bytes_: int) -> None:
-        if bytes_ >= self._most.get(moment, 0):  # of the same, the later: the second micro-batch meets the gradients of the first
-            self._most[moment], self.moments[moment] = bytes_, self.now.copy()
-
-    def _see(self, tensor: torch.Tensor) -> None:
-        storage = tensor.untyped_storage()
-        if storage in self.kinds:
-            return
-        logits = self.default == "activations" and tensor.ndim > 1 and tensor.shape[-1] == self.vocabulary
-        kind, size = ["logits" if logits else self.default], storage.nbytes()
-        self.kinds[storage] = kind
-        self.now[kind[0]] += size
-        weakref.finalize(storage, self._forget, kind, size)
-
-    def _forget(self, kind: list[str], size: int) -> None:
-        self.now[kind[0]] -= size
-
-    def rename(self, tensors: Iterable[torch.Tensor], name: str) -> None:
-        """From here on, these count under another name."""
-        for tensor in tensors:
-            storage = tensor.untyped_storage()
-            if (kind := self.kinds.get(storage)) and kind[0] != name:
-                self.now[kind[0]] -= storage.nbytes()
-                self.now[name] += storage.nbytes()
-                kind[0] = name
-
-    @property
-    def at_peak(self) -> Counter[str]:
-        """What was alive when most was."""
-        return max(self.moments.values(), key=Counter.total)
-
-    def restart(self) -> None:
-        """Look for the peak from here on."""
-        self._most.clear()
-        self.moments = {}
-        self._look()
 
 
 class Standin:

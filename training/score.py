@@ -117,16 +117,16 @@ def table(records: list[dict[str, Any]]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     p = jsonargparse.ArgumentParser(description=__doc__, exit_on_error=False)
-    p.add_argument("--model", type=Path, required=True, help="a run folder or a checkpoint")
+    p.add_argument("--model", type=str, required=True, help="a run folder or a checkpoint")
     p.add_argument("--test", type=str, nargs="+", required=True, help="test sets: files with a pair a row")
     p.add_argument("--columns", type=dict[str, str], default={}, help="the columns' names, e.g. '{source: zh, target: en}'")
-    p.add_argument("--out", type=Path, help="write one JSON line a sentence here: source, hyp, ref")
+    p.add_argument("--out", type=str | None, help="write one JSON line a sentence here: source, hyp, ref")
     p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
     try:
         args = p.parse_args(argv)
-        records, lines = score(args.model, args.test, args.beams, args.columns)
+        records, lines = score(Path(args.model), args.test, args.beams, args.columns)
         if args.out:
-            args.out.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+            Path(args.out).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
     except (ConfigError, jsonargparse.ArgumentError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
