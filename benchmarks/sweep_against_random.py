@@ -36,7 +36,7 @@ def main() -> None:
     few = ["--search", "random", "--prune", "none", "--minutes", "null", "--trials", str(options.trials)]
     drawn = sweep(options.config, options.folder / "random", *few)
     searched = sweep(options.config, options.folder / "searched")
-    best_drawn = min(t["value"] for t in drawn if t["state"] == "complete")
+    best_drawn = min(t["value"] for t in drawn if t["state"] == "complete")  # of a metric that is to be small
     wall, best, level = 0.0, float("inf"), None
     for t in searched:
         wall += t["wall_seconds"]

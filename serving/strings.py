@@ -76,14 +76,14 @@ LABELS: dict[str, tuple[str, str]] = {
     "curves": ("曲线", "Curves"),
     "doctor_hint": ("选一个训练记录", "Choose a run"),
     "sweep_intro": (
-        "### 每个旋钮的作用\n\n拧动旋钮，看离它最近的一次真实训练。这里的每个数都来自训练记录，没有一个是推算的。",
-        "### What each knob does\n\nMove a knob and see the nearest run that was really trained. Every number here was recorded; "
-        "none is worked out.",
+        "### 每个旋钮的作用\n\n拧动旋钮，看离它最近的一次真实训练。这里的数都是训练的记录或记录的均值，没有拟合，也没有插值。",
+        "### What each knob does\n\nMove a knob and see the nearest run that was really trained. Every number here was recorded, "
+        "or is a mean of recorded ones; none is modelled or interpolated.",
     ),
-    "study": ("搜索", "Study"),
+    "study": ("扫参", "Study"),
     "no_study": (
         (
-            "还没有搜索记录。在项目文件夹里运行下面的命令（约十分钟），然后刷新本页；第一次试验一结束就能看：\n\n"
+            "还没有扫参的记录。在项目文件夹里运行下面的命令（约十分钟），然后刷新本页；第一次试验一结束就能看：\n\n"
             "```bash\npython training/sweep.py --config configs/sweep/sentence.yaml\n```"
         ),
         (
@@ -123,9 +123,9 @@ LABELS: dict[str, tuple[str, str]] = {
 MESSAGES: dict[str, tuple[str, str]] = {
     "no_run": ("还没有训练记录。", "There is no run yet."),
     # Of a study. Metrics have the names that configs/sweep/*.yaml has.
-    "study_gone": ("这次搜索的记录不见了，请刷新页面。", "This study is no longer there. Reload the page."),
+    "study_gone": ("这次扫参的记录不见了，请刷新页面。", "This study is no longer there. Reload the page."),
     "study_damaged": (
-        "{name} 里的 study.json 读不了：已损坏，或不是 sweep 写的。再运行一次那次搜索的命令，它会重写这个文件。",
+        "{name} 里的 study.json 读不了：已损坏，或不是扫参写的。再运行一次那次扫参的命令，它会重写这个文件。",
         "study.json in {name} cannot be read: it is damaged, or no sweep wrote it. Run the study's command again; it writes the file anew.",
     ),
     "study_empty": ("还没有一次试验结束，稍后再刷新。", "No trial is over yet. Reload the page in a while."),
@@ -157,7 +157,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "seconds": ("{seconds:.1f} 秒", "{seconds:.1f} s"),
     "minutes": ("{minutes} 分 {seconds:.0f} 秒", "{minutes} min {seconds:.0f} s"),
     "parameters": ("参数", "parameters"),
-    "over_seeds": ("{count} 个种子，平均 ± 标准差", "{count} seeds, mean ± standard deviation"),
+    "over_seeds": ("{count} 个种子，均值 ± 标准误", "{count} seeds, mean ± standard error"),
     "knob": ("旋钮", "Knob"),
     "asked": ("想要", "Asked"),
     "this_run": ("这次", "This run"),
@@ -168,6 +168,29 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "Trials that differ from this one in that knob only, compared with it",
     ),
     "step": ("一格", "Step"),
+    "no_step": ("没有哪次试验与这次只差一个旋钮。", "No recorded trial differs from this one in one knob only."),
+    "no_step_on": (
+        "这些旋钮没有这样的试验：{knobs}。",
+        "These knobs have no such trial: {knobs}.",
+    ),
+    "within_noise": ("在噪声之内", "within noise"),
+    "or_chance": ("，或只是偶然", ", or chance"),
+    "noise_known": (
+        "设置相同的几次训练说明了噪声有多大：两次单独的训练仅凭偶然就可能相差 {noise}（二十次里有十九次不超过它）。",
+        "Runs of one setting tell the noise: two single runs differ by up to {noise} by chance (in 19 of 20 cases).",
+    ),
+    "noise_unknown": (
+        "没有重复过，不知道这些差异是否大于噪声。",
+        "Whether these differences are more than noise is not known, because nothing was repeated.",
+    ),
+    "average_title": ("平均来看，拧一格", "One step on average"),
+    "average_hint": (
+        "有记录的均值：取值相同的所有完成的试验。它们的其他旋钮各不相同；重复的试验不算",
+        "Means of recorded trials: all complete ones with that value. Their other knobs differ; repeats are left out",
+    ),
+    "mean_of": ("平均{metric}", "mean {metric}"),
+    "runs": ("试验数", "Trials"),
+    "no_other_value": ("没有别的值的记录", "no other value was recorded"),
     "better": ("更好", "better"),
     "worse": ("更差", "worse"),
     "not_recorded": ("没有记录", "not recorded"),

@@ -1,7 +1,8 @@
 """Sweeps on disk, for the page: which studies there are, the recorded run nearest to a setting of the knobs, and what is one step off.
 
 Every number is a recorded run's or a mean of some; nothing is interpolated. A study folder is one with study.json, which is read
-as if a stranger had written it. Nothing of the trainer is imported.
+as if a stranger had written it. Nothing of the trainer is imported, so what the report says too (the best setting, the noise, the
+ranges of a knob's values) is worked out here by the same rules as in training/effects.py; a test compares the two.
 """
 
 from __future__ import annotations
@@ -10,17 +11,25 @@ import functools
 import json
 import math
 import statistics
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from serving.folders import default_roots
 
 STATES = ("complete", "pruned", "failed", "running")
-VAGUE = ("name", "type", "path")  # names that say nothing without the section that they stand in
 FEW = 12  # values of a range that are offered one by one
+BANDS = 6  # that the values of a range are put in for averages, at most
 MAX_BYTES = 64_000_000
+# Student's t, two-sided 95 %, by degrees of freedom; between two rows the smaller one's, which claims less.
+T95 = {
+    1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23, 11: 2.20, 12: 2.18, 13: 2.16, 14: 2.14,
+    15: 2.13, 16: 2.12, 17: 2.11, 18: 2.10, 19: 2.09, 20: 2.09, 25: 2.06, 30: 2.04, 40: 2.02, 60: 2.00, 120: 1.98,
+}  # fmt: skip
 
 
 class StudyError(Exception):
@@ -79,7 +88,7 @@ class Run:
     samples: tuple[dict[str, str], ...]
     verdicts: tuple[dict[str, str], ...]
 
-    @property
+    @functools.cached_property
     def setting(self) -> str:
         """Equal for runs that differ in nothing but their seed."""
         return json.dumps({k: name_of(v) for k, v in self.params.items()}, sort_keys=True)
@@ -97,18 +106,55 @@ class Study:
     unreadable: int
 
     def worth(self, run: Run) -> tuple[int, float, int]:
-        """For sorting, the best first: those that came to the end, those that were pruned, those that failed."""
-        value = math.inf if run.value is None else -run.value if self.maximize else run.value
-        return STATES.index(run.state), value, run.number
+        """For sorting, the best first: those that came to the end, those that were pruned, those that failed.
+
+        A run counts as much as its setting does on average, and of a setting's runs the first one comes first: which of them was the
+        luckiest says nothing.
+        """
+        value = self._means.get(run.setting) if _done(run) else run.value
+        return STATES.index(run.state), math.inf if value is None else -value if self.maximize else value, run.number
 
     @property
     def best(self) -> Run | None:
-        """Of the runs that are over."""
+        """The first run of the setting that the report calls the best; while no run is complete, the best of those that are over."""
+        if self.leaders:
+            return self.leaders[0][0]
         return min((r for r in self.runs if r.state != "running"), key=self.worth, default=None)
+
+    @functools.cached_property
+    def settings(self) -> dict[str, list[Run]]:
+        """The complete runs of each setting that has some."""
+        found: dict[str, list[Run]] = {}
+        for run in filter(_done, self.runs):
+            found.setdefault(run.setting, []).append(run)
+        return found
+
+    @functools.cached_property
+    def leaders(self) -> list[list[Run]]:
+        """The settings that were repeated, the best mean first; without repeats, all settings.
+
+        A single run that was lucky may beat the mean of the repeated ones, so where there are repeats it does not compete.
+        """
+        repeated = {name for name, runs in self.settings.items() if any(r.repeat for r in runs)}
+        found = [runs for name, runs in self.settings.items() if not repeated or name in repeated]
+        return sorted(found, key=lambda runs: self.worth(runs[0])[1])
+
+    def noise(self, first: int, second: int) -> float | None:
+        """By how much the means of so many runs of two settings differ by chance, at most, in 19 of 20 cases; None without repeats."""
+        repeated = [[r.value or 0.0 for r in runs] for runs in self.leaders if len(runs) > 1]
+        freedom = sum(len(values) - 1 for values in repeated)
+        if not freedom:
+            return None
+        pooled = math.sqrt(sum(statistics.stdev(values) ** 2 * (len(values) - 1) for values in repeated) / freedom)
+        return T95[max(k for k in T95 if k <= freedom)] * pooled * math.sqrt(1 / first + 1 / second)
 
     def seeds(self, run: Run) -> list[Run]:
         """The complete runs of the same setting; the run alone if it is not complete."""
-        return [r for r in self.runs if r.setting == run.setting and _done(r)] if _done(run) else [run]
+        return self.settings[run.setting] if _done(run) else [run]
+
+    @functools.cached_property
+    def _means(self) -> dict[str, float]:
+        return {name: statistics.fmean(r.value or 0.0 for r in runs) for name, runs in self.settings.items()}
 
     def curves(self, run: Run) -> Path | None:
         """The picture of a run's curves, if there is one and it lies in the study's folder."""
@@ -124,7 +170,8 @@ class Study:
 class Step:
     """A setting that differs in one knob, which has `value` there; `along` are knobs that come or go with that value.
 
-    `change` and `seconds` are differences between the means of complete runs, None where either side has none.
+    `change` and `seconds` are differences between the means of complete runs, None where either side has none. `noise` is how much
+    two such means differ by chance, None where there is no change to compare or nothing was repeated.
     """
 
     value: Any
@@ -132,6 +179,21 @@ class Step:
     runs: list[Run]
     change: float | None
     seconds: float | None
+    noise: float | None
+
+
+@dataclass(frozen=True)
+class Band:
+    """The complete runs in which a knob has one value, or a value in one range (from `low` to `high`): `values` are their metric."""
+
+    low: Any
+    high: Any
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float | None:
+        """Over runs whose other knobs differ; None if there are none."""
+        return statistics.fmean(self.values) if self.values else None
 
 
 # ---- reading
@@ -178,7 +240,7 @@ def _read(folder: Path, mtime: int, size: int) -> Study:
         if run.params.keys() <= keys:
             runs.append(run)
     names = [str(knob["name"]) for knob in told["knobs"]]
-    knobs = tuple(_knob(k, n if names.count(n) == 1 and n not in VAGUE else str(k["key"]), runs) for k, n in zip(told["knobs"], names))
+    knobs = tuple(_knob(k, n if names.count(n) == 1 else str(k["key"]), runs) for k, n in zip(told["knobs"], names))
     aim = told["objectives"][0]
     return Study(folder, str(aim["name"]), aim["direction"] == "maximize", knobs, tuple(runs), len(told["trials"]) - len(runs))
 
@@ -299,10 +361,50 @@ def steps(study: Study, run: Run, knob: Knob) -> list[Step]:
     return sorted((s for s in found if s.value in ends), key=lambda s: (s.value, study.worth(s.runs[0])))
 
 
-def mean_and_deviation(values: Iterable[float | None]) -> tuple[float | None, float | None]:
-    """Of the values that there are; no deviation of fewer than two."""
+def averages(study: Study, run: Run, knob: Knob) -> tuple[Band | None, list[Band]]:
+    """The band of a knob's values that the run's lies in, and the nearest recorded ones below and above it.
+
+    Of values without an order, every other one. A random search has hardly two runs that differ in one knob only, but it has these.
+    """
+    if knob.key not in run.params:
+        return None, []
+    now = run.params[knob.key]
+    every = _bands(study, knob)
+    here = next((b for b in every if name_of(b.low) == name_of(now) or (knob.ordered and b.low <= now <= b.high)), None)
+    others = [b for b in every if b is not here and b.values]
+    if not knob.ordered:
+        return here, others
+    below, above = [b for b in others if b.high < now], [b for b in others if b.low > now]
+    return here, below[-1:] + above[:1]
+
+
+def _bands(study: Study, knob: Knob) -> list[Band]:
+    """A knob's recorded values, each its own band; a range's many are cut at quantiles (of the logarithm if it is logarithmic).
+
+    Of the searched runs only: repeats would give the best settings more weight than the others.
+    """
+    runs = [r for r in study.runs if knob.key in r.params and not r.repeat and r.state != "running"]
+    seen = [r.params[knob.key] for r in runs]
+    names = {name_of(v) for v in seen}
+    if knob.is_range and len(names) > BANDS:
+        raw = np.array(seen, dtype=float)
+        cuts = np.quantile(np.log(raw) if knob.log else raw, np.arange(1, BANDS) / BANDS)
+        edges = sorted({float(c) for c in (np.exp(cuts) if knob.log else cuts)})
+        groups: dict[Any, list[Run]] = {}
+        for run in sorted(runs, key=lambda r: r.params[knob.key]):
+            groups.setdefault(bisect_right(edges, run.params[knob.key]), []).append(run)
+    else:
+        groups = {name_of(v): [] for v in knob.values if name_of(v) in names}
+        for run in runs:
+            groups[name_of(run.params[knob.key])].append(run)
+    values = [tuple(r.value for r in group if r.state == "complete" and r.value is not None) for group in groups.values()]
+    return [Band(g[0].params[knob.key], g[-1].params[knob.key], told) for g, told in zip(groups.values(), values)]
+
+
+def mean_and_error(values: Iterable[float | None]) -> tuple[float | None, float | None]:
+    """The mean of the values that there are and its standard error, which fewer than two do not have."""
     known = [v for v in values if v is not None]
-    return statistics.fmean(known) if known else None, statistics.stdev(known) if len(known) > 1 else None
+    return statistics.fmean(known) if known else None, statistics.stdev(known) / math.sqrt(len(known)) if len(known) > 1 else None
 
 
 def _step(study: Study, run: Run, knob: Knob, runs: list[Run]) -> Step:
@@ -311,11 +413,13 @@ def _step(study: Study, run: Run, knob: Knob, runs: list[Run]) -> Step:
     here, there = study.seeds(run), runs
 
     def change(of: str) -> float | None:
-        before, after = (mean_and_deviation(getattr(r, of) for r in side)[0] for side in (here, there))
+        before, after = (mean_and_error(getattr(r, of) for r in side)[0] for side in (here, there))
         return after - before if both and before is not None and after is not None else None
 
     along = {k: v for k, v in runs[0].params.items() if k not in run.params}
-    return Step(runs[0].params[knob.key], along, runs, change("value"), change("seconds"))
+    changed = change("value")
+    noise = study.noise(len(here), len(there)) if changed is not None else None
+    return Step(runs[0].params[knob.key], along, runs, changed, change("seconds"), noise)
 
 
 def _dependents(study: Study, key: str) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from serving import studies
 from serving.strings import Language, say
-from serving.studies import Knob, Run, Step, Study
+from serving.studies import Band, Knob, Run, Step, Study
 
 METRICS = ("val_loss", "perplexity", "bits_per_character", "bleu", "chrf")  # that have a name in words
 CSS = """
@@ -19,6 +19,7 @@ h4 { margin: 18px 0 4px; font-size: 1.05em; font-weight: 600; }
 .facts b { display: block; font-size: 1.3em; font-weight: 600; font-variant-numeric: tabular-nums; }
 .facts span { display: block; }
 .scroll { overflow-x: auto; }
+.scroll + p { margin-top: 6px; }
 table, tr { border: 0; }
 table { width: 100%; border-collapse: collapse; font-size: .95em; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 5px 10px 5px 0; border: 0; border-bottom: 1px solid var(--border-color-primary); vertical-align: top; }
@@ -94,11 +95,7 @@ def run(study: Study, shown: Run, wanted: dict[str, Any], speaks: Language) -> s
 
 def more(study: Study, shown: Run, speaks: Language) -> str:
     """What one step on each knob does, what the run wrote, and what the doctor says of it."""
-    heads = [_word(speaks, "knob"), _word(speaks, "step"), metric(study, speaks), _word(speaks, "training_time")]
-    rows = "".join(_knob_rows(study, shown, knob, speaks) for knob in study.knobs if knob.values)
-    parts = [f'<h4>{_word(speaks, "step_title")} <span class="quiet">{_word(speaks, "step_hint")}</span></h4>']
-    parts.append(f'<div class="scroll"><table><tr>{"".join(f"<th>{h}</th>" for h in heads)}</tr>{rows}</table></div>')
-    parts.append(f"<h4>{_word(speaks, 'samples')}</h4>")
+    parts = [*_steps(study, shown, speaks), *_averages(study, shown, speaks), f"<h4>{_word(speaks, 'samples')}</h4>"]
     for sample in shown.samples:
         prompt = f"<b>{escape(sample['prompt'])}</b>" + ("<br>" if "reference" in sample else "") if sample.get("prompt") else ""
         reference = (
@@ -133,8 +130,8 @@ def _word(speaks: Language, key: str) -> str:
 
 
 def _name(knob: Knob) -> str:
-    """Its label, which may be broken after an underline."""
-    return escape(knob.label).replace("_", "_<wbr>")
+    """Its label, which may be broken after an underline or a dot."""
+    return escape(knob.label).replace("_", "_<wbr>").replace(".", ".<wbr>")
 
 
 def _facts(study: Study, shown: Run, speaks: Language) -> str:
@@ -154,16 +151,84 @@ def _facts(study: Study, shown: Run, speaks: Language) -> str:
 
 
 def _spread(runs: list[Run]) -> str:
-    """The mean of the metric, with its standard deviation where there are several runs."""
-    mean, deviation = studies.mean_and_deviation([r.value for r in runs])
-    return number(mean) + (f" ± {deviation:.2g}" if deviation is not None else "")
+    """The mean of the metric, with its standard error where there are several runs."""
+    mean, error = studies.mean_and_error([r.value for r in runs])
+    return number(mean) + (f" ± {error:.2g}" if error is not None else "")
 
 
-def _knob_rows(study: Study, shown: Run, knob: Knob, speaks: Language) -> str:
-    """A row for each recorded step; a row that says so for a side without one."""
-    name = f"<td>{_name(knob)}</td>"
+def _table(heads: list[str], knobs: list[tuple[Knob, list[str]]]) -> str:
+    """Some rows for each knob, whose name stands in the first of them."""
+    lines = [
+        f"<tr>{'' if k else f'<td rowspan={len(rows)}>{_name(knob)}</td>'}{row}</tr>" for knob, rows in knobs for k, row in enumerate(rows)
+    ]
+    return f'<div class="scroll"><table><tr>{"".join(f"<th>{h}</th>" for h in heads)}</tr>{"".join(lines)}</table></div>'
+
+
+def _steps(study: Study, shown: Run, speaks: Language) -> list[str]:
+    """The recorded runs that are one step off, and which knobs have none: with a random search, nearly all."""
+    turned = [knob for knob in study.knobs if knob.key in shown.params]
+    found = [(knob, _step_rows(study, shown, knob, speaks)) for knob in turned]
+    parts = [f'<h4>{_word(speaks, "step_title")} <span class="quiet">{_word(speaks, "step_hint")}</span></h4>']
+    if not any(rows for _, rows in found):
+        return [*parts, f'<p class="quiet">{_word(speaks, "no_step")}</p>']
+    heads = [_word(speaks, "knob"), _word(speaks, "step"), metric(study, speaks), _word(speaks, "training_time")]
+    parts.append(_table(heads, [(knob, rows) for knob, rows in found if rows]))
+    if none := [knob.label for knob, rows in found if not rows]:
+        parts.append(f'<p class="quiet">{escape(say(speaks, "no_step_on", knobs=("、" if speaks == "zh" else ", ").join(none)))}</p>')
+    return parts
+
+
+def _averages(study: Study, shown: Run, speaks: Language) -> list[str]:
+    """What a step on each knob does to the mean over all runs: less than the steps themselves say, but it is always there."""
+    heads = [
+        _word(speaks, "knob"),
+        _word(speaks, "step"),
+        escape(say(speaks, "mean_of", metric="")) + metric(study, speaks),
+        _word(speaks, "runs"),
+    ]
+    rows = [(knob, _average_rows(study, shown, knob, speaks)) for knob in study.knobs if knob.values]
+    title = f'<h4>{_word(speaks, "average_title")} <span class="quiet">{_word(speaks, "average_hint")}</span></h4>'
+    noise = study.noise(1, 1)
+    said = say(speaks, "noise_unknown") if noise is None else say(speaks, "noise_known", noise=f"{noise:.2g}")
+    return [title, _table(heads, rows), f'<p class="quiet">{escape(said)}</p>'] if rows else []
+
+
+def _average_rows(study: Study, shown: Run, knob: Knob, speaks: Language) -> list[str]:
+    """From the band of values that this run's lies in to those beside it."""
     if knob.key not in shown.params:
-        return f'<tr>{name}<td colspan="3" class="quiet">{_word(speaks, "not_turned")}</td></tr>'
+        return [f'<td colspan="3" class="quiet">{_word(speaks, "not_turned")}</td>']
+    here, others = studies.averages(study, shown, knob)
+    if not others:
+        return [_missing(text(shown.params[knob.key]) + " →", "no_other_value", speaks)]
+    start, before, count = (_band(here), here.mean, len(here.values)) if here else (text(shown.params[knob.key]), None, 0)
+    rows = []
+    for there in others:
+        told = ""
+        if there.mean is not None and before is not None:
+            told = " " + _change(study, there.mean - before, study.noise(count, len(there.values)), speaks, coloured=False)
+        rows.append(
+            f"<td>{escape(start)}&nbsp;→ {escape(_band(there))}</td><td>{_arrow(number(before), number(there.mean))}{told}</td>"
+            f"<td class=whole>{count} → {len(there.values)}</td>"
+        )
+    return rows
+
+
+def _band(band: Band) -> str:
+    if studies.name_of(band.low) == studies.name_of(band.high):
+        return text(band.low)
+    return "\u00a0– ".join(f"{end:.3g}" if isinstance(end, float) else str(end) for end in (band.low, band.high))
+
+
+def _arrow(before: str, after: str) -> str:
+    return f'<span class="whole">{escape(before)} →</span> <span class="whole">{escape(after)}</span>'
+
+
+def _better(study: Study, change: float, speaks: Language) -> str:
+    return _word(speaks, "better" if (change > 0) == study.maximize else "worse")
+
+
+def _step_rows(study: Study, shown: Run, knob: Knob, speaks: Language) -> list[str]:
+    """A row for each recorded step; if there is one, a row that says so for a side without one."""
     now = shown.params[knob.key]
     found = studies.steps(study, shown, knob)
     rows = [_step_row(study, now, step, speaks) for step in found]
@@ -173,10 +238,7 @@ def _knob_rows(study: Study, shown: Run, knob: Knob, speaks: Language) -> str:
             rows.insert(0, _missing("↓", "smallest" if now <= first else "not_recorded", speaks))
         if not any(s.value > now for s in found):
             rows.append(_missing("↑", "largest" if now >= last else "not_recorded", speaks))
-    if not rows:
-        rows = [_missing(text(now) + " →", "not_recorded", speaks)]
-    blank = "<td></td>"
-    return "".join(f"<tr>{blank if k else name}{row}</tr>" for k, row in enumerate(rows))
+    return rows
 
 
 def _missing(which: str, key: str, speaks: Language) -> str:
@@ -185,19 +247,26 @@ def _missing(which: str, key: str, speaks: Language) -> str:
 
 def _step_row(study: Study, now: Any, step: Step, speaks: Language) -> str:
     there = step.runs[0]
-    along = "".join(f", {k.rpartition('.')[2]} = {text(v)}" for k, v in step.along.items())
-    cells = [
-        f'<td><span class="whole">{escape(text(now))} →</span> <span class="whole">{escape(text(step.value))}</span>{escape(along)}</td>'
-    ]
+    along = "".join(f", {k.label} = {text(step.along[k.key])}" for k in study.knobs if k.key in step.along)
+    cells = [f"<td>{_arrow(text(now), text(step.value))}{escape(along)}</td>"]
     if there.state != "complete":
         said = _word(speaks, "pruned") if there.state == "pruned" else escape(say(speaks, "trial_failed", reason=there.reason or "—"))
         return "".join(cells) + f'<td colspan="2" class="quiet">{said}</td>'
     reached = f'<span class="whole">{_spread(step.runs)}</span>' + (f" ({len(step.runs)})" if len(step.runs) > 1 else "")
-    if step.change:
-        good = (step.change > 0) == study.maximize
-        word = _word(speaks, "better" if good else "worse")
-        reached += f' <span class="whole {"good" if good else "bad"}">{step.change:+.3g} {word}</span>'
+    if step.change is not None:
+        reached += " " + _change(study, step.change, step.noise, speaks)
     cells.append(f"<td>{reached}</td>")
     longer = "+" * (step.seconds is not None and step.seconds > 0)
     cells.append(f"<td class=whole>{'—' if step.seconds is None else longer + escape(seconds(step.seconds, speaks))}</td>")
     return "".join(cells)
+
+
+def _change(study: Study, change: float, noise: float | None, speaks: Language, coloured: bool = True) -> str:
+    """A difference between two means: only one that is more than noise is called good or bad by its colour."""
+    if noise is not None and abs(change) <= noise:
+        return f'<span class="quiet">{change:+.3g} {_word(speaks, "within_noise")}</span>'
+    if noise is None:
+        chance = f" {_better(study, change, speaks)}{_word(speaks, 'or_chance')}" if change else ""
+        return f'<span class="quiet">{change:+.3g}{chance}</span>'
+    kind = "quiet" if not coloured else "good" if (change > 0) == study.maximize else "bad"
+    return f'<span class="{kind}">{change:+.3g} {_better(study, change, speaks)}</span>'

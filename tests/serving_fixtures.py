@@ -208,7 +208,7 @@ def save_study(folder: Path, count: int = 60) -> Path:
     knobs: list[dict[str, Any]] = [
         {"key": "optim.learning_rate", "name": "learning_rate", "kind": "float", "low": 1e-4, "high": 1e-2, "log": True, "step": None},
         {"key": "model.hidden_size", "name": "hidden_size", "kind": "categorical", "values": [32, 64, 128]},
-        {"key": "optim.name", "name": "name", "kind": "categorical", "values": ["adamw", "muon"]},
+        {"key": "optim.name", "name": "optim.name", "kind": "categorical", "values": ["adamw", "muon"]},
         {"key": "optim.muon_learning_rate", "name": "muon_learning_rate", "kind": "categorical", "values": [0.01, 0.02],
          "when": {"optim.name": ["muon"]}},
     ]  # fmt: skip

@@ -16,16 +16,17 @@ from serving import studies, study_html
 from serving.strings import Language
 from serving.studies import Study, StudyError
 from serving.tabs import sweep
+from training import chance, effects, study_records
 
 RATE = {"key": "optim.learning_rate", "name": "learning_rate", "kind": "float", "low": 1e-4, "high": 1e-2, "log": True, "step": None}
 WIDTH = {"key": "model.width", "name": "width", "kind": "categorical", "values": [32, 64, 256]}
-KIND = {"key": "optim.name", "name": "name", "kind": "categorical", "values": ["adamw", "muon"]}
+KIND = {"key": "optim.name", "name": "optim.name", "kind": "categorical", "values": ["adamw", "muon"]}
 MUON = {"key": "optim.muon", "name": "muon", "kind": "categorical", "values": [0.01, 0.02], "when": {"optim.name": ["muon"]}}
 
 
 def trial(number: int, value: float | None, state: str = "complete", **params: Any) -> dict[str, Any]:
-    """With params by the knobs' names."""
-    keys = {k["name"]: k["key"] for k in (RATE, WIDTH, KIND, MUON)}
+    """With params by the last parts of the knobs' keys."""
+    keys = {k["key"].split(".")[-1]: k["key"] for k in (RATE, WIDTH, KIND, MUON)}
     said = {
         "number": number,
         "state": state,
@@ -136,18 +137,20 @@ def test_the_nearest_run_by_ratio_on_a_log_range_and_by_rank_in_a_list(root: Pat
 def test_pruned_and_failed_runs_come_last_among_equals_and_running_ones_never(root: Path) -> None:
     runs = [trial(0, None, "failed", width=32), trial(1, 0.1, "pruned", width=32), trial(2, 3.0, width=32), trial(3, 2.0, width=32)]
     found = put(root / "x", [*runs, trial(4, None, "running", width=64)], WIDTH)
-    assert [r.number for r in sorted(found.runs, key=found.worth)] == [3, 2, 1, 0, 4]
+    assert [r.number for r in sorted(found.runs, key=found.worth)] == [2, 3, 1, 0, 4], "of one setting's runs the first, not the luckiest"
     near = studies.nearest(found, {"model.width": 64})
-    assert near and near.number == 3
+    assert near and near.number == 2
     assert found.knobs[0].values == (32,)
 
 
 def test_more_is_better_for_bleu(root: Path) -> None:
     aim = [{"name": "bleu", "direction": "maximize"}]
-    found = put(root / "x", [trial(0, 10.0, width=32), trial(1, 20.0, width=32), trial(2, 15.0, width=64)], WIDTH, objectives=aim)
-    assert found.best and found.best.number == 1
+    found = put(root / "x", [trial(0, 10.0, width=32), trial(1, 20.0, width=32), trial(2, 16.0, width=64)], WIDTH, objectives=aim)
+    assert found.best and found.best.number == 2
     (step,) = studies.steps(found, found.runs[2], found.knobs[0])
-    assert step.change == 0 and len(step.runs) == 2
+    assert step.change == -1 and len(step.runs) == 2
+    found = put(root / "y", [trial(0, 10.0, width=32), trial(1, 20.0, width=64)], WIDTH, objectives=aim)
+    assert "+10 better, or chance" in study_html.more(found, found.runs[0], "en")
 
 
 def test_a_knob_whose_condition_does_not_hold_is_not_asked_for(root: Path) -> None:
@@ -155,7 +158,6 @@ def test_a_knob_whose_condition_does_not_hold_is_not_asked_for(root: Path) -> No
     assert studies.asked(found, {"optim.name": "adamw", "optim.muon": 0.01}) == {"optim.name": "adamw"}
     assert studies.asked(found, {"optim.name": "muon", "optim.muon": 0.01}) == {"optim.name": "muon", "optim.muon": 0.01}
     assert studies.distance(found.knobs, {"optim.name": "muon", "optim.muon": 0.01}, {"optim.name": "muon"}) == 1
-    assert found.knobs[0].label == "optim.name", "its last part alone would say nothing"
 
 
 # ---- one step
@@ -171,9 +173,51 @@ def test_a_step_is_to_recorded_runs_that_differ_in_one_knob(root: Path) -> None:
     assert (above.value, above.change) == (256, pytest.approx(3.0 - 1.25)), "from the mean over the seeds"
     assert studies.steps(found, found.runs[0], rate) == []
     told = study_html.more(found, found.runs[0], "en")
-    assert '64 →</span> <span class="whole">32<' in told and "+0.75 worse" in told and "0.001 → not recorded" in told
+    assert '64 →</span> <span class="whole">32<' in told and "These knobs have no such trial: learning_rate." in told
     assert "the smallest that was tried" in study_html.more(found, found.runs[1], "en")
-    assert "1.25 ± 0.35" in study_html.run(found, found.runs[0], found.runs[0].params, "en")
+    assert "1.25 ± 0.25" in study_html.run(found, found.runs[0], found.runs[0].params, "en"), "the standard error, as in the report"
+
+
+@pytest.mark.parametrize(
+    ("repeats", "english", "chinese", "colour"),
+    [([], "+0.3 worse, or chance", "+0.3 更差，或只是偶然", "quiet"), ([1.0, 1.4, 0.6], "+0.3 within noise", "+0.3 在噪声之内", "quiet"),
+     ([1.0, 1.01, 0.99], "+0.3 worse", "+0.3 更差", "bad")],
+)  # fmt: skip
+def test_a_step_is_good_or_bad_only_if_it_is_more_than_noise(
+    root: Path, repeats: list[float], english: str, chinese: str, colour: str
+) -> None:
+    runs = [trial(0, 1.0, width=64), trial(1, 1.3, width=32)]
+    runs += [trial(2 + k, v, width=64) | {"repeat_of": 0} for k, v in enumerate(repeats)]
+    found = put(root / "x", runs, WIDTH)
+    for speaks, said, unknown in (("en", english, "nothing was repeated"), ("zh", chinese, "没有重复过")):
+        steps, averages = study_html.more(found, found.runs[0], speaks).split("<h4>")[1:3]  # type: ignore[arg-type]
+        assert f'"{colour}">{said}<' in steps
+        assert f'"quiet">{said}<' in averages, "other knobs differ there, so it has no colour"
+        assert (unknown in averages) == (not repeats)
+
+
+def test_a_random_search_shows_what_a_step_does_on_average(root: Path) -> None:
+    runs = [trial(k, 1.0 + k, learning_rate=1e-4 * 1.2**k, width=(32, 64, 256)[k % 3]) for k in range(18)]
+    runs += [trial(18, 0.0, "pruned", learning_rate=1e-4 * 1.2**18, width=32), trial(19, 9.0, name="muon", muon=0.02)]
+    runs += [trial(20, 100.0, learning_rate=1e-4, width=32) | {"repeat_of": 0}]
+    found = put(root / "x", runs, RATE, WIDTH, KIND, MUON)
+    rate, width, kind, _ = found.knobs
+    assert studies.steps(found, found.runs[7], width) == []
+    here, (below, above) = studies.averages(found, found.runs[7], width)
+    assert here and (here.low, here.high, here.mean, len(here.values)) == (64, 64, pytest.approx(9.5), 6)
+    assert (below.low, below.mean, above.low, above.mean) == (32, pytest.approx(8.5), 256, pytest.approx(10.5)), (
+        "no repeats, no pruned ones"
+    )
+    here, (below, above) = studies.averages(found, found.runs[7], rate)
+    assert here and here.low <= 1e-4 * 1.2**7 <= here.high and below.high < here.low and here.high < above.low
+    assert studies.averages(found, found.runs[0], rate)[1][0].low > 1e-4, "the lowest has one neighbour"
+    assert studies.averages(found, found.runs[7], kind) == (None, [])
+    told = study_html.more(found, found.runs[7], "en")
+    assert "These knobs have no such trial: width." in told
+    assert "No recorded trial differs from this one in one knob only." in study_html.more(found, found.runs[19], "en")
+    assert '>9.5 →</span> <span class="whole">8.5<' in told and ">6 → 6<" in told
+    assert "not turned in this run" in told and "平均验证损失" in study_html.more(found, found.runs[7], "zh")
+    assert "muon → no other value was recorded" in study_html.more(found, found.runs[19], "en")
 
 
 def test_a_failed_neighbour_shows_its_reason_and_no_number(root: Path) -> None:
@@ -192,6 +236,32 @@ def test_knobs_that_hang_on_another_come_and_go_with_it(root: Path) -> None:
     assert (step.value, step.along, step.change) == ("muon", {"optim.muon": 0.02}, pytest.approx(-0.5))
     assert ">muon</span>, muon = 0.02<" in study_html.more(found, found.runs[0], "en")
     assert studies.steps(found, found.runs[0], found.knobs[2]) == []
+
+
+# ---- the report says the same
+
+
+def test_the_page_and_the_report_agree_on_the_best_its_error_the_noise_and_the_ranges(root: Path) -> None:
+    told = {"name": "x", "task": "gpt", "base": "b", "search": "tpe", "importance": {}}
+    lucky = [trial(0, 0.5, learning_rate=2e-3, width=64), trial(1, 0.8, learning_rate=1e-3, width=32)]
+    lucky += [trial(2, 0.9, learning_rate=1e-3, width=64)]
+    lucky += [
+        trial(3 + k, v, learning_rate=1e-3, width=w) | {"repeat_of": of} for k, (of, w, v) in enumerate([(1, 32, 1.2), (2, 64, 0.91)])
+    ]
+    more = [trial(5 + k, 2.0 + k, learning_rate=1e-4 * 1.2**k, width=256) for k in range(20)]
+    found = put(root / "x", lucky + more, RATE, WIDTH, **told)
+    records = study_records.load(root / "x")
+    best = effects.best(records)
+    assert best and found.best and found.best.number == best.runs[0].number == 2, "neither the best single run nor the luckiest one"
+    mean, error = studies.mean_and_error(r.value for r in found.seeds(found.best))
+    assert (mean, error) == (pytest.approx(best.mean), pytest.approx(best.error))
+    other = next(s for s in records.settings if s.runs[0].number == 0)
+    assert found.noise(2, 1) == pytest.approx(effects.difference(records, best, other).noise)
+    assert studies.T95 == chance.T95
+    for knob, axis in zip(found.knobs, records.axes):
+        rows = [m for m in effects.marginals(records, axis) if m.turned]
+        assert [sorted(b.values) for b in studies._bands(found, knob)] == [sorted(m.values) for m in rows]
+    assert "Trial 2<" in sweep.opening(str(root / "x"), "en")[-3]
 
 
 # ---- the tab

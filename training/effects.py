@@ -1,4 +1,4 @@
-"""What a sweep says: numbers from study.json, for the report and for the page. Light: no torch, no Optuna, no matplotlib.
+"""What a sweep says: numbers from study.json, for the report. Light: no torch, no Optuna, no matplotlib.
 
 A *setting* is one value of each knob; a *run* is one training of it. Runs of the same setting differ in their seed only, so what
 they differ by is noise. Nothing here is modelled or interpolated: every number is a recorded run's, or a mean of some.
@@ -11,36 +11,29 @@ import math
 import re
 import statistics
 from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from training.chance import Compared, chance
 from training.study_records import STATES, Axis, Cost, Records, Run, Setting
 
 BINS = 6  # of a range, at most
-# Student's t, two-sided 95 %, for 1, 2, … degrees of freedom; beyond the table the normal's.
-T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10, 2.09, 2.09)
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Two settings compared; `noise` is how much two such means differ by chance in 19 of 20 cases, None if nothing was repeated."""
+class Difference(Compared):
+    """Two settings."""
 
     first: Setting
     second: Setting
-    size: float
-    noise: float | None
-
-    @property
-    def within_noise(self) -> bool | None:
-        """None: not known."""
-        return None if self.noise is None else self.size <= self.noise
 
 
 @dataclass(frozen=True)
 class Marginal:
-    """All runs in which a knob has one value (or lies in one range): their metric, and how many came to an end.
+    """All runs in which a knob has one value (or lies in one range): their metric and their rise, and how many came to an end.
 
     `turned` is False for the runs in which the knob's condition did not hold, so that it has no value.
     """
@@ -48,23 +41,51 @@ class Marginal:
     label: str
     turned: bool
     values: list[float]
+    rises: list[float]
     pruned: int
     failed: int
     mean: float | None
     sd: float | None
     best: float | None
 
+    @property
+    def rise(self) -> float | None:
+        """The mean of the runs that have one."""
+        return statistics.fmean(self.rises) if self.rises else None
+
+
+@dataclass(frozen=True)
+class Contrast(Compared):
+    """Of a knob's rows the two whose means are furthest apart.
+
+    `others` is how much they differ by chance because of the other knobs, judged by the spread inside the rows; None where they cancel out.
+    """
+
+    best: Marginal
+    worst: Marginal
+    others: float | None
+
+    @property
+    def verdict(self) -> str:
+        """Within, beyond, unknown; or others: beyond the seed's noise, but not beyond what the other knobs may do."""
+        found = super().verdict
+        return "others" if found == "beyond" and self.others is not None and self.size <= self.others else found
+
 
 @dataclass(frozen=True)
 class Effect:
-    """A knob and what it does. `size` is the difference between the means of its `best` and `worst` rows; None if it has not two."""
+    """A knob and what it does to the metric, and to the rise of the runs; None where it has not two rows with a mean."""
 
     axis: Axis
     rows: list[Marginal]
     importance: float | None
-    best: Marginal | None
-    worst: Marginal | None
-    size: float | None
+    metric: Contrast | None
+    rise: Contrast | None
+
+    @property
+    def size(self) -> float | None:
+        """Of the difference that it makes to the metric."""
+        return self.metric.size if self.metric else None
 
 
 @dataclass(frozen=True)
@@ -90,7 +111,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one worker: trials a minute, the share of wall time that is not training, seconds of that a trial after the first."""
+    """Of one worker: trials a minute, the share of wall time that is not training, seconds of that a trial after its first."""
 
     per_minute: float | None
     idle: float | None
@@ -107,11 +128,11 @@ class Bins:
     edges: list[float] = field(default_factory=list)
 
     def of(self, run: Run) -> int | None:
-        """The row; None if the knob has no value in this run."""
+        """The row; None if the knob has no value in this run (or, of one that is not over, a value that no other has)."""
         if self.axis.key not in run.params:
             return None
         value = run.params[self.axis.key]
-        return self.keys[_key(value)] if self.keys else bisect_right(self.edges, value)
+        return self.keys.get(_key(value)) if self.keys else bisect_right(self.edges, value)
 
 
 # ---- settings
@@ -131,15 +152,17 @@ def noise(records: Records) -> Difference | None:
 
 
 def difference(records: Records, first: Setting, second: Setting) -> Difference:
-    """Two settings compared by Student's t with the standard deviation pooled over the repeated leaders (Welch's needs more runs)."""
-    repeated = [s.values for s in records.leaders if len(s.values) > 1]
-    size = abs(first.mean - second.mean)
-    freedom = sum(len(v) - 1 for v in repeated)
-    if not freedom:
-        return Difference(first, second, size, None)
-    pooled = math.sqrt(sum(_sd(v) ** 2 * (len(v) - 1) for v in repeated) / freedom)
-    t = T95[freedom - 1] if freedom <= len(T95) else 1.96
-    return Difference(first, second, size, t * pooled * math.sqrt(1 / len(first.values) + 1 / len(second.values)))
+    """Two settings compared."""
+    by_chance = chance([s.values for s in records.leaders], len(first.values), len(second.values))
+    return Difference(abs(first.mean - second.mean), by_chance, first, second)
+
+
+def better_once(records: Records) -> tuple[Run, float] | None:
+    """The best single run of a setting that was not repeated, if its number is better than the best setting's mean; and that number."""
+    repeated = {s.runs[0].setting for s in records.leaders}
+    others = [(r, float(r.value or 0.0)) for r in records.complete if r.setting not in repeated]
+    found = min(others, key=lambda p: records.better(p[1]), default=None)
+    return found if found and records.better(found[1]) < records.better(records.leaders[0].mean) else None
 
 
 def pareto(records: Records, by: Cost) -> list[Setting]:
@@ -200,7 +223,7 @@ def rows(records: Records, axis: Axis) -> Bins:
 
 def interaction(records: Records) -> Interaction | None:
     """Of the two most important knobs that took two values or more; None if there are not two."""
-    turned = [e.axis for e in effects(records) if sum(bool(row.values) and row.turned for row in e.rows) > 1]
+    turned = [e.axis for e in effects(records) if e.metric]
     if len(turned) < 2:
         return None
     x, y = (rows(records, axis) for axis in turned[:2])
@@ -215,19 +238,70 @@ def interaction(records: Records) -> Interaction | None:
 
 def _effect(records: Records, axis: Axis) -> Effect:
     found = marginals(records, axis)
-    turned = sorted((m for m in found if m.turned and m.mean is not None), key=lambda m: records.better(m.mean or 0.0))
-    top, bottom = (turned[0], turned[-1]) if len(turned) > 1 else (None, None)
-    size = abs((top.mean or 0.0) - (bottom.mean or 0.0)) if top and bottom else None
-    return Effect(axis, found, records.importance.get(axis.key), top, bottom, size)
+    turned = [m for m in found if m.turned]
+    again = [[records.rises[r.number] for r in s.runs if r.number in records.rises] for s in records.leaders]
+    metric = _contrast(records, turned, [m.values for m in turned], [s.values for s in records.leaders], records.maximize)
+    rise = _contrast(records, turned, [m.rises for m in turned], again, False)
+    return Effect(axis, found, records.importance.get(axis.key), metric, rise)
+
+
+def _contrast(
+    records: Records, turned: list[Marginal], inside: list[list[float]], repeats: list[list[float]], maximize: bool
+) -> Contrast | None:
+    """Of rows with these numbers inside; `repeats` are those of each setting that was repeated."""
+    means = sorted(((statistics.fmean(v), at) for at, v in enumerate(inside) if v), key=lambda m: -m[0] if maximize else m[0])
+    if len(means) < 2:
+        return None
+    (one, best), (other, worst) = means[0], means[-1]
+    counts = len(inside[best]), len(inside[worst])
+    others = None if records.balanced else chance(inside, *counts)
+    return Contrast(abs(one - other), chance(repeats, *counts), turned[best], turned[worst], others)
 
 
 def _marginal(records: Records, label: str, turned: bool, runs: list[Run]) -> Marginal:
     values = [r.value for r in runs if r.state == "complete" and r.value is not None]
+    rises = [records.rises[r.number] for r in runs if r.number in records.rises]
     pruned, failed = (sum(r.state == state for r in runs) for state in ("pruned", "failed"))
     if not values:
-        return Marginal(label, turned, values, pruned, failed, None, None, None)
+        return Marginal(label, turned, values, rises, pruned, failed, None, None, None)
     sd = _sd(values) if len(values) > 1 else None
-    return Marginal(label, turned, values, pruned, failed, statistics.fmean(values), sd, min(values, key=records.better))
+    return Marginal(label, turned, values, rises, pruned, failed, statistics.fmean(values), sd, min(values, key=records.better))
+
+
+def rising(records: Records) -> list[Effect]:
+    """The knobs whose values differ in the mean rise, the one that differs most first; empty if no run's curve rose after its best.
+
+    Unless the other knobs cancel out, a difference counts by how far it is from what they may do: else a row of one odd run would win.
+    """
+    least = 1e-9 * max(records.rises.values(), default=0.0)  # less is rounding
+    found = [(e, e.rise) for e in effects(records) if e.rise and e.rise.size > least]
+    if not records.balanced:
+        return [e for e, _ in sorted(found, key=lambda p: p[1].others / p[1].size if p[1].others is not None else math.inf)]
+    return [e for e, _ in sorted(found, key=lambda p: -p[1].size)]
+
+
+def deciding(records: Records) -> Axis | None:
+    """The most important knob of which runs with two values or more were completed."""
+    return next((e.axis for e in effects(records) if e.metric), None)
+
+
+def groups(records: Records, axis: Axis) -> tuple[list[str], dict[int, int]]:
+    """At most BINS groups of a knob's values, for a legend, and each run's group by the run's number.
+
+    Of more values neighbours are put together if they are numbers; of others the most frequent ones have a group.
+    """
+    bins = rows(records, axis)
+    placed = {r.number: (row, r.params[axis.key]) for r in records.runs if (row := bins.of(r)) is not None}
+    parts = [[row] for row in sorted({row for row, _ in placed.values()})]
+    if len(parts) > BINS:
+        if all(_is_number(v) for _, v in placed.values()):
+            by_size = [row for row, _ in sorted(set(placed.values()), key=lambda p: p[1])]
+            parts = [part.tolist() for part in np.array_split(by_size, BINS)]
+        else:
+            parts = [[row] for row in sorted(row for row, _ in Counter(row for row, _ in placed.values()).most_common(BINS))]
+    group = {row: k for k, part in enumerate(parts) for row in part}
+    labels = [bins.labels[p[0]] + (f" – {bins.labels[p[-1]]}" if len(p) > 1 else "") for p in parts]
+    return labels, {number: group[row] for number, (row, _) in placed.items() if row in group}
 
 
 # ---- the study as a whole
@@ -267,8 +341,8 @@ def speed(records: Records) -> Speed:
     clocked = [(r, max(0.0, float(r.wall or 0) - float(r.seconds or 0))) for r in over if r.seconds is not None or r.ended == "refused"]
     wall = sum(float(r.wall or 0) for r in over)
     known = sum(float(r.wall or 0) for r, _ in clocked)
-    first = min((r.number for r in over), default=0)
-    later = [idle for r, idle in clocked if r.number != first]
+    lowest = min((r.number for r in over), default=0)  # in older studies nothing says which was a worker's first
+    later = [idle for r, idle in clocked if not (r.number == lowest if r.first is None else r.first)]
     return Speed(
         per_minute=60 * len(over) / wall if wall else None,
         idle=sum(idle for _, idle in clocked) / known if known else None,
@@ -294,9 +368,13 @@ def _sd(values: list[float]) -> float:
 
 def _key(value: Any) -> str:
     """Tells 1 from true and from "1", but not from 1.0."""
-    return repr(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else json.dumps(value)
+    return repr(float(value)) if _is_number(value) else json.dumps(value)
 
 
 def _order(value: Any) -> tuple[bool, float, str]:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = _is_number(value)
     return not number, float(value) if number else 0.0, str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

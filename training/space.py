@@ -29,6 +29,8 @@ HIGHER_IS_BETTER = ("bleu", "chrf")
 TOKENIZER_DEPENDENT = ("val_loss", "perplexity")  # of a token, so they compare under one tokenizer only
 MOST_POINTS = 100_000  # of a grid: all of them are put into the study before its first trial
 UNREAD = ("corpus.workers", "corpus.shuffle_rows")  # these do not change which rows are held out
+OWN = ("run_dir", "resume", "seed", "log.preflight", "tokenizer.path")  # of the run's config, which trial.config_of sets
+VAGUE = ("name", "type", "path")  # names that say nothing without the section that they stand in
 KEYS = ("values", "low", "high", "step", "log", "when")  # that a knob may have
 
 
@@ -73,6 +75,8 @@ class SweepConfig:
     """With so many other seeds each."""
     language: Literal["auto", "zh", "en"] = "auto"
     """Of the report; `auto` goes by the locale."""
+    report: bool = False
+    """Only write the report, of the trials that there are."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,8 @@ class Knob:
 
     @property
     def name(self) -> str:
-        """The last part of the key: for folders and pictures."""
-        return self.key.rpartition(".")[2]
+        """Short, for folders and pictures."""
+        return short(self.key)
 
     def points(self) -> list[Any]:
         """Every value, for a grid; empty for a range that has too many."""
@@ -303,14 +307,12 @@ def base_config(sweep: SweepConfig) -> Config:
         for value in knob.extremes():
             said = f"space.{knob.key}" + (f" ({value})" if knob.sets else "")
             problems += mistakes.find(nested(knob.settings(value)), Config, parser, said, {"task": "gpt"})
-        if "resume" in knob.settings(knob.extremes()[0]) or "run_dir" in knob.settings(knob.extremes()[0]):
-            problems.append(f"space.{knob.key}: the sweep sees to that itself")
-        for key, _ in knob.when:
-            if key not in {k.key for k in axes} and value_of(base, key) is None:
-                problems.append(f"space.{knob.key}.when: {key} is no knob and no key of {sweep.base}")
-    if sweep.metric in TOKENIZER_DEPENDENT and any(key.startswith("tokenizer") for k in axes for key in k.settings(k.extremes()[0])):
-        problems.append(f"metric: {sweep.metric} does not compare under different tokenizers; use bits_per_character")
+        if own := sorted({key for value in knob.extremes() for key in knob.settings(value)} & set(OWN)):
+            problems.append(f"space.{knob.key}: the sweep sees to {own[0]} itself")
+        problems += [f"space.{knob.key}.when: {p}" for key, wanted in knob.when for p in _never(key, wanted, axes, base)]
     turned = {key for k in axes for v in k.extremes() for key in k.settings(v)}
+    if sweep.metric in TOKENIZER_DEPENDENT and any(key.startswith("tokenizer.") for key in turned):
+        problems.append(f"metric: {sweep.metric} does not compare under different tokenizers; use bits_per_character")
     if base.corpus.validation is None and (reading := sorted(key for key in turned if key.startswith("corpus.") and key not in UNREAD)):
         problems.append(f"space.{reading[0]}: needs corpus.validation: trials are to be measured on the same rows, whatever they train on")
     if base.task == "gpt" and sweep.metric in HIGHER_IS_BETTER:
@@ -320,11 +322,21 @@ def base_config(sweep: SweepConfig) -> Config:
     return base
 
 
-def value_of(config: Config, key: str) -> Any:
-    """What a dotted key has; None if there is none."""
+def _never(key: str, wanted: tuple[Any, ...], axes: list[Knob], base: Config) -> list[str]:
+    """Why a condition can never hold, if so."""
+    knob = next((k for k in axes if k.key == key), None)
+    if knob is None:
+        return [] if value_of(base, key, ...) is not ... else [f"{key} is no knob and no key of the base"]
+    if knob.values is None:
+        return []
+    return [f"{key} has no value {v}; it has {', '.join(map(str, knob.values))}" for v in wanted if v not in knob.values]
+
+
+def value_of(config: Config, key: str, missing: Any = None) -> Any:
+    """What a dotted key has; `missing` if there is none."""
     found: Any = config
     for part in key.split("."):
-        found = found.get(part) if isinstance(found, dict) else getattr(found, part, None)
+        found = found.get(part, missing) if isinstance(found, dict) else getattr(found, part, missing)
     return found
 
 
@@ -359,7 +371,13 @@ def grid(axes: list[Knob], base: Config) -> list[dict[str, Any]]:
 
 
 def label(number: int, params: dict[str, Any]) -> str:
-    """The name of a trial's folder: its number and its parameters, short."""
-    parts = [f"{key.rpartition('.')[2]}={value:.3g}" if isinstance(value, float) else f"{key.rpartition('.')[2]}={value}"
-             for key, value in params.items()]  # fmt: skip
-    return re.sub(r"[^\w.=,+-]", "_", f"{number:04d}-{','.join(parts)}")[:100]
+    """The name of a trial's folder: its number and its parameters, short enough for any file system (255 bytes, or 143 encrypted)."""
+    parts = [f"{short(key)}={value:.3g}" if isinstance(value, float) else f"{short(key)}={value}" for key, value in params.items()]
+    name = re.sub(r"[^\w.=,+-]", "_", f"{number:04d}-{','.join(parts)}")
+    return name.encode()[:120].decode(errors="ignore")
+
+
+def short(key: str) -> str:
+    """The last part of a key, or two where one says nothing."""
+    last = key.rpartition(".")[2]
+    return key if last in VAGUE else last

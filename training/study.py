@@ -7,7 +7,9 @@ the next one that looks for work takes the trial up where its run folder ends.
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
 import time
 import warnings
@@ -31,6 +33,7 @@ from training.config import Config, ConfigError
 from training.space import HIGHER_IS_BETTER, Knob, SweepConfig
 
 NAME = "study"  # a journal may hold several; ours has one
+HOPELESS = 100  # refused trials in a row, after which a search is over
 REWRITTEN_AFTER = 10.0  # seconds; the page reads study.json while the study goes on
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
 
@@ -139,7 +142,9 @@ class Study:
         seed = int(np.random.SeedSequence([self.sweep.seed, self._worker(), trials]).generate_state(1)[0])
         if self.sweep.search == "tpe":
             return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
-        return NSGAIISampler(seed=seed) if self.sweep.search == "nsga2" else RandomSampler(seed=seed)
+        if self.sweep.search == "nsga2":  # below one population it draws at random, and Optuna's own is 50
+            return NSGAIISampler(seed=seed, population_size=max(4, min(50, (self.sweep.trials or 100) // 5)))
+        return RandomSampler(seed=seed)
 
     def _pruner(self) -> BasePruner:
         if self.sweep.prune == "hyperband":
@@ -161,7 +166,9 @@ class Study:
             trials = self.study.get_trials(deepcopy=False)
             for t in trials:
                 if t.state == TrialState.RUNNING and (lock := self._try(f"{t.number:04d}")):
-                    return self._claimed(Trial(self.study, t._trial_id), lock)  # its worker is no more
+                    if self.study.get_trials(deepcopy=False)[t.number].state == TrialState.RUNNING:
+                        return self._claimed(Trial(self.study, t._trial_id), lock)  # its worker is no more
+                    lock.release()  # told since the look at all trials
             if repeats:
                 due = self._repeat_due(trials)
                 trial = self._add(trials[due[0]].params, {"repeat_of": due[0], "seed": due[1]}) if due else None
@@ -220,9 +227,11 @@ class Study:
         return max((_begun(t).get("seed", self.base.seed) for t in same), default=self.base.seed - 1) + 1
 
     def share(self, trials: list[FrozenTrial] | None = None) -> float:
-        """Share of the nearest budget that is spent."""
+        """Share of the nearest budget that is spent; all of it once nothing but refusals came for long, which cost nothing."""
         s, searched = self.sweep, _searched(self.study.get_trials(deepcopy=False) if trials is None else trials)
         records = [t.user_attrs.get("record", {}) for t in searched]
+        if not self.points and len(records) >= HOPELESS and all(r.get("ended") == "refused" for r in records[-HOPELESS:]):
+            return 1.0
         wall, tokens = sum(r.get("wall_seconds", 0.0) for r in records), sum(r.get("tokens", 0) for r in records)
         budget = [(len(searched), s.trials), (wall / 60, s.minutes), (tokens, s.tokens), (len(searched), len(self.points) or None)]
         return max(have / most for have, most in budget if most is not None)
@@ -239,14 +248,15 @@ class Study:
     def best(self, trials: list[FrozenTrial], most: int) -> list[FrozenTrial]:
         """Completed trials, the best first, each setting once; with two aims, of the Pareto front."""
         done = [t for t in _searched(trials) if t.state == TrialState.COMPLETE]
-        if self.sweep.against != "none":
-            front = {t.number for t in self.study.best_trials}
-            done = [t for t in done if t.number in front]
         sign = -1.0 if self.directions[0] == "maximize" else 1.0
         found: dict[str, FrozenTrial] = {}
-        for t in sorted(done, key=lambda t: sign * t.values[0]):
+        for t in sorted(done, key=lambda t: (sign * t.values[0], *t.values[1:])):
             found.setdefault(json.dumps(t.params, sort_keys=True), t)
-        return list(found.values())[:most]
+        best = list(found.values())
+        if self.sweep.against != "none":  # Optuna's own front has the repeats in it, which would push out what they repeat
+            least = list(itertools.accumulate((t.values[1] for t in best), min, initial=math.inf))
+            best = [t for t, cheapest in zip(best, least) if t.values[1] < cheapest]
+        return best[:most]
 
     def tell(self, claim: Claim, values: list[float] | None, state: TrialState, record: dict[str, Any]) -> None:
         """How a trial ended; `record` is what study.json says of it."""
@@ -282,11 +292,14 @@ class Study:
 
     def importance(self, trials: list[FrozenTrial]) -> dict[str, float]:
         """How much each knob decides about being among the best (PED-ANOVA, Watanabe et al. 2023): shares of 1; empty for few trials."""
-        if sum(t.state == TrialState.COMPLETE for t in trials) < 10:
+        done = [t for t in _searched(trials) if t.state == TrialState.COMPLETE]
+        if len(done) < 10:
             return {}
-        target = None if self.sweep.against == "none" else (lambda t: t.values[0])
+        # A study of its own: without the repeats, which would give the best settings more weight, and with the metric as its one aim.
+        alone = optuna.create_study(direction=self.directions[0])
+        alone.add_trials([create_trial(params=t.params, distributions=t.distributions, value=t.values[0]) for t in done])
         try:
-            found = optuna.importance.get_param_importances(self.study, target=target)
+            found = optuna.importance.get_param_importances(alone)
         except (ValueError, RuntimeError):  # all trials alike
             return {}
         return {k: round(float(v), 4) for k, v in found.items()}

@@ -32,7 +32,11 @@ class Axis:
 
 @dataclass(frozen=True)
 class Run:
-    """A trial. `value` is its metric and `second` its second aim: None where there is none; of a pruned run, its best so far."""
+    """A trial. `value` is its metric and `second` its second aim: None where there is none; of a pruned run, its best so far.
+
+    `seconds` are on the run's own clock, `wall` those of the whole trial; `first`: it was the first that its worker process trained,
+    None where that is not recorded.
+    """
 
     number: int
     state: str
@@ -44,6 +48,7 @@ class Run:
     best_step: int | None
     seconds: float | None
     wall: float | None
+    first: bool | None
     parameters: float | None
     ended: str
     reason: str
@@ -67,6 +72,7 @@ class Records:
     task: str
     base: str
     search: str
+    prune: str
     metric: str
     maximize: bool
     second: str | None
@@ -81,6 +87,16 @@ class Records:
         return -value if self.maximize else value
 
     @cached_property
+    def rises(self) -> dict[int, float]:
+        """By number, how much worse a complete run's last evaluation is than its best, 0 if it is the best; of runs with two or more."""
+        found = {}
+        for run in (r for r in self.complete if len(r.curve) > 1):
+            seen = [self.better(v) for _, v in run.curve]
+            best = min(*seen, self.better(run.value or 0.0))  # a curve in study.json is thinned, its best may be left out of it
+            found[run.number] = seen[-1] - best
+        return found
+
+    @cached_property
     def complete(self) -> list[Run]:
         """Runs to the end that have a number, repeats too."""
         return [r for r in self.runs if r.state == "complete" and r.value is not None]
@@ -89,6 +105,11 @@ class Records:
     def searched(self) -> list[Run]:
         """Runs that are over and no repeats: repeats would give the best settings more weight than the others."""
         return [r for r in self.runs if r.repeat_of is None and r.state != "running"]
+
+    @cached_property
+    def balanced(self) -> bool:
+        """Whether a whole grid was completed, so that every value of a knob met the same values of the others."""
+        return 0 < self.grid_points <= len({r.setting for r in self.complete if r.repeat_of is None})
 
     @cached_property
     def settings(self) -> list[Setting]:
@@ -158,8 +179,9 @@ def _records(told: dict[str, Any]) -> Records:
     ]
     first, *others = told["objectives"]
     return Records(
-        name=str(told["name"]), task=str(told["task"]), base=str(told["base"]), search=str(told["search"]), metric=str(first["name"]),
-        maximize=first["direction"] == "maximize", second=str(others[0]["name"]) if others else None,
+        name=str(told["name"]), task=str(told["task"]), base=str(told["base"]), search=str(told["search"]),
+        prune=str(told.get("prune") or ""), metric=str(first["name"]), maximize=first["direction"] == "maximize",
+        second=str(others[0]["name"]) if others else None,
         maximize_second=bool(others) and others[0]["direction"] == "maximize", axes=axes,
         importance={str(k): float(v) for k, v in told["importance"].items()}, runs=[_run(t) for t in told["trials"]],
         grid_points=int(told.get("grid_points") or 0),
@@ -176,7 +198,8 @@ def _run(told: dict[str, Any]) -> Run:
         number=int(told["number"]), state=told["state"], params=dict(told["params"]),
         value=_number(values[0] if values else told.get("value")), second=_number(values[1]) if len(values) > 1 else None,
         repeat_of=told.get("repeat_of"), seed=told.get("seed"), best_step=told.get("best_step"),
-        seconds=_number(told.get("training_seconds")), wall=_number(told.get("wall_seconds")), parameters=_number(told.get("parameters")),
+        seconds=_number(told.get("training_seconds")), wall=_number(told.get("wall_seconds")),
+        first=told.get("first"), parameters=_number(told.get("parameters")),
         ended=str(told.get("ended") or told["state"]), reason=str(told.get("reason") or ""), folder=str(told.get("folder") or ""),
         curve=[(float(s), float(v)) for s, v in told.get("curve") or [] if _number(v) is not None], samples=samples, verdicts=verdicts,
         metrics=dict(told.get("metrics") or {}),

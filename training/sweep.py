@@ -25,6 +25,7 @@ from training.config import Config, ConfigError
 from training.outcome import Stopped
 from training.space import SweepConfig
 from training.speaking import printed
+from training.train import DISK, die_with_the_launcher
 
 if TYPE_CHECKING:
     from training.processes import Processes
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
+    die_with_the_launcher()
     try:
         sweep = space.parse_args(argv, __doc__ or "")
         work(sweep)
@@ -43,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
+        print("stopped; the same command goes on (with --report true it writes the report of what is there)", file=sys.stderr)
         return 0
     return 0
 
@@ -63,10 +65,31 @@ def work(sweep: SweepConfig) -> None:
     base = space.base_config(sweep)
     preflight.quiet()
     processes = Processes()
-    study = Study(sweep, base) if processes.main else None
-    worker = Worker(sweep, base, study, processes)
-    worker.prepare()
+    study = problem = None
     try:
+        study = Study(sweep, base) if processes.main else None
+    except ConfigError as error:
+        problem = str(error)
+    processes.stop_if(problem or "")
+    try:
+        if not sweep.report:
+            _search(Worker(sweep, base, study, processes), study)
+        if study:
+            from training import sweep_report
+
+            study.write()
+            with study.turn:  # two workers may end together
+                printed("\n".join(sweep_report.write(study.dir, sweep.language)))
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        raise Stopped(f"{error.filename or sweep.run_dir}: {error.strerror}; the same command goes on") from None
+
+
+def _search(worker: Worker, study: Study | None) -> None:
+    """Trials until the budget is spent, then repeats."""
+    try:
+        worker.prepare()
         for repeats in (False, True):
             while worker.trial(repeats):
                 pass
@@ -74,11 +97,6 @@ def work(sweep: SweepConfig) -> None:
         worker.bar.close()
         if study:
             study.write()
-    if study:
-        from training import sweep_report
-
-        with study.turn:  # two workers may end together
-            printed("\n".join(sweep_report.write(study.dir, sweep.language)))
 
 
 class Worker:
@@ -94,7 +112,7 @@ class Worker:
         self.entries = base.tokenizer.vocab_size
         self.shelf: Any = study.dir / "shared" if study else None
         self.bar = Progress(f"sweep {sweep.run_dir}", total=1.0, shown=processes.main, delay=0)
-        self.best, self.repeats = "", False
+        self.best, self.repeats, self.first = "", False, True
 
     def prepare(self) -> None:
         """Read the base's corpus and train its tokenizer once, for all trials and all workers."""
@@ -125,18 +143,17 @@ class Worker:
         self.repeats = repeats
         config = trials.config_of(self.base, claim, self.tokenizer)
         reason = self.processes.from_main(trials.refusal(config, self._entries(config), self.processes) if self.study else "")
-        ended, parameters = "refused", 0
+        ended, parameters, earlier = "refused", 0, 0.0
         if not reason:
             if self.study:
                 trials.borrow(config, self.shelf)
+            earlier = trials.seconds_so_far(config)
             try:
                 ended, reason, parameters = trials.run(config, self._judge, self.memory)
             except trials.Interrupted:
                 raise KeyboardInterrupt from None
-            except OSError as error:
-                raise Stopped(f"{error.filename or 'the study'}: {error.strerror}; the same command goes on") from None
         if self.study:
-            self._tell(claim, config, ended, reason, parameters, began)
+            self._tell(claim, config, ended, reason, parameters, earlier + time.monotonic() - began)
             if not gc.get_freeze_count():
                 gc.collect()
                 gc.freeze()  # the libraries' million objects need not be looked through after every trial
@@ -154,21 +171,24 @@ class Worker:
             return None
         return "pruned" if self.study.worse(float(value), int(evaluation["step"])) else None
 
-    def _tell(self, claim: Claim, config: Config, ended: str, reason: str, parameters: int, began: float) -> None:
+    def _tell(self, claim: Claim, config: Config, ended: str, reason: str, parameters: int, wall: float) -> None:
         from optuna.trial import TrialState
 
         from training import trial as trials
 
         assert self.study is not None, "only the main process tells"
         record = trials.record(config, self.sweep.metric) if ended != "refused" else {}
-        if not reason and not record:
+        if not reason and "value" not in record:
             reason = f"no evaluation has {self.sweep.metric}; the base needs a validation set"
         if not reason:
             trials.lend(config, self.shelf)
         state = TrialState.FAIL if reason else TrialState.PRUNED if ended == "pruned" else TrialState.COMPLETE
         aims = {"seconds": record.get("training_seconds"), "parameters": parameters}
         values = [record["value"], *([aims[self.sweep.against]] if self.sweep.against != "none" else [])] if not reason else None
-        record |= {"ended": ended, "reason": reason or None, "parameters": parameters, "wall_seconds": round(time.monotonic() - began, 3)}
+        record |= {"ended": ended, "reason": reason or None, "parameters": parameters, "wall_seconds": round(wall, 3)}
+        if ended != "refused":  # the first that trains pays for what later ones find ready
+            record |= {"first": self.first}
+            self.first = False
         self.study.tell(claim, values if state == TrialState.COMPLETE else None, state, record)
         self.processes.say(self._line(claim, record))
         if best := self.study.best(self.study.study.get_trials(deepcopy=False), 1):
@@ -184,8 +204,7 @@ class Worker:
 
     def _line(self, claim: Claim, record: dict[str, Any]) -> str:
         """A trial in one line."""
-        said = ", ".join(f"{key.rpartition('.')[2]} {value:.3g}" if isinstance(value, float) else f"{key.rpartition('.')[2]} {value}"
-                         for key, value in claim.params.items())  # fmt: skip
+        said = ", ".join(f"{space.short(k)} {v:.3g}" if isinstance(v, float) else f"{space.short(k)} {v}" for k, v in claim.params.items())
         again = f" (again, seed {claim.seed})" if claim.repeat_of is not None else ""
         if record["reason"]:
             return f"trial {claim.number}{again}: {record['ended']}: {record['reason']}  [{said}]"

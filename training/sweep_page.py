@@ -196,7 +196,7 @@ p { margin: .5em 0; max-width: 72ch; }
 a { color: var(--accent); }
 .lead { border-left: 3px solid var(--accent); padding-left: 12px; }
 .quiet, figcaption { color: var(--quiet); font-size: .88rem; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 12px; margin: 1.2em 0; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: 12px; margin: 1.2em 0; }
 .facts div { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px; }
 .facts dd { margin: 0; font-size: 1.3rem; font-weight: 600; line-height: 1.35; font-variant-numeric: tabular-nums; }
 .facts dt { color: var(--quiet); font-size: .85rem; line-height: 1.45; }
@@ -214,6 +214,7 @@ td.long { white-space: normal; min-width: 16em; max-width: 60ch; }
 figure { margin: .8em 0; }
 .pair { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); gap: 12px; align-items: start; }
 .pair > * { margin: .4em 0; }
+.pair th, .pair td { padding: 6px 7px; }
 .rung { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 2px 16px 12px; margin: .8em 0; }
 .rung h3 { margin: .8em 0 .1em; }
 .rung dl { margin: .6em 0; }

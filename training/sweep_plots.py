@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from training import effects
@@ -27,6 +28,8 @@ from training.study_records import Axis, Cost, Records, Run
 
 INK, PAPER = "#123456", "#fefefe"  # stand for the page's colours of text and of what is under a picture
 BEST, POINT = "#d5722a", "#3f88b5"  # told apart by the colour-blind, and seen on white and on black
+GROUPS = ("#4a63d8", "#8a5fc9", "#bb5fae", "#dc6a78", "#e0803f", "#c9a227")  # in an order that the colour-blind see too, on white and black
+APART = "#8d9196"  # has no group
 SHADES = "cividis_r"
 CURVES, LINES = 200, 150  # drawn at most: more would be a blot
 UNTURNED = -0.1  # where a line passes a knob that has no value in it
@@ -51,7 +54,8 @@ def draw(records: Records, folder: Path) -> dict[str, str]:
         knobs = effects.effects(records)
         drawn = {
             "importance": _importance(records, knobs), "interaction": _interaction(records), "curves": _curves(records),
-            "slices": _slices(records, knobs), "parallel": _parallel(records), "time": _against(records, "seconds"),
+            "slices": _slices(records, knobs), "rise": _rises(records),
+            "parallel": _parallel(records), "time": _against(records, "seconds"),
             "front": _against(records, "second") if records.second not in (None, "seconds") else None,
         }  # fmt: skip
         found: dict[str, str] = {}
@@ -155,14 +159,27 @@ def _curves(records: Records) -> Figure | None:
     best = {r.number for s in leaders for r in s.runs}
     others = sorted((r for r in told if r.number not in best), key=lambda r: records.better(r.curve[-1][1]))
     others = [others[k] for k in effects.spread(len(others), CURVES)]
-    figure = _figure(5.0, 3.0)
+    knob = effects.deciding(records)
+    labels, group = effects.groups(records, knob) if knob else ([], {})
+    shades = [GROUPS[k] for k in effects.spread(len(GROUPS), len(labels))]
+    colours = {r.number: (shades[group[r.number]] if r.number in group else APART) if knob else POINT for r in told}
+    figure = _figure(6.4 if knob else 5.0, 3.2)
     axes = figure.subplots()
-    for state, style in (("complete", "-"), ("pruned", ":"), ("failed", ":"), ("running", ":")):
-        lines = [_thinned(r.curve) for r in others if r.state == state]
-        axes.add_collection(LineCollection(lines, colors=POINT, linewidths=0.8, alpha=0.4 if len(others) < 60 else 0.22, linestyles=style))
+    for run in others:
+        lines = LineCollection([_thinned(run.curve)], colors=colours[run.number], linewidths=0.8, alpha=0.6 if len(others) < 60 else 0.4)
+        lines.set_linestyle("-" if run.state == "complete" else ":")
+        axes.add_collection(lines)
     for run in told:
         if run.number in best:
-            axes.plot(*zip(*_thinned(run.curve)), color=BEST, lw=1.8, marker="o" if len(run.curve) < 30 else None, ms=3)
+            style: dict[str, Any] = {"marker": "o" if len(run.curve) < 30 else None, "ms": 4}
+            axes.plot(*zip(*_thinned(run.curve)), color=INK, lw=3.2, **style)
+            axes.plot(*zip(*_thinned(run.curve)), color=colours[run.number], lw=1.6)
+    if knob:
+        apart = [Line2D([], [], color=APART, label="—")] if any(r.number not in group for r in told) else []
+        lines_told = [Line2D([], [], color=c, label=_short(label, 24)) for c, label in zip(shades, labels)]
+        figure.legend(
+            handles=[*lines_told, *apart], title=_short(knob.label), loc="outside right upper", frameon=False, fontsize=8, title_fontsize=8
+        )
     shown = [v for r in told for _, v in r.curve]
     _scale(axes, "y", shown, MaxNLocator(6))
     axes.autoscale_view()
@@ -172,25 +189,37 @@ def _curves(records: Records) -> Figure | None:
 
 
 def _slices(records: Records, knobs: list[Effect]) -> Figure | None:
-    if not knobs or not any(r.state == "complete" for r in records.searched):
+    return _panels(records, knobs) if any(r.state == "complete" for r in records.searched) else None
+
+
+def _rises(records: Records) -> Figure | None:
+    """How much worse the runs became after their best, over each knob that makes a difference to it."""
+    return _panels(records, effects.rising(records), rise=True)
+
+
+def _panels(records: Records, knobs: list[Effect], rise: bool = False) -> Figure | None:
+    if not knobs:
         return None
     across = min(3, len(knobs))
     down = -(-len(knobs) // across)
     figure = _figure(3.2 * across, 2.2 * down)
-    panels = figure.subplots(down, across, squeeze=False).ravel()
+    panels = figure.subplots(down, across, squeeze=False, sharey=rise).ravel()
     for panel, knob in zip(panels, knobs):
-        _slice(panel, records, knob)
+        _slice(panel, records, knob, rise)
+    if rise:
+        for at in range(len(knobs)):
+            panels[at].set_ylabel(panels[at].get_ylabel() if at % across == 0 else "")
     for panel in panels[len(knobs) :]:
         panel.set_visible(False)
     return figure
 
 
-def _slice(axes: Axes, records: Records, knob: Effect) -> None:
-    """Every run's metric over one knob, and the mean of each row with its standard deviation."""
-    runs = [r for r in records.searched if r.state == "complete" and r.value is not None]
+def _slice(axes: Axes, records: Records, knob: Effect, rise: bool = False) -> None:
+    """Every run's metric (or its rise) over one knob, and the mean of each row with its standard deviation (a rise's alone)."""
+    runs = [r for r in records.searched if r.state == "complete" and r.value is not None and (not rise or r.number in records.rises)]
     bins = effects.rows(records, knob.axis)
     placed = [(r, row) for r in runs if (row := bins.of(r)) is not None]
-    values = [float(r.value or 0) for r, _ in placed]
+    values = [records.rises[r.number] if rise else float(r.value or 0) for r, _ in placed]
     jitter = np.random.default_rng(0).uniform(-0.13, 0.13, len(placed))
     middle: list[float]
     if bins.keys:
@@ -210,16 +239,17 @@ def _slice(axes: Axes, records: Records, knob: Effect) -> None:
             axes.xaxis.set_major_locator(MaxNLocator(5))
     _scale(axes, "y", values, MaxNLocator(5))
     axes.scatter(places, values, s=11, color=POINT, alpha=0.65 if len(values) < 200 else 0.2, lw=0, rasterized=len(values) > POINTS)
-    told = [(x, m.mean, m.sd or 0.0) for x, m in zip(middle, knob.rows) if m.mean is not None]
+    means = [(m.rise, 0.0) if rise else (m.mean, m.sd or 0.0) for m in knob.rows]
+    told = [(x, mean, sd) for x, (mean, sd) in zip(middle, means) if mean is not None]
     if told:
-        xs, means, spread = (list(column) for column in zip(*told))
+        xs, heights, spread = (list(column) for column in zip(*told))
         down = spread
         if axes.get_yscale() == "log":  # a spread that reaches below zero has no place there
-            low, high = min(values), max(max(values), *(m + sd for m, sd in zip(means, spread)))
-            down = [min(sd, m - low) for m, sd in zip(means, spread)]
+            low, high = min(values), max(max(values), *(m + sd for m, sd in zip(heights, spread)))
+            down = [min(sd, m - low) for m, sd in zip(heights, spread)]
             axes.set_ylim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
-        axes.errorbar(xs, means, [down, spread], color=BEST, fmt="o-", ms=4, lw=1.3, elinewidth=1)
-    axes.set(xlabel=_short(knob.axis.label), ylabel=_short(records.metric))
+        axes.errorbar(xs, heights, [down, spread], color=BEST, fmt="o-", ms=4, lw=1.3, elinewidth=1)
+    axes.set(xlabel=_short(knob.axis.label), ylabel=("Δ " if rise else "") + _short(records.metric))
     axes.grid(True, axis="y")
 
 

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import math
+import re
+import statistics
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from training import effects, findings, run_folder, study_records, sweep_page, sweep_plots
+from training.effects import Contrast
 from training.findings import Language
 from training.study_records import Cost, Records, Run, Setting
 from training.sweep_page import Block, Cell, Facts, Heading, Link, Plot, Rung, Table, Text
@@ -49,10 +52,11 @@ def _blocks(records: Records, words: dict[str, Any], drawn: dict[str, str], lang
     told: list[Block] = [Heading(words["title"].format(name=records.name), 1), Text(_intro(records, words)), Facts(_facts(records, words))]
     told += _best(records, words)
     if records.complete:
-        told += _knobs(records, words, drawn)
+        told += _knobs(records, words, drawn) + _overfit(records, words)
     said = {"metric": records.metric, "second": records.second}
     if found := effects.interaction(records):
         said |= {"x": found.x.label, "y": found.y.label}
+    knob = effects.deciding(records)
     for name, title in (
         ("interaction", "interaction"),
         ("curves", "curves"),
@@ -62,7 +66,11 @@ def _blocks(records: Records, words: dict[str, Any], drawn: dict[str, str], lang
     ):
         if name in drawn:
             heading = words["second_plot" if name == "front" else title].format(**said)
-            told += [Heading(heading), Plot(name, words[f"{title}_how"].format(**said))]
+            about = words[f"{title}_how"].format(**said)
+            told += [
+                Heading(heading),
+                Plot(name, about + words["curves_knob"].format(knob=knob.label) if name == "curves" and knob else about),
+            ]
     return told + _gallery(records, words, language) + _failures(records, words)
 
 
@@ -81,6 +89,10 @@ def _facts(records: Records, words: dict[str, Any]) -> list[tuple[str, str]]:
     elif records.complete:
         found.append((f"{len(effects.pareto(records, 'second'))}", words["facts_front"]))
     found.append((f"{len(records.runs):,}", f"{words['facts_trials']}{words['comma']}{_counts(records, words)}"))
+    how = [words["facts_task"].format(task=records.task)]
+    if records.prune:
+        how = [words["facts_no_prune"] if records.prune == "none" else words["facts_prune"].format(prune=records.prune), *how]
+    found.append((records.search, words["comma"].join([words["facts_search"], *how])))
     speed = effects.speed(records)
     if speed.per_minute is not None:
         found.append((f"{speed.per_minute:.3g}", words["facts_speed"]))
@@ -113,8 +125,8 @@ def _best(records: Records, words: dict[str, Any]) -> list[Block]:
         told.append(Text(words[key].format(size=number(compared.size), noise=_maybe(compared.noise, ".3g")), lead=True))
     if best.lost:
         told.append(Text(words["lost"].format(count=best.lost)))
-    if every[0] is not best:
-        told.append(Text(words["luckier"].format(value=number(every[0].mean), number=every[0].runs[0].number)))
+    if once := effects.better_once(records):
+        told.append(Text(words["luckier"].format(number=once[0].number, value=number(once[1]))))
     rows: list[list[Cell]] = [[a.key, effects.text(best.params[a.key])] for a in records.axes if a.key in best.params]
     return [
         *told,
@@ -133,8 +145,8 @@ def _settings(records: Records, words: dict[str, Any], by: Cost | None) -> Table
     head += [a.label for a in records.axes] + [words[c] for c in costs]
     rows: list[list[Cell]] = []
     for s in shown:
-        within = effects.difference(records, shown[0], s).within_noise
-        beside = words["the_best" if s is shown[0] else {True: "within", False: "beyond", None: "unknown"}[within]]
+        verdict = effects.difference(records, shown[0], s).verdict
+        beside = words["the_best" if s is shown[0] else verdict]
         row = [_link(s.runs[0]), _mean(s), number(s.cost(by)) if by else beside, str(len(s.runs))]
         row += [effects.text(s.params[a.key]) if a.key in s.params else "—" for a in records.axes]
         rows.append([*row, *(_maybe(s.cost(c), ",.4g" if c == "seconds" else ",.0f") for c in costs)])
@@ -151,28 +163,58 @@ def _knobs(records: Records, words: dict[str, Any], drawn: dict[str, str]) -> li
     ]
     rows: list[list[Cell]] = []
     for e in found:
-        ends = [f"{m.label} ({number(m.mean)})" if m else "—" for m in (e.best, e.worst)]
-        rows.append([e.axis.key, f"{e.importance:.1%}" if e.importance is not None else "—", number(e.size), *ends])
-    told.append(Table([words[k] for k in ("knob", "importance", "effect", "best_value", "worst_value")], rows))
+        c = e.metric
+        ends = [f"{m.label} ({number(m.mean)})" for m in (c.best, c.worst)] if c else ["—", "—"]
+        beside = words[c.verdict] if c else "—"
+        rows.append([e.axis.key, f"{e.importance:.1%}" if e.importance is not None else "—", number(e.size), beside, *ends])
+    told.append(Table([words[k] for k in ("knob", "importance", "effect", "against_noise", "best_value", "worst_value")], rows))
     if "importance" in drawn:
         told.append(Plot("importance", words["importance_how"]))
     told.append(Plot("slices", words["slices"], only_file=True))
-    head = [words[k] for k in ("value", "mean", "sd", "best_run", "runs")] + [
-        words[k].format(count="").strip() for k in ("pruned", "failed")
-    ]
+    rise = ("rise",) if records.rises else ()
+    head = [words[k] for k in ("value", "mean", "sd", "best_run", *rise, "runs")]
+    head += [words[k].format(count="").strip() for k in ("pruned", "failed")]
     for at, e in enumerate(found):
         told.append(Heading(e.axis.key, 3))
-        if e.best and e.worst:
-            said = {"effect": number(e.size), "best": e.best.label, "worst": e.worst.label}
-            told.append(Text(words["effect_line"].format(**said, best_mean=number(e.best.mean), worst_mean=number(e.worst.mean))))
+        if c := e.metric:
+            said = {"effect": number(c.size), "best": c.best.label, "worst": c.worst.label}
+            line = words["effect_line"].format(**said, best_mean=number(c.best.mean), worst_mean=number(c.worst.mean))
+            told.append(Text(line + _by_chance(c, words)))
         else:
             told.append(Text(words["effect_none"]))
         rows = []
         for m in e.rows:
-            numbers = [number(m.mean), number(m.sd), number(m.best), str(len(m.values)), str(m.pruned), str(m.failed)]
-            rows.append([m.label if m.turned else words["not_turned"], *numbers])
+            numbers = [number(v) for v in (m.mean, m.sd, m.best, *((m.rise,) if rise else ()))]
+            counts = [str(n) for n in (len(m.values), m.pruned, m.failed)]
+            rows.append([m.label if m.turned else words["not_turned"], *numbers, *counts])
         told.append(Table(head, rows, plot=f"slice-{at}"))
     return told
+
+
+def _overfit(records: Records, words: dict[str, Any]) -> list[Block]:
+    """Which knob the runs' rise hangs on: how much worse they ended than they had been."""
+    told: list[Block] = [Heading(words["overfit"]), Text(words["overfit_how"].format(metric=records.metric))]
+    rises = list(records.rises.values())
+    if not rises:
+        return [*told, Text(words["overfit_unknown"], lead=True)]
+    rose = [v for v in rises if v > 0]
+    if not rose:
+        return [*told, Text(words["overfit_none"], lead=True)]
+    mean = number(statistics.fmean(rose))
+    count = words["overfit_count"].format(count=f"{len(rose):,}", of=f"{len(rises):,}", mean=mean, metric=records.metric)
+    knobs = effects.rising(records)
+    if not knobs or not (c := knobs[0].rise):
+        return [*told, Text(count, lead=True)]
+    line = words["overfit_line"].format(
+        knob=knobs[0].axis.label, most=c.worst.label, most_mean=number(c.worst.rise), most_runs=len(c.worst.rises), least=c.best.label,
+        least_mean=number(c.best.rise), least_runs=len(c.best.rises),
+    )  # fmt: skip
+    return [*told, Text(line + _by_chance(c, words), lead=True), Text(count), Plot("rise", words["rise_how"].format(metric=records.metric))]
+
+
+def _by_chance(found: Contrast, words: dict[str, Any]) -> str:
+    """Whether a difference between two values of a knob is more than noise."""
+    return str(words[f"effect_{found.verdict}"].format(noise=_maybe(found.noise, ".3g"), others=_maybe(found.others, ".3g")))
 
 
 def _gallery(records: Records, words: dict[str, Any], language: Language) -> list[Block]:
@@ -203,13 +245,18 @@ def _failures(records: Records, words: dict[str, Any]) -> list[Block]:
         rows: list[list[Cell]] = []
         for f in found[:FAILURES]:
             some = ", ".join(map(str, f.numbers[:6])) + (", …" if len(f.numbers) > 6 else "")
-            rows.append([f.reason, f.ended, some, str(len(f.numbers))])
+            rows.append([f.reason, _ended(f.ended, words), some, str(len(f.numbers))])
         told.append(Table([words["reason"], words["ended"], words["trial"], words["count"]], rows, words=3))
     else:
         told.append(Text(words["failures_none"]))
     if pruned := effects.counts(records)["pruned"]:
         told.append(Text(words["pruned_line"].format(pruned=f"{pruned:,}", metric=records.metric)))
     return [*told, Heading(words["speed"]), Text(_speed(records, words))]
+
+
+def _ended(how: str, words: dict[str, Any]) -> str:
+    """How a run ended, in the language of the report; a way that it has no word for stays as study.json has it."""
+    return str(words.get("ended_" + re.sub(r"\W+", "_", how), how))
 
 
 def _speed(records: Records, words: dict[str, Any]) -> str:

@@ -70,7 +70,8 @@ def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None
     while True:
         ended = run.finished()
         if run.evaluation_due(ended):
-            ended = run.evaluate(on_evaluation) or ended
+            verdict = run.evaluate(on_evaluation)
+            ended = ended if ended == "finished" else verdict or ended  # at the horizon nothing is left to be cut short
         if run.save_due(ended):
             run.save()
         if ended:

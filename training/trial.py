@@ -16,7 +16,7 @@ from training import assess, doctor, footprint, prepare, run_folder, space
 from training import config as configs
 from training import model as models
 from training.config import Config, ConfigError
-from training.outcome import Stopped
+from training.outcome import NotFinite, OutOfMemory, Stopped
 from training.processes import Processes
 from training.space import HIGHER_IS_BETTER
 from training.study import Claim
@@ -60,6 +60,8 @@ def refusal(config: Config, entries: int, processes: Processes) -> str:
         there = assess.memory_here(processes.device)
         shapes = footprint.full_batch(config)
         rows, length = shapes["labels"]
+        if 12 * parameters > there:  # the least that any optimizer here needs
+            return f"preflight: weights, gradients and optimizer take {12 * parameters / 1e9:.1f} GB or more, there are {there / 1e9:.1f}"
         if 16 * parameters + rows * length * (parameters + 16 * entries) > there / 2:  # far more than any takes; measuring costs a second
             memory = assess.of_model(config, entries, shapes)[0]["memory"]
             fixed = memory["weights"] + memory["gradients"] + memory["optimizer"]
@@ -77,7 +79,7 @@ def run(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None], m
 
     Raises:
         Interrupted: by a signal.
-        OSError: a full disk and the like, which is no fault of the trial.
+        Stopped, OSError: a full disk and the like, which is no fault of the trial.
     """
     folder = Path(config.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,12 +89,14 @@ def run(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None], m
             result = train(config, on_evaluation, memory)
         except ConfigError as error:
             return "failed", "; ".join(str(error).splitlines()), 0
-        except Stopped as error:
+        except (NotFinite, OutOfMemory) as error:
             return error.ended, str(error), 0
         except OSError as error:
             if error.errno in DISK:
                 raise
             return "failed", f"{type(error).__name__}: {error}", 0
+        except Stopped:
+            raise
         except Exception as error:  # whatever a combination breaks, the next one may work
             return "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:400]}", 0
     if result.ended == "interrupted":
@@ -101,13 +105,16 @@ def run(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None], m
 
 
 def record(config: Config, metric: str) -> dict[str, Any]:
-    """What study.json says of a run: its numbers, curve, sample texts and the doctor's verdicts; empty if it left no records."""
+    """What study.json says of a run: its numbers, curve, sample texts and the doctor's verdicts; of one without an evaluation,
+    what it took.
+    """
     folder = Path(config.run_dir)
     records = run_folder.read(folder)
     evaluations = [r for r in records if r["event"] == "evaluate" and r.get(metric) is not None]
     steps = [r for r in records if r["event"] == "train"]
+    tokens = {"tokens": steps[-1]["tokens"]} if steps else {}
     if not evaluations:
-        return {}
+        return tokens
     best = (max if metric in HIGHER_IS_BETTER else min)(evaluations, key=lambda r: r[metric])
     samples: list[dict[str, Any]] = next((r["samples"] for r in records if r["event"] == "sample" and r["step"] == best["step"]), [])
     numbers = {k: v for k, v in best.items() if isinstance(v, int | float) and k not in ("step", "seconds")}
@@ -118,10 +125,15 @@ def record(config: Config, metric: str) -> dict[str, Any]:
         verdicts = []
     return {
         "value": best[metric], "best_step": best["step"], "step": records[-1]["step"], "training_seconds": records[-1]["seconds"],
-        "tokens": steps[-1]["tokens"] if steps else 0, "train_loss": steps[-1]["loss"] if steps else None, "metrics": numbers,
+        "train_loss": steps[-1]["loss"] if steps else None, "metrics": numbers, **tokens,
         "curve": [[r["step"], r[metric]] for r in evaluations[::-1][::thin][::-1]],
         "samples": [{k: s[k] for k in ("prompt", "text", "reference") if s.get(k)} for s in samples[:SAMPLES]], "verdicts": verdicts,
     }  # fmt: skip
+
+
+def seconds_so_far(config: Config) -> float:
+    """What earlier launches of this trial have trained, as its records say; what they lost when they were killed is not in them."""
+    return max((float(r.get("seconds") or 0.0) for r in run_folder.read(Path(config.run_dir))), default=0.0)
 
 
 def forget(folder: Path) -> None:

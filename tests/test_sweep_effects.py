@@ -1,0 +1,244 @@
+"""What a sweep says in numbers: means, effects, noise, who overfits, how fast. `pytest tests/test_sweep_effects.py`"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sweep_studies import KNOBS, again, lively, put, read, study, trial, widths
+
+from training import chance, effects, sweep_report
+from training.study_records import Records
+
+
+def test_marginals_are_what_a_hand_computes(tmp_path: Path) -> None:
+    trials = widths((32, 3.0), (32, 5.0), (64, 2.0), (64, 2.5), (64, 3.0))
+    trials += [trial(5, {"model.hidden_size": 64}, 9.0, "pruned"), trial(6, {"model.hidden_size": 32}, None, "failed", reason="no")]
+    trials += [again(7, trials[2], 7.0), trial(8, {"model.hidden_size": 32}, None, "running")]
+    (effect,) = effects.effects(read(study(trials), tmp_path))
+    narrow, middle, wide = effect.rows
+    assert (narrow.label, narrow.mean, narrow.best, narrow.pruned, narrow.failed) == ("32", 4.0, 3.0, 0, 1)
+    assert narrow.sd == pytest.approx(math.sqrt(2)) and len(narrow.values) == 2
+    assert (middle.mean, middle.sd, middle.best, middle.pruned) == (2.5, 0.5, 2.0, 1)  # without the repeat
+    assert (wide.label, wide.values, wide.mean, wide.sd) == ("128", [], None, None)
+    assert effect.metric is not None and (effect.metric.best, effect.metric.worst, effect.size) == (middle, narrow, 1.5)
+
+
+def test_more_is_better_if_the_study_says_so(tmp_path: Path) -> None:
+    told = study(widths((32, 10.0), (64, 30.0), (128, 20.0)), objectives=[{"name": "bleu", "direction": "maximize"}])
+    records = read(told, tmp_path)
+    best, (effect,) = effects.best(records), effects.effects(records)
+    assert best is not None and best.mean == 30 and effect.metric is not None and effect.metric.best.label == "64"
+    assert [rank for rank, _ in effects.gallery(read(told, tmp_path))] == []
+
+
+def test_a_difference_is_compared_with_that_between_repeats(tmp_path: Path) -> None:
+    trials = widths((32, 1.0), (64, 2.0), (128, 0.5))
+    trials[2]["state"], trials[2]["values"] = "pruned", None
+    trials += [again(3, trials[0], 1.2), again(4, trials[0], 1.4), again(5, trials[1], 2.1), again(6, trials[1], 2.5)]
+    records = read(study(trials), tmp_path)
+    best, found = effects.best(records), effects.noise(records)
+    assert best is not None and found is not None and found.noise is not None
+    assert best.mean == pytest.approx(1.2) and best.error == pytest.approx(0.2 / math.sqrt(3))
+    pooled = math.sqrt((2 * 0.04 + 2 * 0.07) / 4)  # variances 0.04 and 0.07, two degrees of freedom each
+    assert found.size == pytest.approx(1.0) and found.noise == pytest.approx(2.78 * pooled * math.sqrt(2 / 3))
+    assert found.within_noise is False
+    trials[3]["values"], trials[4]["values"] = [1.9], [3.0]
+    found = effects.noise(read(study(trials), tmp_path))
+    assert found is not None and found.within_noise is True
+
+
+def test_a_lucky_single_run_does_not_beat_what_was_repeated(tmp_path: Path) -> None:
+    trials = widths((32, 1.0), (64, 1.1), (128, 1.15))
+    trials += [again(3, trials[0], 1.6), again(4, trials[1], 1.1), again(5, trials[1], None, "failed")]
+    records = read(study(trials), tmp_path)
+    best = effects.best(records)
+    assert best is not None and best.params == {"model.hidden_size": 64} and best.lost == 1
+    assert [s.params["model.hidden_size"] for s in records.leaders] == [64, 32]
+    page = (put(tmp_path, study(trials)), sweep_report.write(tmp_path, "en"), (tmp_path / "report.md").read_text("utf-8"))[2]
+    assert "Of its repeats 1 did not come to the end" in page and "within noise" in page
+    assert "single number" not in page  # 1.0 is of a setting that was repeated, and 1.15 is worse than the mean
+
+
+def test_a_better_single_number_is_named_only_where_there_is_one(tmp_path: Path) -> None:
+    trials = widths((32, 1.0), (64, 1.1), (128, 1.05), (128, 0.9))
+    trials += [again(4, trials[0], 1.1), again(5, trials[1], 1.3)]
+    found = effects.better_once(read(study(trials), tmp_path))
+    assert found is not None and (found[0].number, found[1]) == (3, 0.9)
+    sweep_report.write(tmp_path, "en")
+    assert "A setting that was not repeated, trial 3, has a better single number (0.9)" in (tmp_path / "report.md").read_text("utf-8")
+    assert effects.better_once(read(study(trials[:3] + trials[4:]), tmp_path)) is None  # 1.05 is the mean of the repeated one
+
+
+def test_without_repeats_noise_is_not_known(tmp_path: Path) -> None:
+    lines = sweep_report.write(put(tmp_path, study(widths((32, 1.0), (64, 2.0)))), "en")
+    assert "(a single run)" in lines[0] and "is not known" in lines[1]
+    assert "part of which is luck" in (tmp_path / "report.md").read_text("utf-8")
+
+
+def test_values_that_are_alike_in_python_are_told_apart(tmp_path: Path) -> None:
+    knob = {"key": "k", "name": "k", "kind": "categorical", "values": [True, 1, "1", None, "null", 0.5, False]}
+    trials = [trial(n, {"k": v}, float(n)) for n, v in enumerate(knob["values"])]  # type: ignore[arg-type]
+    records = read(study(trials, [knob]), tmp_path)
+    found = effects.marginals(records, records.axes[0])
+    assert [(m.label, m.mean) for m in found] == [(t, n) for n, t in enumerate(["true", "1", "1", "null", "null", "0.5", "false"])]
+    assert len(records.settings) == 7
+
+
+def test_a_range_is_cut_where_its_runs_are_and_a_knob_may_be_unturned(tmp_path: Path) -> None:
+    rates = [10 ** (-5 + n / 10) for n in range(36)]
+    trials = [trial(n, {"optim.learning_rate": r}, 1.0 + n) for n, r in enumerate(rates)] + [trial(36, {}, 99.0)]
+    records = read(study(trials, KNOBS[:1]), tmp_path)
+    found = effects.marginals(records, records.axes[0])
+    assert [len(m.values) for m in found] == [6] * 6 + [1] and [m.turned for m in found] == [True] * 6 + [False]
+    assert found[0].label == "1e-05 – 3.16e-05" and found[0].mean == 3.5
+    (effect,) = effects.effects(records)
+    assert effect.size == 30.0  # what is not turned has no part in it
+    few = read(study(trials[:4], KNOBS[:1]), tmp_path)
+    assert [m.label for m in effects.marginals(few, few.axes[0])] == ["1e-05", "1.259e-05", "1.585e-05", "1.995e-05"]
+    crowded = read(study([trial(n, {"k": 0 if n < 30 else n}, 1.0) for n in range(40)],
+                         [{"key": "k", "name": "k", "kind": "int", "low": 0, "high": 99}]), tmp_path)  # fmt: skip
+    assert sum(len(m.values) for m in effects.marginals(crowded, crowded.axes[0])) == 40
+
+
+def test_the_front_of_two_aims(tmp_path: Path) -> None:
+    trials = widths((32, 3.0), (64, 2.0), (128, 1.0), (256, 2.5), (512, 1.0))
+    for t, cost in zip(trials, [1, 4, 9, 6, 20]):
+        t["values"].append(cost)
+    told = study(trials, objectives=[{"name": "val_loss", "direction": "minimize"}, {"name": "parameters", "direction": "minimize"}])
+    records = read(told, tmp_path)
+    assert effects.best(records) is None
+    assert [s.params["model.hidden_size"] for s in effects.pareto(records, "second")] == [32, 64, 128]
+    assert "3 settings" in sweep_report.write(tmp_path, "en")[0]
+    assert (tmp_path / "plots" / "front.png").is_file() and "no single best" in (tmp_path / "report.md").read_text("utf-8")
+
+
+def test_interaction_counts_the_runs_of_each_pair(tmp_path: Path) -> None:
+    knobs = [{"key": k, "name": k, "kind": "categorical", "values": [1, 2]} for k in "abc"]
+    rows = [(1, 1, 4.0), (1, 1, 6.0), (2, 1, 1.0), (1, 2, 3.0)]
+    trials = [trial(n, {"a": a, "b": b, "c": 1}, v) for n, (a, b, v) in enumerate(rows)]
+    found = effects.interaction(read(study(trials, knobs, importance={"b": 0.6, "a": 0.4}), tmp_path))
+    assert found is not None and (found.x.key, found.y.key) == ("b", "a")
+    assert found.mean == [[5.0, 3.0], [1.0, None]] and found.runs == [[2, 1], [1, 0]]
+
+
+def test_speed_counts_what_is_not_training(tmp_path: Path) -> None:
+    trials = widths((32, 1.0), (64, 2.0), (128, 3.0))
+    trials[0] |= {"training_seconds": 10.0, "wall_seconds": 20.0}
+    trials[1] |= {"training_seconds": 10.0, "wall_seconds": 10.2}
+    trials[2] |= {"training_seconds": 10.0, "wall_seconds": 10.4}
+    trials.append(trial(3, {"model.hidden_size": 32}, None, "failed", ended="refused", reason="no", wall_seconds=0.3))
+    trials.append(trial(4, {"model.hidden_size": 32}, None, "failed", ended="failed", reason="it broke", wall_seconds=19.1))
+    found = effects.speed(read(study(trials), tmp_path))
+    assert found.per_minute == pytest.approx(60 * 5 / 60)
+    assert found.idle == pytest.approx(10.9 / 40.9) and found.overhead == pytest.approx(0.3)
+
+
+def test_failures_that_differ_in_numbers_are_one(tmp_path: Path) -> None:
+    reasons = ["33 does not divide by 4", "out of memory", "65 does not divide by 8"]
+    trials = [trial(n, {}, None, "failed", ended="refused", reason=r) for n, r in enumerate(reasons)]
+    found = effects.failures(read(study(trials), tmp_path))
+    assert [(f.reason, f.numbers) for f in found] == [("33 does not divide by 4", [0, 2]), ("out of memory", [1])]
+
+
+def test_the_gallery_goes_from_worst_to_best(tmp_path: Path) -> None:
+    records = read(lively(200), tmp_path)
+    ranks = [rank for rank, _ in effects.gallery(records)]
+    values = [run.value or 0.0 for _, run in effects.gallery(records)]
+    assert len(ranks) == 10 and ranks[-1] == 1 and values == sorted(values, reverse=True)
+    steps = [a - b for a, b in itertools.pairwise(ranks)]
+    assert max(steps) - min(steps) <= 1
+
+
+def test_the_numbers_need_nothing_heavy() -> None:
+    code = "import sys, training.effects; print([m for m in ('torch', 'optuna', 'matplotlib', 'pandas') if m in sys.modules])"
+    root = Path(__file__).resolve().parents[1]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_first_trial_of_every_worker_is_no_overhead(tmp_path: Path) -> None:
+    trials = widths((32, 1.0), (64, 2.0), (128, 3.0), (32, 1.0))
+    for t, (wall, first) in zip(trials, [(20.0, True), (10.2, False), (30.0, True), (10.4, False)]):
+        t |= {"training_seconds": 10.0, "wall_seconds": wall, "first": first}
+    assert effects.speed(read(study(trials), tmp_path)).overhead == pytest.approx(0.3)
+
+
+def test_noise_is_of_the_seed_and_of_the_other_knobs(tmp_path: Path) -> None:
+    knobs = [{"key": k, "name": k, "kind": "categorical", "values": [1, 2]} for k in "ab"]
+
+    def verdicts(by: float, grid_points: int, repeated: bool = True) -> dict[str, str]:
+        rows = [(a, b, 1.0 + by * (a == 2) + 2.0 * (b == 2)) for a in (1, 2) for b in (1, 2)]
+        trials = [trial(n, {"a": a, "b": b}, v) for n, (a, b, v) in enumerate(rows)]
+        trials += [again(4, trials[0], 1.02), again(5, trials[0], 0.98)] if repeated else []
+        found = effects.effects(read(study(trials, knobs, grid_points=grid_points), tmp_path))
+        return {e.axis.key: e.metric.verdict for e in found if e.metric}
+
+    assert verdicts(0.5, 4) == {"a": "beyond", "b": "beyond"}  # b is balanced in a whole grid
+    assert verdicts(0.5, 0)["a"] == "others"  # and may be what a seems to do in any other search
+    assert verdicts(0.01, 4)["a"] == "within"
+    assert verdicts(0.5, 4, repeated=False) == {"a": "unknown", "b": "unknown"}
+
+
+def test_many_repeats_need_less_of_a_margin() -> None:
+    pairs = [[1.0, 3.0]] * 70
+    margins = [chance.chance(pairs[:count], 1, 1) or 0.0 for count in (20, 22, 25, 30, 59, 60, 70)]
+    assert [m / 2 for m in margins] == pytest.approx([2.09, 2.09, 2.06, 2.04, 2.02, 2.00, 2.00])
+
+
+def rising(tmp_path: Path, maximize: bool = False) -> Records:
+    """Wide models are the better ones at their best, and get worse again; a knob with a single odd run does not hide it."""
+    knobs = [*KNOBS[1:2], {"key": "odd", "name": "odd", "kind": "int", "low": 1, "high": 9}]
+    trials = []
+    for n in range(24):
+        width, sign = (32, 64, 128)[n % 3], -1 if maximize else 1
+        up = {32: 0.0, 64: 0.2, 128: 0.5}[width] * (1 + 0.1 * (n % 2)) + 0.6 * (n == 2)
+        best = 5.0 - width / 64 * sign
+        curve = [[10, best + sign], [20, best], [30, best + sign * up]]
+        trials.append(trial(n, {"model.hidden_size": width, "odd": 1 if n == 2 else 2 + n % 2}, best, curve=curve))
+    trials.append(trial(24, {"model.hidden_size": 32, "odd": 2}, 4.0, "pruned", curve=[[10, 4.0], [20, 99.0]]))
+    return read(study(trials, knobs, objectives=[{"name": "m", "direction": "maximize" if maximize else "minimize"}]), tmp_path)
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_the_knob_by_which_runs_overfit_is_found(maximize: bool, tmp_path: Path) -> None:
+    records = rising(tmp_path, maximize)
+    assert 24 not in records.rises and records.rises[3] == 0 and records.rises[8] == pytest.approx(0.5)
+    first = effects.rising(records)[0]
+    assert first.axis.key == "model.hidden_size" and first.rise is not None
+    assert (first.rise.worst.label, first.rise.worst.rise) == ("128", pytest.approx(0.6))
+    sweep_report.write(tmp_path, "en")
+    report = (tmp_path / "report.md").read_text("utf-8")
+    assert "The knob that it hangs on most clearly is hidden\\_size: with 128 runs end 0.6 worse" in report
+    assert "(plots/rise.png)" in report and "16 of 24 complete runs ended worse" in report
+
+
+def test_a_best_that_a_thinned_curve_left_out_counts(tmp_path: Path) -> None:
+    records = read(study([trial(0, {"model.hidden_size": 32}, 1.0, curve=[[10, 3.0], [30, 1.5]])]), tmp_path)
+    assert records.rises == {0: 0.5}
+
+
+def test_where_nothing_overfits_it_is_said_and_there_is_no_figure(tmp_path: Path) -> None:
+    sweep_report.write(put(tmp_path, study(widths((32, 1.0), (64, 2.0)))), "en")
+    assert "the last evaluation is the best: none overfitted" in (tmp_path / "report.md").read_text("utf-8")
+    assert not (tmp_path / "plots" / "rise.png").exists()
+
+
+def test_curves_have_at_most_six_groups(tmp_path: Path) -> None:
+    def grouped(values: list[Any], knob: dict[str, Any]) -> tuple[list[str], dict[int, int]]:
+        trials = [trial(n, {"k": v}, 1.0 + n) for n, v in enumerate(values)]
+        records = read(study(trials, [{"key": "k", "name": "k"} | knob]), tmp_path)
+        axis = effects.deciding(records)
+        assert axis is not None
+        return effects.groups(records, axis)
+
+    labels, group = grouped([64, 8, 32, 16, 4, 2, 128], {"kind": "categorical", "values": [64, 8, 32, 16, 4, 2, 128]})
+    assert len(labels) == 6 and labels[0] == "2 – 4" and group[4] == group[5] == 0 and group[6] == 5
+    labels, group = grouped([*"abcdefgh", *"bcdefh"], {"kind": "categorical", "values": [*"abcdefgh"]})
+    assert labels == [*"bcdefh"] and 0 not in group  # the rare ones are grey
+    labels, group = grouped([n / 40 for n in range(40)], {"kind": "float", "low": 0.0, "high": 1.0})
+    assert len(labels) == 6 and set(group) == set(range(40))
