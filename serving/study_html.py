@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from serving import studies
+from serving import neighbours, studies
+from serving.neighbours import Band, Step
 from serving.strings import Language, say
-from serving.studies import Band, Knob, Run, Step, Study
+from serving.studies import Knob, Run, Study
 
 METRICS = ("val_loss", "perplexity", "bits_per_character", "bleu", "chrf")  # that have a name in words
 CSS = """
@@ -197,7 +198,7 @@ def _average_rows(study: Study, shown: Run, knob: Knob, speaks: Language) -> lis
     """From the band of values that this run's lies in to those beside it."""
     if knob.key not in shown.params:
         return [f'<td colspan="3" class="quiet">{_word(speaks, "not_turned")}</td>']
-    here, others = studies.averages(study, shown, knob)
+    here, others = neighbours.averages(study, shown, knob)
     if not others:
         return [_missing(text(shown.params[knob.key]) + " →", "no_other_value", speaks)]
     start, before, count = (_band(here), here.mean, len(here.values)) if here else (text(shown.params[knob.key]), None, 0)
@@ -230,7 +231,7 @@ def _better(study: Study, change: float, speaks: Language) -> str:
 def _step_rows(study: Study, shown: Run, knob: Knob, speaks: Language) -> list[str]:
     """A row for each recorded step; if there is one, a row that says so for a side without one."""
     now = shown.params[knob.key]
-    found = studies.steps(study, shown, knob)
+    found = neighbours.steps(study, shown, knob)
     rows = [_step_row(study, now, step, speaks) for step in found]
     if knob.ordered and found:
         last, first = knob.values[-1], knob.values[0]

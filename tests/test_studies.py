@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 from serving_fixtures import HOSTILE, save_study
 
-from serving import studies, study_html
+from serving import neighbours, studies, study_html
 from serving.strings import Language
 from serving.studies import Study, StudyError
 from serving.tabs import sweep
@@ -147,7 +147,7 @@ def test_more_is_better_for_bleu(root: Path) -> None:
     aim = [{"name": "bleu", "direction": "maximize"}]
     found = put(root / "x", [trial(0, 10.0, width=32), trial(1, 20.0, width=32), trial(2, 16.0, width=64)], WIDTH, objectives=aim)
     assert found.best and found.best.number == 2
-    (step,) = studies.steps(found, found.runs[2], found.knobs[0])
+    (step,) = neighbours.steps(found, found.runs[2], found.knobs[0])
     assert step.change == -1 and len(step.runs) == 2
     found = put(root / "y", [trial(0, 10.0, width=32), trial(1, 20.0, width=64)], WIDTH, objectives=aim)
     assert "+10 better, or chance" in study_html.more(found, found.runs[0], "en")
@@ -168,10 +168,10 @@ def test_a_step_is_to_recorded_runs_that_differ_in_one_knob(root: Path) -> None:
     grid.append(trial(4, 1.5, learning_rate=1e-3, width=64) | {"repeat_of": 0, "training_seconds": 20.0})
     found = put(root / "x", grid, RATE, WIDTH)
     rate, width = found.knobs
-    below, above = studies.steps(found, found.runs[0], width)
+    below, above = neighbours.steps(found, found.runs[0], width)
     assert (below.value, below.change, below.seconds) == (32, pytest.approx(2.0 - 1.25), pytest.approx(-5.0))
     assert (above.value, above.change) == (256, pytest.approx(3.0 - 1.25)), "from the mean over the seeds"
-    assert studies.steps(found, found.runs[0], rate) == []
+    assert neighbours.steps(found, found.runs[0], rate) == []
     told = study_html.more(found, found.runs[0], "en")
     assert '64 →</span> <span class="whole">32<' in told and "These knobs have no such trial: learning_rate." in told
     assert "the smallest that was tried" in study_html.more(found, found.runs[1], "en")
@@ -202,16 +202,16 @@ def test_a_random_search_shows_what_a_step_does_on_average(root: Path) -> None:
     runs += [trial(20, 100.0, learning_rate=1e-4, width=32) | {"repeat_of": 0}]
     found = put(root / "x", runs, RATE, WIDTH, KIND, MUON)
     rate, width, kind, _ = found.knobs
-    assert studies.steps(found, found.runs[7], width) == []
-    here, (below, above) = studies.averages(found, found.runs[7], width)
+    assert neighbours.steps(found, found.runs[7], width) == []
+    here, (below, above) = neighbours.averages(found, found.runs[7], width)
     assert here and (here.low, here.high, here.mean, len(here.values)) == (64, 64, pytest.approx(9.5), 6)
     assert (below.low, below.mean, above.low, above.mean) == (32, pytest.approx(8.5), 256, pytest.approx(10.5)), (
         "no repeats, no pruned ones"
     )
-    here, (below, above) = studies.averages(found, found.runs[7], rate)
+    here, (below, above) = neighbours.averages(found, found.runs[7], rate)
     assert here and here.low <= 1e-4 * 1.2**7 <= here.high and below.high < here.low and here.high < above.low
-    assert studies.averages(found, found.runs[0], rate)[1][0].low > 1e-4, "the lowest has one neighbour"
-    assert studies.averages(found, found.runs[7], kind) == (None, [])
+    assert neighbours.averages(found, found.runs[0], rate)[1][0].low > 1e-4, "the lowest has one neighbour"
+    assert neighbours.averages(found, found.runs[7], kind) == (None, [])
     told = study_html.more(found, found.runs[7], "en")
     assert "These knobs have no such trial: width." in told
     assert "No recorded trial differs from this one in one knob only." in study_html.more(found, found.runs[19], "en")
@@ -222,7 +222,7 @@ def test_a_random_search_shows_what_a_step_does_on_average(root: Path) -> None:
 
 def test_a_failed_neighbour_shows_its_reason_and_no_number(root: Path) -> None:
     found = put(root / "x", [trial(0, 1.0, width=32), trial(1, None, "failed", width=64) | {"reason": "out of <memory>"}], WIDTH)
-    (step,) = studies.steps(found, found.runs[0], found.knobs[0])
+    (step,) = neighbours.steps(found, found.runs[0], found.knobs[0])
     assert (step.change, step.seconds) == (None, None)
     assert "out of &lt;memory&gt;" in study_html.more(found, found.runs[0], "en")
     told = study_html.run(found, found.runs[1], {"model.width": 32}, "zh")
@@ -232,10 +232,10 @@ def test_a_failed_neighbour_shows_its_reason_and_no_number(root: Path) -> None:
 def test_knobs_that_hang_on_another_come_and_go_with_it(root: Path) -> None:
     runs = [trial(0, 1.0, name="adamw", width=32), trial(1, 0.5, name="muon", muon=0.02, width=32)]
     found = put(root / "x", [*runs, trial(2, 0.4, name="muon", muon=0.02, width=64)], WIDTH, KIND, MUON)
-    (step,) = studies.steps(found, found.runs[0], found.knobs[1])
+    (step,) = neighbours.steps(found, found.runs[0], found.knobs[1])
     assert (step.value, step.along, step.change) == ("muon", {"optim.muon": 0.02}, pytest.approx(-0.5))
     assert ">muon</span>, muon = 0.02<" in study_html.more(found, found.runs[0], "en")
-    assert studies.steps(found, found.runs[0], found.knobs[2]) == []
+    assert neighbours.steps(found, found.runs[0], found.knobs[2]) == []
 
 
 # ---- the report says the same
@@ -260,7 +260,7 @@ def test_the_page_and_the_report_agree_on_the_best_its_error_the_noise_and_the_r
     assert studies.T95 == chance.T95
     for knob, axis in zip(found.knobs, records.axes):
         rows = [m for m in effects.marginals(records, axis) if m.turned]
-        assert [sorted(b.values) for b in studies._bands(found, knob)] == [sorted(m.values) for m in rows]
+        assert [sorted(b.values) for b in neighbours._bands(found, knob)] == [sorted(m.values) for m in rows]
     assert "Trial 2<" in sweep.opening(str(root / "x"), "en")[-3]
 
 
