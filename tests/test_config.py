@@ -105,7 +105,10 @@ def test_one_mistake_one_line(write, text, wanted):
 
 
 def test_a_config_that_is_not_there():
-    assert problems("--config", "/nowhere/x.yaml")[0] == "/nowhere/x.yaml: cannot be read (No such file or directory)"
+    assert problems("--config", "/nowhere/x.yaml")[0] == "/nowhere/x.yaml: no such file"
+    assert (
+        problems("--config", "configs/gpt/verse.yaml")[0] == "configs/gpt/verse.yaml: no such file; did you mean configs/gpt/verses.yaml?"
+    )
 
 
 def test_the_command_line_overrides_the_file(write):

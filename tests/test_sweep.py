@@ -298,7 +298,7 @@ def test_another_study_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.C
         ({"metric": "loss"}, "metric: 'loss' is not valid here"),
         ({"space": {"corpus.max_rows": [10, 20]}}, "needs corpus.validation"),
         ({"set": {"train.max_step": 3}}, "did you mean train.max_steps?"),
-        ({"base": "nowhere.yaml"}, "nowhere.yaml: cannot be read"),
+        ({"base": "nowhere.yaml"}, "nowhere.yaml: no such file"),
     ],
 )
 def test_a_mistake_is_one_clear_line(tmp_path: Path, said: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ All mistakes are collected and reported together.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import os
 import sys
@@ -98,6 +99,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         with open(_file_name(path), encoding="utf-8") as f:
             tree = strict_yaml.load(f.read())
+    except FileNotFoundError:
+        beside = [p.name for p in Path(path).parent.glob("*.yaml")]
+        near = difflib.get_close_matches(Path(path).name, beside, 1)
+        meant = f"; did you mean {Path(path).with_name(near[0])}?" if near else ""
+        raise ConfigError(f"{path}: no such file{meant}") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
