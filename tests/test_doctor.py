@@ -125,6 +125,29 @@ def test_the_forecast_may_be_off_by_a_factor_of_two(tmp_path):
         assert ("prediction_overfit" in {v.id for v in diagnose(folder, config_of("overfitting"))}) == missed, forecast
 
 
+@pytest.mark.parametrize(
+    ("values", "falls", "said"),
+    [
+        ([5.0, 4.6, 4.55, 4.56, 4.57, 4.58, 4.59], True, True),  # four in a row, though it is not yet 1%
+        ([5.0, 4.6, 4.55, 4.56, 4.57, 4.58], True, False),
+        ([5.0, 4.6, 4.55, 4.57, 4.56, 4.58, 4.59], True, False),  # may be noise
+        ([5.0, 4.6, 4.55, 4.56, 4.57, 4.58, 4.59], False, False),
+        ([5.0, 4.6, 4.55, 4.56, 4.65], True, True),
+    ],
+)
+def test_a_small_rise_that_goes_on_is_overfitting_too(values, falls, said):
+    """The course of a base-size model on 10,000 pairs rose by a tenth of a percent an evaluation."""
+    train = [
+        {"event": "train", "step": s, "loss": 6 - s / 300 * falls, "tokens": 1900 * s, "epoch": s / 208}
+        for s in range(10, 100 * len(values) + 1, 10)
+    ]
+    evaluations = [{"event": "evaluate", "step": 100 * k, "val_loss": v} for k, v in enumerate(values, 1)]
+    r = evidence.Records(
+        config_of("healthy_phrasebook"), train=train, evaluations=evaluations, end={"ended": "interrupted", "step": 100 * len(values)}
+    )
+    assert (verdicts.overfitting(r) is not None) == said
+
+
 def test_a_forecast_is_compared_with_the_step_where_the_loss_turned():
     """The course of a large model on a small corpus: the overfit is found, and the forecast said to have held or not."""
     assert verdicts_text.STEP_FACTOR == forecasts.FACTOR

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from training.evidence import Records, at, curve, level, noise, number
@@ -17,6 +18,7 @@ Verdict = Callable[[Records], Finding | None]
 
 # The report of a run has called a rise of 2% overfitting from the start; the floor is for losses near zero.
 OVERFIT_RISE, OVERFIT_NATS = 0.02, 0.05
+UP = 4  # evaluations, each worse than the one before, that say the same of a smaller rise (Prechelt 1998, criterion UP)
 TRAIN_FALL = 0.02  # share by which the training loss must have fallen meanwhile: otherwise both go wrong together
 BLEU_GAP = 1.0  # points of BLEU between the best checkpoint by loss and the best by BLEU that are worth a word
 UNDERFIT_DROP = 0.06  # of the loss at the start, over the last quarter of the steps (healthy runs: 0.005 to 0.05)
@@ -52,12 +54,17 @@ def finding(name: str, severity: Severity, evidence: dict[str, Any], source: str
 
 
 def overfitting(r: Records) -> Finding | None:
-    """The validation loss turned while the training loss went on falling (Prechelt 1998: generalisation loss against the minimum)."""
+    """The validation loss turned while the training loss went on falling.
+
+    Turned is (Prechelt 1998): it lies well above its minimum (criterion GL), or went up UP times in a row (criterion UP).
+    """
     if len(r.validation) < 3:
         return None
     best, final = min(r.validation, key=lambda p: p.value), r.validation[-1]
     then, now = at(r.losses, best.step), level(r.losses, 0.95, 1.0)
-    if final.value - best.value < max(OVERFIT_RISE * best.value, OVERFIT_NATS) or then is None or now is None:
+    last = [p.value for p in r.validation[-UP - 1 :]]
+    climbs = len(last) > UP and all(b > a for a, b in pairwise(last))
+    if (final.value - best.value < max(OVERFIT_RISE * best.value, OVERFIT_NATS) and not climbs) or then is None or now is None:
         return None
     if now > (1 - TRAIN_FALL) * then:
         return None
