@@ -128,15 +128,15 @@ def test_the_forecast_may_be_off_by_a_factor_of_two(tmp_path):
 @pytest.mark.parametrize(
     ("values", "falls", "said"),
     [
-        ([5.0, 4.6, 4.55, 4.56, 4.57, 4.58, 4.59], True, True),  # four in a row, though it is not yet 1%
-        ([5.0, 4.6, 4.55, 4.56, 4.57, 4.58], True, False),
-        ([5.0, 4.6, 4.55, 4.57, 4.56, 4.58, 4.59], True, False),  # may be noise
-        ([5.0, 4.6, 4.55, 4.56, 4.57, 4.58, 4.59], False, False),
+        ([5.0, 4.6, 4.55, 4.56, 4.57, 4.59, 4.57], True, True),  # four without a new best, though it is not yet 1%
+        ([5.0, 4.6, 4.55, 4.56, 4.57, 4.59], True, False),
+        ([5.0, 4.6, 4.55, 4.56, 4.57, 4.59, 4.57], False, False),
+        ([5.0, 4.6, 4.55, 4.56, 4.57, 4.59, 4.54], True, False),
         ([5.0, 4.6, 4.55, 4.56, 4.65], True, True),
     ],
 )
-def test_a_small_rise_that_goes_on_is_overfitting_too(values, falls, said):
-    """The course of a base-size model on 10,000 pairs rose by a tenth of a percent an evaluation."""
+def test_a_validation_loss_that_stands_still_while_the_training_goes_on_is_overfitting_too(values, falls, said):
+    """The course of a base-size model on 10,000 pairs, which rose by half a percent only."""
     train = [
         {"event": "train", "step": s, "loss": 6 - s / 300 * falls, "tokens": 1900 * s, "epoch": s / 208}
         for s in range(10, 100 * len(values) + 1, 10)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 from training.evidence import Records, at, curve, level, noise, number
@@ -18,7 +17,10 @@ Verdict = Callable[[Records], Finding | None]
 
 # The report of a run has called a rise of 2% overfitting from the start; the floor is for losses near zero.
 OVERFIT_RISE, OVERFIT_NATS = 0.02, 0.05
-UP = 4  # evaluations, each worse than the one before, that say the same of a smaller rise (Prechelt 1998, criterion UP)
+STALLED, STALLED_FALL = (
+    4,
+    0.05,
+)  # evaluations without a new best, while the training loss fell by this share, say the same of a smaller rise
 TRAIN_FALL = 0.02  # share by which the training loss must have fallen meanwhile: otherwise both go wrong together
 BLEU_GAP = 1.0  # points of BLEU between the best checkpoint by loss and the best by BLEU that are worth a word
 UNDERFIT_DROP = 0.06  # of the loss at the start, over the last quarter of the steps (healthy runs: 0.005 to 0.05)
@@ -56,17 +58,18 @@ def finding(name: str, severity: Severity, evidence: dict[str, Any], source: str
 def overfitting(r: Records) -> Finding | None:
     """The validation loss turned while the training loss went on falling.
 
-    Turned is (Prechelt 1998): it lies well above its minimum (criterion GL), or went up UP times in a row (criterion UP).
+    Turned is (Prechelt 1998): it lies well above its minimum (criterion GL), or it does not get below that for several evaluations while
+    the training makes good progress (as criterion PQ, which sets one against the other).
     """
     if len(r.validation) < 3:
         return None
     best, final = min(r.validation, key=lambda p: p.value), r.validation[-1]
     then, now = at(r.losses, best.step), level(r.losses, 0.95, 1.0)
-    last = [p.value for p in r.validation[-UP - 1 :]]
-    climbs = len(last) > UP and all(b > a for a, b in pairwise(last))
-    if (final.value - best.value < max(OVERFIT_RISE * best.value, OVERFIT_NATS) and not climbs) or then is None or now is None:
+    if then is None or now is None or now > (1 - TRAIN_FALL) * then:
         return None
-    if now > (1 - TRAIN_FALL) * then:
+    risen = final.value - best.value >= max(OVERFIT_RISE * best.value, OVERFIT_NATS)
+    stalled = sum(p.step > best.step for p in r.validation) >= STALLED and now <= (1 - STALLED_FALL) * then
+    if not (risen or stalled):
         return None
     stopped = r.ended == "stopped early"  # what it is for: seen, and the best checkpoint kept
     evidence = {
