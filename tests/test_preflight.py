@@ -17,15 +17,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from training_runs import gpt_config, run_here, translation_config
 
-from tests.training_runs import gpt_config, run_here, translation_config
 from training import assess, fitting, footprint, preflight, prepare, probe
 from training import config as configs
 from training.config import ConfigError
 from training.findings import Finding
 
 ROOT = Path(__file__).resolve().parent.parent
-BOOKS = sorted({p.name.split(".")[0] for p in (ROOT / "training/wording").glob("*.yaml")})
 
 
 def ask(capsys: pytest.CaptureFixture, *options: str) -> tuple[int, str, str]:
@@ -234,7 +233,8 @@ def test_a_config_that_fits_goes_beside_its_file_and_replaces_no_other(tmp_path:
 
 def test_fit_writes_a_config_with_the_same_tokens_a_step(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = gpt_config(tmp_path, batch={"block_size": 48, "micro_batch_size": 64, "packing": "always"})
-    _, out, _ = ask(capsys, "--config", str(path), "--probe", "false", "--json", "true")
+    for _ in range(2):  # the first time, libraries that are loaded to read the corpus count as data
+        _, out, _ = ask(capsys, "--config", str(path), "--probe", "false", "--json", "true")
     peak = json.loads(out)["memory"]["peak_bytes"]
     fitted = tmp_path / "fitted.yaml"
     code, out, _ = ask(

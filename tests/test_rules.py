@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 
-from training import assess, findings, footprint, forecast, preflight, preflight_page, probe, rules
+from training import assess, findings, footprint, forecast, preflight_page, probe, rules
 from training import config as configs
 from training.findings import Finding
 from training.probe import Probe
@@ -26,13 +26,6 @@ from training.sheets import SHEETS
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOKS = sorted({p.name.split(".")[0] for p in (ROOT / "training/wording").glob("*.yaml")})
-
-
-def ask(capsys: pytest.CaptureFixture, *options: str) -> tuple[int, str, str]:
-    """Exit code, output and errors of the command."""
-    code = preflight.main([*options])
-    told = capsys.readouterr()
-    return code, told.out, told.err
 
 
 # ---- the rules, each with a case in which it speaks and one in which it is silent
