@@ -1,4 +1,5 @@
-"""Does the search pay? `python benchmarks/sweep_against_random.py [--config configs/sweep/sentence.yaml] [--trials 200] [--folder FOLDER]`.
+"""Does the search pay? `python benchmarks/sweep_against_random.py [--config configs/sweep/sentence.yaml] [--trials 200]
+[--workers 1] [--folder FOLDER]`.
 
 A random sample of the config's space, without pruning, each trial to its end (hours), then the config's own search within its own
 budget. Prints the best of both and when the search was as good; both studies stay in FOLDER, and their values in FOLDER/values.json.
@@ -18,10 +19,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def sweep(config: str, folder: Path, *options: str) -> list[dict[str, Any]]:
-    """Run (or go on with) a study; its trials in order, repeats left out."""
+def sweep(config: str, folder: Path, workers: int, *options: str) -> list[dict[str, Any]]:
+    """Run (or go on with) a study by so many workers; its trials in order, repeats left out."""
     command = [sys.executable, "training/sweep.py", "--config", config, "--run_dir", str(folder), "--repeat_best", "0", *options]
-    subprocess.run(command, cwd=ROOT, check=True)
+    running = [subprocess.Popen(command, cwd=ROOT) for _ in range(workers)]
+    if any([worker.wait() for worker in running]):
+        raise SystemExit(f"a worker of {folder} failed")
     trials: list[dict[str, Any]] = json.loads((folder / "study.json").read_text(encoding="utf-8"))["trials"]
     return [t for t in trials if t["repeat_of"] is None]
 
@@ -31,11 +34,12 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--config", default="configs/sweep/sentence.yaml")
     p.add_argument("--trials", type=int, default=200)
+    p.add_argument("--workers", type=int, default=1, help="of the config's own search, each with OMP_NUM_THREADS threads")
     p.add_argument("--folder", type=Path, default=ROOT / "runs/sweep-against-random")
     options = p.parse_args()
     few = ["--search", "random", "--prune", "none", "--minutes", "null", "--trials", str(options.trials)]
-    drawn = sweep(options.config, options.folder / "random", *few)
-    searched = sweep(options.config, options.folder / "searched")
+    drawn = sweep(options.config, options.folder / "random", 1, *few)
+    searched = sweep(options.config, options.folder / "searched", options.workers)
     best_drawn = min(t["value"] for t in drawn if t["state"] == "complete")  # of a metric that is to be small
     wall, best, level = 0.0, float("inf"), None
     for t in searched:
@@ -47,9 +51,9 @@ def main() -> None:
     spent = sum(t["wall_seconds"] for t in drawn) / 60
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {os.environ.get('OMP_NUM_THREADS', 'all')} threads")
     print(f"random: best {best_drawn:.5f} of {len(drawn)} trials, {spent:.1f} minutes")
-    print(f"search: best {best:.5f} of {len(searched)} trials, {wall / 60:.1f} minutes")
+    print(f"search: best {best:.5f} of {len(searched)} trials, {wall / 60:.1f} minutes of {options.workers} workers")
     print(
-        f"as good as the sample after {level[0]} trials, {level[1]:.1f} minutes" if level else "the search was never as good as the sample"
+        f"as good as the sample after {level[0]} trials, {level[1]:.1f} minutes of workers" if level else "the search was never as good as the sample"
     )
     keys = ("number", "state", "params", "value", "training_seconds", "wall_seconds")
     values = {name: [{k: t.get(k) for k in keys} for t in trials] for name, trials in (("random", drawn), ("searched", searched))}
