@@ -53,7 +53,9 @@ def main() -> None:
     print(f"random: best {best_drawn:.5f} of {len(drawn)} trials, {spent:.1f} minutes")
     print(f"search: best {best:.5f} of {len(searched)} trials, {wall / 60:.1f} minutes of {options.workers} workers")
     print(
-        f"as good as the sample after {level[0]} trials, {level[1]:.1f} minutes of workers" if level else "the search was never as good as the sample"
+        f"as good as the sample after {level[0]} trials, {level[1]:.1f} minutes of workers"
+        if level
+        else "the search was never as good as the sample"
     )
     keys = ("number", "state", "params", "value", "training_seconds", "wall_seconds")
     values = {name: [{k: t.get(k) for k in keys} for t in trials] for name, trials in (("random", drawn), ("searched", searched))}
