@@ -79,6 +79,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("rows_lost", "gpt", {"data": {"rejected_share": 0.5, "rejected": {"not_utf8": 500, "empty": 2}}}),
     ("pairs_too_long", "translation", {"data": {"left_out_share": 0.3}}),
     ("nothing_held_out", "gpt", {"data": {"held_out": 0}}),
+    ("order_of_file", "gpt", {"data": {"front_to_back_rows": 223_000, "mixed_rows": 16_384}}),
     ("block_longer_than_text", "gpt", {"data": {"packed": False, "longest_tokens": 30}}),
     ("warmup_short_post_norm", "translation", {"config": {"optim.warmup_steps": 50}, "model": {"type": "marian", "encoder_layers": 12, "d_model": 512}}),
     ("warmup_missing", "translation", {"config": {"optim.warmup_steps": 0}}),

@@ -77,6 +77,16 @@ class Corpus:
         return max(1, math.ceil(slices / self._slices_per_chunk))
 
     @property
+    def mixed_rows(self) -> int:
+        """Rows that are shuffled together."""
+        return self._slices_per_chunk * SLICE
+
+    @property
+    def front_to_back_rows(self) -> int:
+        """Training rows of the longest source that can only be read from front to back (compressed, csv, parquet, a stream)."""
+        return max((int((s == TRAIN).sum()) for s, shard in zip(self.states, self.shards) if not shard.seekable), default=0)
+
+    @property
     def _slices_per_chunk(self) -> int:
         characters = sum(self.report["characters"].values()) / max(1, self.report["rows_kept"])  # of a row, in the mean
         return max(1, min(self.shuffle_rows, int(CHUNK_CHARACTERS / max(1, characters))) // SLICE)

@@ -302,6 +302,14 @@ def nothing_held_out(f: Facts) -> Finding | None:
     return Finding("nothing_held_out", "warning") if f.data.get("held_out") == 0 else None
 
 
+def order_of_file(f: Facts) -> Finding | None:
+    """A sorted file that is only mixed inside a window: the model learns its beginning first and its end last."""
+    rows, mixed = f.data.get("front_to_back_rows", 0), f.data.get("mixed_rows", 0)
+    if not mixed or rows < 2 * mixed:
+        return None
+    return Finding("order_of_file", "note", {"rows": rows, "mixed": mixed})
+
+
 def block_longer_than_text(f: Facts) -> Finding | None:
     """A context that no text ever fills: positions beyond are never trained."""
     block, longest = f.config.batch.block_size, f.data.get("longest_tokens", 0)
@@ -417,7 +425,7 @@ Rule = Callable[[Facts], Finding | None]
 RULES: tuple[Rule, ...] = (
     vocabulary_dominates, memory_short, checkpointing_needless, vocabulary_for_data, english_cut_small, unknown_tokens, entries_unused,
     too_few_pairs, overfit_forecast, many_epochs, model_large_for_tokens, sides_swapped, rows_lost, pairs_too_long, nothing_held_out,
-    block_longer_than_text, warmup_missing, warmup_too_long, learning_rate_odd, batch_small, evaluation_never, evaluation_costly,
+    order_of_file, block_longer_than_text, warmup_missing, warmup_too_long, learning_rate_odd, batch_small, evaluation_never, evaluation_costly,
     precision_slower, checkpoints_rare,
 )  # fmt: skip
 # What can be judged of a model alone, without a corpus and the settings of a run.
