@@ -58,6 +58,7 @@ def save(
         write(inner / "state.json", json.dumps(state, indent=1))
         for path in beside.rglob("*"):  # on disk before meta.json says so
             if path.is_file():
+                shutil.copymode(beside / "README.md", path)  # safetensors writes files that only their owner can read
                 with open(path, "rb+") as f:
                     os.fsync(f.fileno())
         write(beside / "meta.json", json.dumps(meta, ensure_ascii=False, indent=1))
