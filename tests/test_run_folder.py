@@ -28,7 +28,7 @@ def test_the_run_folder_holds_exactly_what_the_contract_says(plain: TrainResult)
     assert sorted(p.name for p in (plain.run_dir / "checkpoints").iterdir()) == ["step-00000018", "step-00000024"]
     for place in (plain.run_dir / "checkpoints").iterdir():
         assert names(place) == sorted([*checkpoint.FILES, "trainer_state/state.json", "trainer_state/tensors.safetensors"])
-        assert len({path.stat().st_mode for path in place.rglob("*") if path.is_file()}) == 1  # whoever can read the card can load the model
+        assert len({path.stat().st_mode for path in place.rglob("*") if path.is_file()}) == 1  # who reads the card can load the model
         last = (place / "meta.json").stat().st_mtime_ns
         assert all((place / name).stat().st_mtime_ns <= last for name in names(place))
 
