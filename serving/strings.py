@@ -76,8 +76,8 @@ LABELS: dict[str, tuple[str, str]] = {
     "curves": ("曲线", "Curves"),
     "doctor_hint": ("选一个训练记录", "Choose a run"),
     "sweep_intro": (
-        "### 每个旋钮的作用\n\n拧动旋钮，看离它最近的一次真实训练。这里的数都是训练的记录或记录的均值，没有拟合，也没有插值。",
-        "### What each knob does\n\nMove a knob and see the nearest run that was really trained. Every number here was recorded, "
+        "### 每个旋钮的作用\n\n拧动旋钮，看离它最近的一次有记录的训练。这里的数都是训练的记录或记录的均值，没有拟合，也没有插值。",
+        "### What each knob does\n\nMove a knob and see the nearest recorded run. Every number here was recorded, "
         "or is a mean of recorded ones; none is modelled or interpolated.",
     ),
     "study": ("扫参", "Study"),

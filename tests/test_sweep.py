@@ -263,7 +263,8 @@ def test_another_study_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.C
     run(config)
     config = sweep_config(tmp_path, {"model.n_embd": [16]}, {"train": {"max_steps": 5, "mixed_precision": "no"}}, search="grid")
     assert sweep.main(["--config", str(config)]) == 2
-    assert "has another space and another base" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "has another space and another base" in err and "base.train.max_steps was 6 and is 5 now" in err
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("dear", encoding="utf-8")
     assert sweep.main(["--config", str(config), "--run_dir", str(tmp_path / "mine")]) == 2
@@ -299,6 +300,19 @@ def test_another_study_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.C
         ({"space": {"corpus.max_rows": [10, 20]}}, "needs corpus.validation"),
         ({"set": {"train.max_step": 3}}, "did you mean train.max_steps?"),
         ({"base": "nowhere.yaml"}, "nowhere.yaml: no such file"),
+        ({"base": ""}, "base: is empty"),
+        ({"set": {"print_config": ""}}, "set: unknown key 'print_config'"),
+        ({"set": {"model.n_embd": 8}}, "set.model.n_embd: is a knob of the space too"),
+        ({"space": {"train.max_tokens": {"low": 1, "high": 2**40}}}, "the grid has more than"),
+        ({"space": {"optim.learning_rate": {"low": -1e308, "high": 1e308}}, "search": "random", "trials": 1}, "is too far"),
+        ({"space": {"optim.learning_rate": {"low": 0.1, "high": 0.2, "step": 1.0}}}, "step: 1.0 must be positive and fit"),
+        ({"space": {"model.n_embd": [8, 16], "w": {"values": {"a": {"model.n_embd": 8}}}}}, "space.w: sets model.n_embd, which"),
+        ({"space": {"model.resid_pdrop": [0, 0.0]}}, "a value stands there twice"),
+        ({"space": {"model.resid_pdrop": [0.1, float("nan")]}}, "nan is not a finite number"),
+        ({"space": {"optim.weight_decay": {"values": [0.1], "when": {"optim.name": "muon"}}}}, "optim.name is adamw in the base"),
+        ({"space": {"optim.weight_decay": {"values": [0.1], "when": {"optim.name": []}}}}, "optim.name has no value to be"),
+        ({"space": {5: [1, 2]}}, "space.5: "),
+        ({"report": True}, "there is no study in"),
     ],
 )
 def test_a_mistake_is_one_clear_line(tmp_path: Path, said: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -307,6 +321,42 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path, said: dict[str, Any], told:
     err = capsys.readouterr().err
     assert told in err and err.startswith("error: ") and "Traceback" not in err
     assert not (tmp_path / "study").exists()
+
+
+def test_a_key_that_the_model_does_not_have_is_told_before_any_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep.main(["--config", str(sweep_config(tmp_path, {"model.n_embed": [8, 16]}, search="grid"))]) == 2
+    assert "space.model.n_embed: model.n_embed: gpt2 has no such key; did you mean n_embd?" in capsys.readouterr().err
+    assert list((tmp_path / "study/trials").iterdir()) == []
+
+
+def test_a_study_goes_on_where_its_folder_was_moved_to(tmp_path: Path) -> None:
+    config = sweep_config(tmp_path, {"model.n_embd": [8, 16]}, {"train": {"max_steps": 200, "mixed_precision": "no"}}, search="grid")
+    worker = start(config, "first")
+    deadline = time.monotonic() + 120
+    while not any(tmp_path.glob("study/trials/*/latest")) and worker.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    kill(worker)
+    (tmp_path / "study").rename(tmp_path / "moved")
+    assert sweep.main(["--config", str(config), "--run_dir", str(tmp_path / "moved")]) == 0
+    assert [(t["state"], t["step"]) for t in study(tmp_path / "moved")["trials"]] == [("complete", 200)] * 2
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("study.journal", "{}\n", "study.journal is damaged"),
+        ("study.journal", "", "tells of 0 trials, but trials/ has number 1"),
+        ("sweep.yaml", "- nothing", "sweep.yaml is damaged"),
+    ],
+)
+def test_a_damaged_study_is_not_begun_anew(file: str, text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = sweep_config(tmp_path, {"model.n_embd": [8, 16]}, search="grid")
+    run(config)
+    (tmp_path / "study" / file).write_text(text, encoding="utf-8")
+    capsys.readouterr()
+    assert sweep.main(["--config", str(config)]) == 2
+    err = capsys.readouterr().err
+    assert told in err and err.startswith("error: ") and err.count("\n") == 1
 
 
 def test_the_config_of_a_run_is_no_sweep_s_and_the_other_way_round(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

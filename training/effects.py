@@ -58,7 +58,8 @@ class Marginal:
 class Contrast(Compared):
     """Of a knob's rows the two whose means are furthest apart.
 
-    `others` is how much they differ by chance because of the other knobs, judged by the spread inside the rows; None where they cancel out.
+    `others` is how much they differ by chance because of the other knobs, judged by the spread inside the rows; None where they cancel out,
+    infinite where no row has two runs.
     """
 
     best: Marginal
@@ -67,8 +68,12 @@ class Contrast(Compared):
 
     @property
     def verdict(self) -> str:
-        """Within, beyond, unknown; or others: beyond the seed's noise, but not beyond what the other knobs may do."""
+        """Within, beyond, unknown; or others: beyond the seed's noise, but not beyond what the other knobs may do; alone: nobody knows
+        what they do.
+        """
         found = super().verdict
+        if found == "beyond" and self.others == math.inf:
+            return "alone"
         return "others" if found == "beyond" and self.others is not None and self.size <= self.others else found
 
 
@@ -254,7 +259,9 @@ def _contrast(
         return None
     (one, best), (other, worst) = means[0], means[-1]
     counts = len(inside[best]), len(inside[worst])
-    others = None if records.balanced else chance(inside, *counts)
+    others = None
+    if not records.balanced:
+        others = by_chance if (by_chance := chance(inside, *counts)) is not None else math.inf
     return Contrast(abs(one - other), chance(repeats, *counts), turned[best], turned[worst], others)
 
 

@@ -10,9 +10,10 @@ import copy
 import dataclasses
 import difflib
 import functools
+import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import jsonargparse
@@ -54,6 +55,24 @@ def merge(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     """`a` with the values of `b` put over it."""
     both = {**a, **b}
     return {k: merge(a[k], v) if isinstance(v, dict) and isinstance(a.get(k), dict) else v for k, v in both.items()}
+
+
+def leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in a tree that is not a section or a list of sections."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(f"{name}.{key}" if name else str(key), inner)
+    elif isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
+        for k, inner in enumerate(value):
+            yield from leaves(f"{name}[{k}]" if len(value) > 1 else name, inner)
+    else:
+        yield name, value
+
+
+def shown(value: Any) -> str:
+    """A value of a config, short enough for a line."""
+    text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
+    return "not set" if value is None else text if len(text) <= 100 else text[:99] + "…"
 
 
 def from_options(argv: list[str]) -> dict[str, Any]:
@@ -276,11 +295,12 @@ def _odd_paths(config: Config) -> list[str]:
     paths = [("run_dir", config.run_dir), ("tokenizer.path", config.tokenizer.path)]
     for key, value in (("corpus.train", config.corpus.train), ("corpus.validation", config.corpus.validation)):
         paths += [(key, path) for s in sources(value) for path in (s.path, s.target_path)]
-    problems = []
-    for key, path in paths:
-        try:
-            if "\0" in os.fsdecode(os.fsencode(path or "")):
-                problems.append(f"{key}: {path!r} has a NUL character in it, which no path can")
-        except UnicodeEncodeError:
-            problems.append(f"{key}: {path!r} cannot be a path under this locale, which is not UTF-8; set PYTHONUTF8=1 or LC_ALL=C.UTF-8")
-    return problems
+    return [problem for key, path in paths if (problem := odd_path(key, path or ""))]
+
+
+def odd_path(key: str, path: str) -> str:
+    """Why no file can have this path, here or anywhere; empty if one can."""
+    try:
+        return f"{key}: {path!r} has a NUL character in it, which no path can" if "\0" in os.fsdecode(os.fsencode(path)) else ""
+    except UnicodeEncodeError:
+        return f"{key}: {path!r} cannot be a path under this locale, which is not UTF-8; set PYTHONUTF8=1 or LC_ALL=C.UTF-8"

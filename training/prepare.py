@@ -15,7 +15,7 @@ import torch
 from accelerate.tracking import get_available_trackers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from training import checkpoint, run_folder
+from training import checkpoint, mistakes, run_folder
 from training import config as configs
 from training import corpus as corpora
 from training import model as models
@@ -58,7 +58,7 @@ def open_folder(config: Config, processes: Processes) -> tuple[filelock.BaseFile
             elif whole and here is None:
                 problem = f"resume: the checkpoints in {folder} have no trainer_state any more; choose another --run_dir"
             elif here:
-                problem = _differences(begun(folder), config)
+                problem = _differences(_moved(begun(folder), config), config)
             else:
                 run_folder.clear(folder)
         except ConfigError as error:
@@ -108,11 +108,21 @@ def begun(folder: Path) -> Config:
     return configs.load(folder / "config.yaml")
 
 
+def _moved(before: Config, now: Config) -> Config:
+    """`before` as if it had named the tokenizer as `now` does, where that is the one it began with: its folder may have moved."""
+    own, named = Path(now.run_dir) / "tokenizer/tokenizer.json", Path(now.tokenizer.path or "") / "tokenizer.json"
+    try:
+        same = bool(before.tokenizer.path and now.tokenizer.path) and own.read_bytes() == named.read_bytes()
+    except OSError:
+        same = False
+    return replace(before, tokenizer=replace(before.tokenizer, path=now.tokenizer.path)) if same else before
+
+
 def _differences(before: Config, now: Config) -> str:
     """What a resumed run must not change and does, told key by key; empty if there is nothing."""
-    old, new = (dict(_leaves("", _unchanging(config))) for config in (before, now))
+    old, new = (dict(mistakes.leaves("", _unchanging(config))) for config in (before, now))
     told = [
-        f"resume: {name} was {_shown(old.get(name))} when the run began and is {_shown(new.get(name))} now"
+        f"resume: {name} was {mistakes.shown(old.get(name))} when the run began and is {mistakes.shown(new.get(name))} now"
         for name in dict.fromkeys([*old, *new])
         if old.get(name) != new.get(name)
     ]
@@ -125,23 +135,6 @@ def _unchanging(config: Config) -> dict[str, Any]:
     for key in ("train", "validation"):  # a path alone is a source with nothing else said
         tree["corpus"][key] = [asdict(s) for s in configs.sources(getattr(config.corpus, key))]
     return {**{name: tree[name] for name in (*SAME, "corpus")}, "optim": {"name": config.optim.name}}
-
-
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything in a tree that is not a section or a list of sections."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _leaves(f"{name}.{key}" if name else str(key), inner)
-    elif isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
-        for k, inner in enumerate(value):
-            yield from _leaves(f"{name}[{k}]" if len(value) > 1 else name, inner)
-    else:
-        yield name, value
-
-
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
-    return "not set" if value is None else text if len(text) <= 100 else text[:99] + "…"
 
 
 @dataclass

@@ -107,14 +107,20 @@ class Knob:
         """Short, for folders and pictures."""
         return short(self.key)
 
+    @property
+    def size(self) -> int:
+        """How many values it has, for a grid; 0 for a continuous range."""
+        if self.values is not None:
+            return len(self.values)
+        if self.log or (self.step is None and not self.whole):
+            return 0
+        return int((self.high - self.low) / (self.step or 1) + 1e-9) + 1
+
     def points(self) -> list[Any]:
-        """Every value, for a grid; empty for a range that has too many."""
+        """Every value, for a grid; empty for a continuous range."""
         if self.values is not None:
             return list(self.values)
-        if self.log or (self.step is None and not self.whole):
-            return []
-        step = self.step or 1
-        found = [self.low + k * step for k in range(int((self.high - self.low) / step + 1e-9) + 1)]
+        found = [self.low + k * (self.step or 1) for k in range(self.size)]
         return [int(v) for v in found] if self.whole else found
 
     def settings(self, value: Any) -> dict[str, Any]:
@@ -171,6 +177,9 @@ def relations(sweep: SweepConfig) -> list[str]:
     problems = []
     if not sweep.run_dir.strip():
         problems.append("run_dir: is empty; name a folder, e.g. runs/sweep-sentence")
+    problems += [p for p in [mistakes.odd_path("run_dir", sweep.run_dir), mistakes.odd_path("base", sweep.base)] if p]
+    if sweep.report and not (Path(sweep.run_dir) / "sweep.yaml").is_file():
+        problems.append(f"run_dir: there is no study in {sweep.run_dir} to report on")
     budget = {"trials": sweep.trials, "minutes": sweep.minutes, "tokens": sweep.tokens}
     problems += [f"{k}: {v} is not a positive number" for k, v in budget.items() if v is not None and not 0 < v < math.inf]
     if sweep.search != "grid" and all(v is None for v in budget.values()):
@@ -196,14 +205,14 @@ def knobs(sweep: SweepConfig) -> list[Knob]:
     found: list[Knob] = []
     for key, said in sweep.space.items():
         try:
-            found.append(_knob(key, said))
+            found.append(_knob(str(key), said))
         except ConfigError as error:
             problems += str(error).splitlines()
     found = _in_order(found, problems)
     if sweep.search == "grid":
-        endless = [k.key for k in found if not k.points()]
+        endless = [k.key for k in found if not k.size]
         problems += [f"space.{key}: a grid needs a list of values, or a range with a step and no log" for key in endless]
-        if not endless and math.prod(len(k.points()) for k in found) > MOST_POINTS:
+        if not endless and math.prod(k.size for k in found) > MOST_POINTS:
             problems.append(f"space: the grid has more than {MOST_POINTS:,} points; use search: random or tpe")
     if problems:
         raise ConfigError("\n".join(problems))
@@ -233,7 +242,9 @@ def _knob(key: str, said: Any) -> Knob:
             raise ConfigError(f"{where}: {values!r} is not valid here; wanted a list of values")
         if odd := [v for v in values if isinstance(v, list | dict)]:
             raise ConfigError(f"{where}: {odd[0]!r} is no single value; give it a name, as in {{values: {{small: {{{key}: …}}}}}}")
-        if len({json.dumps(v) for v in values}) < len(values):
+        if endless := [v for v in values if isinstance(v, float) and not math.isfinite(v)]:
+            raise ConfigError(f"{where}: {endless[0]} is not a finite number")
+        if len({json.dumps(float(v) if type(v) is int else v) for v in values}) < len(values):
             raise ConfigError(f"{where}: a value stands there twice")
         return Knob(key, tuple(values), when=conditions)
     return _range(key, where, said, conditions)
@@ -252,8 +263,12 @@ def _range(key: str, where: str, said: dict[str, Any], conditions: tuple[tuple[s
         raise ConfigError(f"{where}: low {low} is not below high {high}")
     if log and (low <= 0 or step is not None):
         raise ConfigError(f"{where}: log needs a low above 0 and no step")
-    if step is not None and step <= 0:
-        raise ConfigError(f"{where}.step: {step} is not a positive number")
+    if step is not None and not 0 < step <= high - low:
+        raise ConfigError(f"{where}.step: {step} must be positive and fit between low and high")
+    if not math.isfinite(float(high) - float(low)):
+        raise ConfigError(f"{where}: from {low} to {high} is too far")
+    if step is not None:
+        high = low + step * int((high - low) / step + 1e-9)  # its last value
     whole = all(isinstance(v, int) for _, v in numbers)
     return Knob(key, None, low, high, step, log, whole, when=conditions)
 
@@ -295,6 +310,11 @@ def nested(values: dict[str, Any]) -> dict[str, Any]:
 
 def base_config(sweep: SweepConfig) -> Config:
     """The run that all trials begin from; raises ConfigError if it or a value of the space cannot be."""
+    if not sweep.base.strip():
+        raise ConfigError("base: is empty; name the config of a run, e.g. configs/gpt/stray_birds.yaml")
+    if odd := [k for k in flat(sweep.set) if k.partition(".")[0] not in {f.name for f in dataclasses.fields(Config)}]:
+        near = difflib.get_close_matches(odd[0], [f.name for f in dataclasses.fields(Config)], 1, 0.5)
+        raise ConfigError(f"set: unknown key {odd[0]!r}" + (f"; did you mean {near[0]}?" if near else ""))
     options = [f"--{k}={v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)}" for k, v in flat(sweep.set).items()]
     try:
         base = configs.parse_args(["--config", sweep.base, *options])
@@ -310,7 +330,10 @@ def base_config(sweep: SweepConfig) -> Config:
         if own := sorted({key for value in knob.extremes() for key in knob.settings(value)} & set(OWN)):
             problems.append(f"space.{knob.key}: the sweep sees to {own[0]} itself")
         problems += [f"space.{knob.key}.when: {p}" for key, wanted in knob.when for p in _never(key, wanted, axes, base)]
+    problems += _both(axes)
     turned = {key for k in axes for v in k.extremes() for key in k.settings(v)}
+    if twice := sorted(turned & set(flat(sweep.set))):
+        problems.append(f"set.{twice[0]}: is a knob of the space too; leave it out here")
     if sweep.metric in TOKENIZER_DEPENDENT and any(key.startswith("tokenizer.") for key in turned):
         problems.append(f"metric: {sweep.metric} does not compare under different tokenizers; use bits_per_character")
     if base.corpus.validation is None and (reading := sorted(key for key in turned if key.startswith("corpus.") and key not in UNREAD)):
@@ -325,11 +348,31 @@ def base_config(sweep: SweepConfig) -> Config:
 def _never(key: str, wanted: tuple[Any, ...], axes: list[Knob], base: Config) -> list[str]:
     """Why a condition can never hold, if so."""
     knob = next((k for k in axes if k.key == key), None)
+    if not wanted:
+        return [f"{key} has no value to be; name one"]
     if knob is None:
-        return [] if value_of(base, key, ...) is not ... else [f"{key} is no knob and no key of the base"]
+        found = value_of(base, key, ...)
+        if found is ...:
+            return [f"{key} is no knob and no key of the base"]
+        return [] if found in wanted else [f"{key} is {found} in the base and no knob, so this never holds"]
     if knob.values is None:
-        return []
+        return [f"{key} goes from {knob.low} to {knob.high}" for v in wanted if not _within(v, knob)]
     return [f"{key} has no value {v}; it has {', '.join(map(str, knob.values))}" for v in wanted if v not in knob.values]
+
+
+def _within(value: Any, knob: Knob) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and knob.low <= value <= knob.high
+
+
+def _both(axes: list[Knob]) -> list[str]:
+    """A line for every key that two knobs would set at the same time."""
+    problems = []
+    for one, other in itertools.combinations(axes, 2):
+        shared = {k for v in one.extremes() for k in one.settings(v)} & {k for v in other.extremes() for k in other.settings(v)}
+        apart = any(key == k and not set(wanted) & set(w) for key, wanted in one.when for k, w in other.when)
+        if shared and not apart:
+            problems.append(f"space.{other.key}: sets {min(shared)}, which space.{one.key} sets too; the last one would win")
+    return problems
 
 
 def value_of(config: Config, key: str, missing: Any = None) -> Any:

@@ -28,12 +28,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from training import run_folder, space
+from training import mistakes, run_folder, space
 from training.config import Config, ConfigError
 from training.space import HIGHER_IS_BETTER, Knob, SweepConfig
 
 NAME = "study"  # a journal may hold several; ours has one
-HOPELESS = 100  # refused trials in a row, after which a search is over
+HOPELESS = 100  # trials in a row without a single step, after which a search is over
 REWRITTEN_AFTER = 10.0  # seconds; the page reads study.json while the study goes on
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
 
@@ -97,11 +97,7 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=ExperimentalWarning)  # `group` has been one since 2021
         with self.turn:
-            journal = self.dir / "study.journal"
-            storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=Lock(journal)))
-            self.study = optuna.create_study(
-                storage=storage, study_name=NAME, directions=self.directions, pruner=self._pruner(), load_if_exists=True
-            )
+            self.study = self._journal(self.dir / "study.journal")
             self.study.sampler = self._sampler(len(self.study.get_trials(deepcopy=False)))
         self.points = self._grid()
         self.written = 0.0
@@ -112,8 +108,9 @@ class Study:
         with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
             if (
                 self.dir.exists()
-                and not (self.dir / "sweep.yaml").is_file()
                 and any(not p.name.startswith(".") for p in self.dir.iterdir())
+                and not (self.dir / ".locks").is_dir()  # made before anything else: another worker may be writing sweep.yaml
+                and not (self.dir / "sweep.yaml").is_file()
             ):
                 raise ConfigError(f"run_dir: {self.dir} holds files that no sweep wrote; choose a new folder")
             (self.dir / ".locks").mkdir(parents=True, exist_ok=True)
@@ -123,11 +120,38 @@ class Study:
                 if before is None:
                     run_folder.write(self.dir / "sweep.yaml", space.dump(now))
                 (self.dir / "trials").mkdir(exist_ok=True)
-        if before is not None and (changed := [k for k in now if now[k] != before.get(k)]):
+        if before == {}:
             raise ConfigError(
-                f"run_dir: the study in {self.dir} has another {' and another '.join(changed)}; its trials would not compare. Choose "
-                "another --run_dir, or put it back (the budget, keep, and the repeats may change)"
+                f"run_dir: {self.dir / 'sweep.yaml'} is damaged, so nobody knows which study that is; choose another --run_dir"
             )
+        if before is not None and (changed := [k for k in now if now[k] != before.get(k)]):
+            old, new = (dict(mistakes.leaves("", {k: said.get(k) for k in changed})) for said in (before, now))
+            keys = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
+            more = "; …" if len(keys) > 4 else ""
+            told = "; ".join(f"{k} was {mistakes.shown(old.get(k))} and is {mistakes.shown(new.get(k))} now" for k in keys[:4])
+            raise ConfigError(
+                f"run_dir: the study in {self.dir} has another {' and another '.join(changed)} ({told}{more}); its "
+                "trials would not compare. Choose another --run_dir, or put it back (the budget, keep, and the repeats may change)"
+            )
+
+    def _journal(self, path: Path) -> optuna.Study:
+        """The study that the journal tells of; raises ConfigError if it cannot be read, or tells of fewer trials than there are folders."""
+        begun = [int(p.name[:4]) for p in (self.dir / "trials").iterdir() if p.name[:4].isdecimal()]
+        with run_folder.complaints(f"run_dir: {path} cannot be used"):
+            try:
+                storage = JournalStorage(JournalFileBackend(str(path), lock_obj=Lock(path)))
+                study = optuna.create_study(
+                    storage=storage, study_name=NAME, directions=self.directions, pruner=self._pruner(), load_if_exists=True
+                )
+                known = len(study.get_trials(deepcopy=False))
+            except (ValueError, KeyError, TypeError, AssertionError) as error:  # as a line is damaged
+                raise ConfigError(f"run_dir: {path} is damaged ({' '.join(repr(error).split())[:120]}); choose another --run_dir") from None
+        if max(begun, default=-1) >= known:
+            raise ConfigError(
+                f"run_dir: {path} tells of {known} trials, but trials/ has number {max(begun)}: the journal is not whole. Put it back, or "
+                "choose another --run_dir"
+            )
+        return study
 
     def _worker(self) -> int:
         """The lowest number that no living worker of this machine has."""
@@ -227,14 +251,23 @@ class Study:
         return max((_begun(t).get("seed", self.base.seed) for t in same), default=self.base.seed - 1) + 1
 
     def share(self, trials: list[FrozenTrial] | None = None) -> float:
-        """Share of the nearest budget that is spent; all of it once nothing but refusals came for long, which cost nothing."""
+        """Share of the nearest budget that is spent; all of it once no trial has made a step for long, which costs no tokens."""
         s, searched = self.sweep, _searched(self.study.get_trials(deepcopy=False) if trials is None else trials)
-        records = [t.user_attrs.get("record", {}) for t in searched]
-        if not self.points and len(records) >= HOPELESS and all(r.get("ended") == "refused" for r in records[-HOPELESS:]):
+        if self.hopeless(searched):
             return 1.0
+        records = [t.user_attrs.get("record", {}) for t in searched]
         wall, tokens = sum(r.get("wall_seconds", 0.0) for r in records), sum(r.get("tokens", 0) for r in records)
         budget = [(len(searched), s.trials), (wall / 60, s.minutes), (tokens, s.tokens), (len(searched), len(self.points) or None)]
         return max(have / most for have, most in budget if most is not None)
+
+    def hopeless(self, searched: list[FrozenTrial]) -> bool:
+        """Whether the last HOPELESS trials of a search (a grid ends by itself) were refused or failed before their first step."""
+        last = [t for t in searched if t.state.is_finished()][-HOPELESS:]
+        return not self.points and len(last) == HOPELESS and not any(t.user_attrs.get("record", {}).get("tokens") for t in last)
+
+    def spent(self) -> float:
+        """Share of the budget that is spent by trials that are over."""
+        return min(1.0, self.share([t for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()]))
 
     def _repeat_due(self, trials: list[FrozenTrial]) -> tuple[int, int] | None:
         """(number of a trial among the best, seed) of a repeat that nobody has begun."""

@@ -15,6 +15,8 @@ if __name__ == "__main__":  # see train.py
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import gc
+import signal
+import threading
 import time
 from contextlib import nullcontext
 from dataclasses import replace
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     die_with_the_launcher()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupted)  # a run has its own while it trains
     try:
         sweep = space.parse_args(argv, __doc__ or "")
         work(sweep)
@@ -42,12 +46,16 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except Stopped as error:
-        print(f"stopped: {error}", file=sys.stderr)
+        print(f"stopped: {error}; the same command goes on", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on (with --report true it writes the report of what is there)", file=sys.stderr)
         return 0
     return 0
+
+
+def _interrupted(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def work(sweep: SweepConfig) -> None:
@@ -82,8 +90,8 @@ def work(sweep: SweepConfig) -> None:
                 printed("\n".join(sweep_report.write(study.dir, sweep.language)))
     except OSError as error:
         if error.errno not in DISK:
-            raise
-        raise Stopped(f"{error.filename or sweep.run_dir}: {error.strerror}; the same command goes on") from None
+            raise ConfigError(f"run_dir: {error.filename or sweep.run_dir}: {error.strerror or error}") from error
+        raise Stopped(f"{error.filename or sweep.run_dir}: {error.strerror}") from None
 
 
 def _search(worker: Worker, study: Study | None) -> None:
@@ -93,6 +101,8 @@ def _search(worker: Worker, study: Study | None) -> None:
         for repeats in (False, True):
             while worker.trial(repeats):
                 pass
+            if study and not repeats and study.hopeless(study.study.get_trials(deepcopy=False)):
+                worker.processes.say("the search is over: for long, no trial has come to its first step")
     finally:
         worker.bar.close()
         if study:
@@ -119,8 +129,17 @@ class Worker:
         import filelock
 
         from training import prepare
+        from training import trial as trials
 
-        turned = {key for knob in space.knobs(self.sweep) for value in knob.extremes() for key in knob.settings(value)}
+        axes = space.knobs(self.sweep)
+        turned = {key for knob in axes for value in knob.extremes() for key in knob.settings(value)}
+        if "model.type" not in turned:  # else a key may be another class's
+            for knob in axes:
+                said = [
+                    trials.refusal(space.with_values(self.base, knob.settings(v)), self.entries, self.processes) for v in knob.extremes()
+                ]
+                if all("has no such key" in why for why in said):
+                    raise ConfigError(f"space.{knob.key}: {said[0]}")
         if any(key.startswith("tokenizer.") for key in turned):
             return
         shelf = self.processes.from_main(str(self.shelf))
@@ -129,6 +148,8 @@ class Worker:
         with filelock.FileLock(f"{shelf}/.lock") if self.processes.main else nullcontext():
             prepare.check(base, self.processes)
             data = prepare.open_data(base, self.processes, self.memory)
+            if self.study:
+                trials.lend(base, self.shelf)
         self.tokenizer, self.entries = f"{shelf}/base/tokenizer", len(data.tokenizer)
 
     def trial(self, repeats: bool) -> bool:
@@ -200,7 +221,7 @@ class Worker:
     def _show(self, what: str) -> None:
         """How far the study is, on a bar or a line every half minute."""
         if self.study:
-            self.bar.to(min(1.0, self.study.share()), f"{what}{self.best}".removeprefix(", "))
+            self.bar.to(self.study.spent(), f"{what}{self.best}".removeprefix(", "))
 
     def _line(self, claim: Claim, record: dict[str, Any]) -> str:
         """A trial in one line."""
@@ -214,4 +235,6 @@ class Worker:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    code = main()
+    gc.freeze()  # else the interpreter looks through the libraries' million objects on its way out, for seconds
+    raise SystemExit(code)

@@ -263,8 +263,8 @@ def _speed(records: Records, words: dict[str, Any]) -> str:
     s = effects.speed(records)
     if s.per_minute is None:
         return str(words["speed_none"])
-    told = {"per_minute": f"{s.per_minute:.3g}", "idle": _maybe(s.idle, ".1%"), "overhead": _maybe(s.overhead, ".2f")}
-    return str(words["speed_line"]).format(**told)
+    told = str(words["speed_line"]).format(per_minute=f"{s.per_minute:.3g}", idle=_maybe(s.idle, ".1%"))
+    return told + (words["speed_overhead"].format(overhead=f"{s.overhead:.2f}") if s.overhead is not None else "")
 
 
 def _printed(records: Records, words: dict[str, Any], folder: Path) -> list[str]:

@@ -155,6 +155,7 @@ def lend(config: Config, shelf: Path) -> None:
     there, here = _scan_of(config, shelf), Path(config.run_dir) / "corpus"
     if (here / "report.json").is_file() and not there.exists():
         beside = there.with_name(f"{there.name}.{os.getpid()}")
+        shutil.rmtree(beside, ignore_errors=True)  # of a killed process that had the same number
         _link(here, beside)
         with contextlib.suppress(OSError):  # another worker was first
             beside.rename(there)
