@@ -1,9 +1,9 @@
 """Model folders on disk: which ones are complete, what they are called, how large they are.
 
-A *model folder* holds config.json, model.safetensors, tokenizer.json, tokenizer_config.json and, written
-last, meta.json; a folder without meta.json is incomplete and is not listed. A *run folder* holds `best`
-and/or `latest`, one line each, naming a model folder under `checkpoints/`. Nothing heavy is imported and no
-weight is read here:
+A *model folder* holds config.json, tokenizer.json, tokenizer_config.json, the weights (model.safetensors, or several files and
+their index, or only the int8 copy in ctranslate2/) and, written last, meta.json; a folder without meta.json is incomplete and is
+not listed. A *run folder* holds `best` and/or `latest`, one line each, naming a model folder under `checkpoints/`. Nothing heavy
+is imported and no weight is read here:
 
     python -m serving.folders        lists what the app would offer
 """
@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 Task = Literal["gpt", "translation"]
-REQUIRED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "meta.json")
+REQUIRED = ("config.json", "tokenizer.json", "tokenizer_config.json", "meta.json")
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # in one file, or in several
+COPY, TOLD = "ctranslate2", "parity.json"  # an int8 copy, and what training/export.py found out about it
 CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")  # of a model's most tokens, in its config
 MAX_JSON_BYTES = 4_000_000
 MAX_HEADER_BYTES = 20_000_000
@@ -121,7 +123,9 @@ def _models_in(folder: Path) -> list[tuple[str, Path]]:
 
 def _complete(folder: Path) -> bool:
     try:
-        return all((folder / name).is_file() for name in REQUIRED)
+        return all((folder / name).is_file() for name in REQUIRED) and (
+            any((folder / name).is_file() for name in WEIGHTS) or (folder / COPY / "model.bin").is_file()
+        )
     except OSError:
         return False
 
@@ -145,11 +149,24 @@ def _read(folder: Path, name: str) -> ModelInfo | None:
         path=folder,
         task=cast(Task, task),
         step=step if isinstance(step, int) and not isinstance(step, bool) else None,
-        parameters=count_parameters(folder / "model.safetensors"),
+        parameters=_parameters(folder, meta),
         context=next((n for n in map(config.get, CONTEXT_NAMES) if isinstance(n, int) and n > 0), None),
         examples=tuple(line[:MAX_EXAMPLE_CHARS] for line in lines[:MAX_EXAMPLES]),
         stamp=stamp,
     )
+
+
+def _parameters(folder: Path, meta: dict[str, Any]) -> int | None:
+    """Of the weights' headers; of meta.json where only the int8 copy is there. None when a file of the weights is not whole."""
+    index = _json(folder / WEIGHTS[1])
+    if index is not None and isinstance(index.get("weight_map"), dict):
+        files = {name for name in index["weight_map"].values() if isinstance(name, str) and name == Path(name).name}
+        counts = [count_parameters(folder / name) for name in sorted(files)]
+        return sum(n or 0 for n in counts) if counts and all(counts) else None
+    if (folder / WEIGHTS[0]).is_file():
+        return count_parameters(folder / WEIGHTS[0])
+    told = meta.get("parameters")
+    return told if isinstance(told, int) and not isinstance(told, bool) else None
 
 
 def _json(path: Path) -> dict[str, Any] | None:

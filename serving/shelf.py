@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from serving.ctranslate2_backend import CTranslate2Backend, usable
 from serving.folders import ModelError, ModelInfo
 from serving.strings import say
 from serving.torch_backend import Sampling, TorchBackend, WeightsError
@@ -87,7 +89,7 @@ def _load(info: ModelInfo) -> Loaded:
     """Load a folder; raises ModelError with the reason when it cannot be served."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(info.path, trust_remote_code=False, local_files_only=True)
-        backend = TorchBackend(info)
+        backend = _backend(info, tokenizer)
         largest = max(tokenizer.get_vocab().values())
     except Exception as error:
         log.exception("could not load %s", info.path)
@@ -95,6 +97,16 @@ def _load(info: ModelInfo) -> Loaded:
     if largest >= backend.vocabulary:
         raise _broken(info, "reason_tokenizer")
     return Loaded(tokenizer, backend)
+
+
+def _backend(info: ModelInfo, tokenizer: PreTrainedTokenizerBase) -> Backend:
+    """The int8 copy on a CPU if there is one, else torch. A copy that cannot be loaded is no reason not to serve the weights."""
+    if info.task == "translation" and not torch.cuda.is_available() and usable(info):
+        try:
+            return CTranslate2Backend(info, tokenizer)
+        except Exception:
+            log.exception("the int8 copy of %s cannot be used; its weights are", info.path)
+    return TorchBackend(info)
 
 
 def _broken(info: ModelInfo, reason: str) -> ModelError:

@@ -132,11 +132,7 @@ def tiny_translator() -> tuple[Any, Any]:
         decoder_start_token_id=2,
     )
     model = M2M100ForConditionalGeneration(config)
-    source = tokenizer(list(PAIRS), padding=True, return_tensors="pt")  # (3, S)
-    target = tokenizer(list(PAIRS.values()), padding=True, return_tensors="pt")  # (3, T)
-    labels = target["input_ids"].masked_fill(target["attention_mask"] == 0, IGNORE_INDEX)
-    batch = {"input_ids": source["input_ids"], "attention_mask": source["attention_mask"], "labels": labels}
-    _fit(model, batch, steps=150, learning_rate=3e-3)
+    fit_pairs(model, tokenizer, steps=150)
     return model, tokenizer
 
 
@@ -158,6 +154,15 @@ def endless_gpt() -> tuple[Any, Any]:
     model = GPT2LMHeadModel(config).eval()
     model.generation_config.suppress_tokens = [0, 1]
     return model, tokenizer
+
+
+def fit_pairs(model: Any, tokenizer: Any, steps: int) -> None:
+    """Train a translation model until it knows PAIRS."""
+    source = tokenizer(list(PAIRS), padding=True, return_tensors="pt")  # (3, S)
+    target = tokenizer(list(PAIRS.values()), padding=True, return_tensors="pt")  # (3, T)
+    labels = target["input_ids"].masked_fill(target["attention_mask"] == 0, IGNORE_INDEX)
+    batch = {"input_ids": source["input_ids"], "attention_mask": source["attention_mask"], "labels": labels}
+    _fit(model, batch, steps, learning_rate=3e-3)
 
 
 def _fit(model: Any, batch: dict[str, torch.Tensor], steps: int, learning_rate: float) -> None:

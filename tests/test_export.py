@@ -1,0 +1,156 @@
+"""training/export.py and the int8 copy: what is served is what was trained, or the export says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from serving_fixtures import PAIRS, SENTENCE, fit_pairs, save_run, tiny_gpt, tiny_translator
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
+
+from serving import ctranslate2_backend
+from serving.ctranslate2_backend import CTranslate2Backend
+from serving.engine import Engine
+from serving.folders import find_models
+from serving.torch_backend import TorchBackend
+from training.export import main
+from training.score import model_folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    save_run(tmp_path / "runs/tiny", tiny_translator(), "translation", 100, 100)
+    return tmp_path / "runs/tiny"
+
+
+@pytest.fixture
+def test_set(tmp_path: Path) -> str:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps({"chinese": z, "english": e}) + "\n" for z, e in PAIRS.items()), encoding="utf-8")
+    return str(path)
+
+
+def backend(engine: Engine) -> object:
+    (info,) = engine.models("translation")
+    return engine._shelf.take(info)[1].backend
+
+
+def test_the_copy_beside_a_run_is_compared_and_then_served(run: Path, test_set: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", str(run), "--test", test_set]) == 0
+    assert "| CTranslate2, float32 | 100.0% |" in capsys.readouterr().out
+    told = json.loads((model_folder(run) / "ctranslate2/parity.json").read_text())
+    assert told["sentences"] == 3 and told["int8"]["agree"] == 1.0 and told["int8"]["bytes"] < told["float32"]["bytes"]
+    engine = Engine([run])
+    assert isinstance(backend(engine), CTranslate2Backend)
+    for beams in (1, 4):
+        assert engine.translate(["", *PAIRS], num_beams=beams).lines == ["", *PAIRS.values()]
+    cut = engine.translate([next(iter(PAIRS))], num_beams=1, max_new_tokens=2)
+    assert [note.key for note in cut.notes] == ["line_unfinished"]
+
+
+def test_a_copy_of_other_weights_is_not_served(run: Path, test_set: str) -> None:
+    assert main(["--model", str(run), "--test", test_set]) == 0
+    save_run(run, tiny_translator(), "translation", 100, 100)  # trained again, into the same folder
+    weights = model_folder(run) / "model.safetensors"
+    net = AutoModelForSeq2SeqLM.from_pretrained(model_folder(run))
+    with torch.no_grad():
+        net.model.shared.weight += 0.01
+    net.save_pretrained(model_folder(run))
+    assert weights.is_file() and isinstance(backend(Engine([run])), TorchBackend)
+
+
+def test_a_damaged_copy_leaves_the_weights_to_serve(run: Path, test_set: str) -> None:
+    assert main(["--model", str(run), "--test", test_set]) == 0
+    (model_folder(run) / "ctranslate2/model.bin").write_bytes(b"nothing")
+    engine = Engine([run])
+    assert isinstance(backend(engine), TorchBackend) and engine.translate(list(PAIRS)).lines == list(PAIRS.values())
+
+
+def test_a_conversion_that_translates_otherwise_is_an_error_and_nothing_is_kept(
+    run: Path, test_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Backwards(ctranslate2_backend.Translator):
+        def __call__(self, *args: object) -> list[list[int]]:
+            return [ids[::-1] for ids in super().__call__(*args)]
+
+    monkeypatch.setattr(ctranslate2_backend, "Translator", Backwards)
+    assert main(["--model", str(run), "--test", test_set, "--out", str(tmp_path / "models/tiny")]) == 2
+    assert "only 0.0% of 3 greedy translations" in capsys.readouterr().err
+    assert not (tmp_path / "models/tiny").exists() and not list(tmp_path.rglob(".tmp-*"))
+    assert main(["--model", str(run), "--test", test_set]) == 2
+    assert not (model_folder(run) / "ctranslate2").exists()
+
+
+def test_half_weights_in_small_files_load_anywhere_and_the_copy_alone_is_enough(run: Path, test_set: str, tmp_path: Path) -> None:
+    models, meta = tmp_path / "models", model_folder(run) / "meta.json"
+    count = sum(p.numel() for p in tiny_translator()[0].parameters())
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), "parameters": count}))
+    given = ["--model", str(run), "--test", test_set]
+    assert main([*given, "--out", str(models / "half"), "--weights", "float16", "--shard_mb", "0.1"]) == 0
+    assert len(list((models / "half").glob("*.safetensors"))) > 1 and not (models / "half/trainer_state").exists()
+    assert all(path.stat().st_size < 200_000 for path in (models / "half").rglob("*"))
+    mine, theirs = (AutoModelForSeq2SeqLM.from_pretrained(folder).state_dict() for folder in (models / "half", model_folder(run)))
+    for name, value in theirs.items():
+        torch.testing.assert_close(mine[name], value, rtol=1e-3, atol=1e-4)  # widened to float32 again
+    assert main([*given, "--out", str(models / "int8"), "--weights", "none"]) == 0
+    assert not list((models / "int8").glob("*.safetensors*"))
+    half, int8 = find_models([models])
+    assert half.parameters == int8.parameters == count
+    for info in (half, int8):
+        engine = Engine([info.path])
+        assert isinstance(backend(engine), CTranslate2Backend) and engine.translate(list(PAIRS)).lines == list(PAIRS.values())
+    assert main([*given, "--out", str(models / "half")]) == 0  # again, over the old one
+    assert (models / "half/model.safetensors").is_file() and len(list((models / "half").glob("*.safetensors"))) == 1
+
+
+def test_a_gpt_is_copied_without_the_trainers_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_run(tmp_path / "run", tiny_gpt(), "gpt", 100, 100)
+    out = tmp_path / "models/gpt"
+    assert main(["--model", str(tmp_path / "run"), "--out", str(out), "--weights", "float16"]) == 0
+    assert "needs no int8 copy" in capsys.readouterr().out
+    assert AutoModelForCausalLM.from_pretrained(out).dtype == torch.float32
+    *_, last = Engine([out]).generate("夏天", temperature=0, max_new_tokens=40)
+    assert last.text == SENTENCE
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--weights", "float16"], "--out DIR"),
+        (["--out", "."], "is no model folder"),
+        (["--test", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--weights", "int4"], "int4"),
+        (["--sentences", "0"], "sentences"),
+    ],
+)
+def test_mistakes_are_one_line(run: Path, options: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model", str(run), *options]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ") and told in said.err and said.err.count("\n") == 1 and not said.out
+
+
+def test_a_t5_converts_too(tmp_path: Path, test_set: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the ids that training/model.py gives it: its decoder begins with the end token."""
+    _, tokenizer = tiny_translator()
+    torch.manual_seed(0)
+    net = T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=len(tokenizer), pad_token_id=1, eos_token_id=2, bos_token_id=0, decoder_start_token_id=2,
+            d_model=64, d_ff=128, d_kv=16, num_layers=1, num_heads=4, dropout_rate=0.0,
+        )
+    )  # fmt: skip
+    fit_pairs(net, tokenizer, steps=250)
+    save_run(tmp_path / "run", (net, tokenizer), "translation", 1, 1)
+    assert main(["--model", str(tmp_path / "run"), "--test", test_set]) == 0
+    assert "| CTranslate2, float32 | 100.0% |" in capsys.readouterr().out
+    assert Engine([tmp_path / "run"]).translate(list(PAIRS)).lines == list(PAIRS.values())
+
+
+def test_a_class_that_would_be_converted_wrongly_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """CTranslate2 takes the last entry of a Marian vocabulary for padding, which it is not here."""
+    path = model_folder(run) / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "marian"}))
+    assert main(["--model", str(run)]) == 2
+    assert "m2m_100, t5" in capsys.readouterr().err

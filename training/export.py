@@ -1,0 +1,239 @@
+"""Make a model ready to be served or shared: `python training/export.py --model runs/tatoeba [--out models/tatoeba]`.
+
+A translation model gets an int8 copy by CTranslate2 in `ctranslate2/` beside its weights, which the app then uses on a CPU. The copy's
+greedy translations are compared with transformers' on real sentences, in float32 (which has to agree) and in int8. With `--out` the
+folder is first copied there, without the trainer's state.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if __name__ == "__main__":  # see train.py
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import jsonargparse
+
+from serving.folders import COPY, TOLD
+from training.config import ConfigError
+from training.score import model_folder, read_pairs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+CONVERTIBLE = ("m2m_100", "t5")  # of a Marian vocabulary CTranslate2 drops the last entry, which it takes for padding
+PARITY = 0.98  # of the sentences that a float32 copy has to translate as transformers does; below it something was converted wrongly
+REAL = ("data/phrasebook/test_combinations.jsonl", "data/phrasebook/test_patterns.jsonl")
+Weights = Literal["float32", "float16", "none"]
+
+
+def export(
+    model: Path, out: Path | None = None, tests: list[str] | None = None, sentences: int = 300, weights: Weights = "float32",
+    shard_mb: float = 0.0, columns: dict[str, str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Copy a model folder and give it its int8 copy.
+
+    Args:
+        model: a run folder (its best checkpoint) or a model folder.
+        out: where the copy goes; None leaves the folder where it is and adds `ctranslate2/` to it.
+        tests: files of pairs; the first `sentences` source lines of each are translated to compare.
+        weights: how the copied weights are stored ("none": leave them out, the int8 copy alone is served).
+        shard_mb: most megabytes of a file of weights; 0 puts all into one.
+
+    Returns:
+        What is written to parity.json: for float32 and int8 the share that agrees and sentences a second, the first
+        differences, and the sizes in bytes; {} for a gpt.
+
+    Raises:
+        ConfigError: if the model cannot be read or converted, or its float32 copy translates otherwise.
+    """
+    from serving.ctranslate2_backend import fingerprint
+
+    folder = model_folder(model)
+    task = _task(folder)
+    if weights == "none" and task == "gpt":
+        raise ConfigError("--weights none: a gpt has no int8 copy that could be served instead")
+    if out is None and (weights != "float32" or shard_mb):
+        raise ConfigError("--weights and --shard_mb are about the copied folder; say where with --out DIR")
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / "meta.json").is_file():
+        raise ConfigError(f"--out: {out} is there and is no model folder; choose another")
+    if out is not None and out.resolve() == folder.resolve():
+        raise ConfigError(f"--out: {out} is the model itself; leave --out away to add the int8 copy to it")
+    lines = _lines(tests or list(REAL), sentences, columns) if task == "translation" else []
+    place = folder if out is None else out
+    made = place.with_name(f".tmp-{place.name}")  # beside its place, and moved there when all is well
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    try:
+        told = _convert(folder, made / COPY, lines) if task == "translation" else {}
+        if out is not None:
+            _copy(folder, made, weights, shard_mb)
+        if told:
+            told["weights"] = fingerprint(made if out is not None else folder)
+            (made / COPY / TOLD).write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        if out is not None:
+            _put(made, place)
+        elif told:
+            _put(made / COPY, place / COPY)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return told
+
+
+def _task(folder: Path) -> str:
+    try:
+        told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        told = None
+    if not isinstance(told, dict):
+        raise ConfigError(f"--model: {folder / 'config.json'} cannot be read")
+    if told.get("is_encoder_decoder") is not True:
+        return "gpt"
+    if told.get("model_type") not in CONVERTIBLE:
+        raise ConfigError(
+            f"--model: {told.get('model_type')} models are not converted by CTranslate2 as they are made here; {', '.join(CONVERTIBLE)} are"
+        )
+    return "translation"
+
+
+def _lines(tests: list[str], most: int, columns: dict[str, str] | None) -> list[str]:
+    """Different source sentences, the first `most` of each file."""
+    found = [r["source"] for test in tests for r in read_pairs(test, columns)[:most]]
+    return list(dict.fromkeys(found))
+
+
+def _convert(folder: Path, place: Path, lines: list[str]) -> dict[str, Any]:
+    """The int8 copy in `place`, and what came out of comparing."""
+    import torch
+    from ctranslate2.converters import TransformersConverter
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers.utils import logging
+
+    from serving.ctranslate2_backend import Translator
+    from training.tasks.translation import translate
+
+    logging.disable_progress_bar()
+    try:
+        net: PreTrainedModel = AutoModelForSeq2SeqLM.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32).eval()
+        tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(str(folder))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--model: {folder} is no translation model ({' '.join(str(error).split())[:160]})") from None
+    longest = getattr(net.config, "max_position_embeddings", None) or 256
+    say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+    say(f"transformers translates {len(lines):,} sentences to compare with …")
+    begin = time.monotonic()
+    wanted = translate(net, tokenizer, lines, longest, longest - 1)
+    told: dict[str, Any] = {"sentences": len(lines), "transformers": {"sentences_per_second": len(lines) / (time.monotonic() - begin)}}
+    for kind in ("float32", "int8"):
+        say(f"CTranslate2 {kind} …")
+        try:
+            TransformersConverter(str(folder)).convert(str(place), quantization=kind, force=True)
+        except Exception as error:  # each loader fails in its own way
+            raise ConfigError(f"--model: CTranslate2 cannot convert it: {' '.join(str(error).split())[:300]}") from None
+        translator = Translator(place, tokenizer)
+        begin = time.monotonic()
+        sources = tokenizer(lines, truncation=True, max_length=longest)["input_ids"]
+        found = [tokenizer.decode(ids, skip_special_tokens=True) for ids in translator(sources, 1, longest - 1)]
+        seconds = time.monotonic() - begin
+        other = [{"source": s, "transformers": w, kind: f} for s, w, f in zip(lines, wanted, found) if w != f]
+        told[kind] = {
+            "agree": 1 - len(other) / len(lines), "sentences_per_second": len(lines) / seconds,
+            "bytes": sum(p.stat().st_size for p in place.iterdir()), "differences": other[:5],
+        }  # fmt: skip
+        if kind == "float32" and told[kind]["agree"] < PARITY:
+            shown = json.dumps(other[0], ensure_ascii=False)
+            raise ConfigError(
+                f"only {told[kind]['agree']:.1%} of {len(lines)} greedy translations by CTranslate2 in float32 are those of transformers "
+                f"(at least {PARITY:.0%} wanted): something was converted wrongly, nothing is kept. The first difference: {shown}"
+            )
+    return told
+
+
+def _copy(folder: Path, place: Path, weights: Weights, shard_mb: float) -> None:
+    """The publishable files of a checkpoint; config.json stays at float32, so that half weights are widened when they are loaded."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    from training.checkpoint import FILES
+
+    for name in FILES:
+        if name != "model.safetensors" and (folder / name).is_file():
+            shutil.copy2(folder / name, place / name)
+    if weights == "none":
+        return
+    auto: Any = AutoModelForCausalLM if _task(folder) == "gpt" else AutoModelForSeq2SeqLM
+    net = auto.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32)
+    if weights == "float16":
+        net = net.to(torch.float16)
+    beside = place / "weights"
+    net.save_pretrained(beside, max_shard_size=f"{shard_mb}MB" if shard_mb else "1000GB")
+    for file in beside.glob("*.safetensors*"):  # .safetensors, and the index of several
+        shutil.copymode(place / "meta.json", file)  # safetensors' own are for their owner alone
+        os.replace(file, place / file.name)
+    shutil.rmtree(beside)
+
+
+def _put(made: Path, place: Path) -> None:
+    """Move a folder into its place, where another may be; a kill leaves the old one, or the new one."""
+    old = place.with_name(f".old-{place.name}")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        os.replace(place, old)
+    os.replace(made, place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def table(told: dict[str, Any]) -> str:
+    """What came out, as a Markdown table."""
+    rows = [
+        f"Greedy translations of {told['sentences']:,} sentences:", "",
+        "| | as transformers' | sentences/s | MB |", "|---|---:|---:|---:|",
+        f"| transformers, float32 | | {told['transformers']['sentences_per_second']:.0f} | |",
+    ]  # fmt: skip
+    for kind in ("float32", "int8"):
+        t = told[kind]
+        rows.append(f"| CTranslate2, {kind} | {t['agree']:.1%} | {t['sentences_per_second']:.0f} | {t['bytes'] / 1e6:.1f} |")
+    return "\n".join(rows)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    p = jsonargparse.ArgumentParser(description=__doc__, exit_on_error=False)
+    p.add_argument("--model", type=str, required=True, help="a run folder or a checkpoint")
+    p.add_argument("--out", type=str | None, help="copy the model there; without it, the int8 copy goes beside the model's weights")
+    p.add_argument("--test", type=str, nargs="+", help="files of pairs whose sources are translated to compare (default: the phrasebook's)")
+    p.add_argument("--columns", type=dict[str, str], default={}, help="the columns' names, e.g. '{source: zh, target: en}'")
+    p.add_argument("--sentences", type=jsonargparse.typing.PositiveInt, default=300, help="of each file")
+    p.add_argument("--weights", type=Weights, default="float32", help="how the copied weights are stored")
+    p.add_argument("--shard_mb", type=jsonargparse.typing.NonNegativeFloat, default=0.0, help="most MB of a file of weights; 0: one file")
+    try:
+        args = p.parse_args(argv)
+        out = Path(args.out) if args.out else None
+        told = export(Path(args.model), out, args.test, args.sentences, args.weights, args.shard_mb, args.columns)
+    except (ConfigError, jsonargparse.ArgumentError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    place = out or model_folder(Path(args.model))
+    if not told:
+        print(f"{place}: copied; a gpt is served by transformers and needs no int8 copy")
+        return 0
+    print(f"{table(told)}\n\n{place / COPY}: the app uses it on a CPU")
+    if told["int8"]["agree"] < PARITY:
+        print(
+            f"warning: in int8 {1 - told['int8']['agree']:.1%} of the translations differ; score both before you ship it", file=sys.stderr
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
