@@ -220,6 +220,16 @@ def test_a_random_search_shows_what_a_step_does_on_average(root: Path) -> None:
     assert "muon → no other value was recorded" in study_html.more(found, found.runs[19], "en")
 
 
+def test_a_slower_step_has_a_plus_and_pruned_runs_are_not_in_its_mean(root: Path) -> None:
+    runs = [trial(0, 1.0, width=64), trial(1, 2.0, width=32) | {"training_seconds": 7.0}]
+    runs += [trial(2, 3.0, width=256) | {"training_seconds": 14.0}, trial(3, 9.0, "pruned", width=256)]
+    found = put(root / "x", runs, WIDTH)
+    below, above = neighbours.steps(found, found.runs[0], found.knobs[0])
+    assert (below.change, above.change) == (1.0, 2.0)
+    told = study_html.more(found, found.runs[0], "en")
+    assert ">+4" in told and ">-3" in told and ">+-3" not in told
+
+
 def test_a_failed_neighbour_shows_its_reason_and_no_number(root: Path) -> None:
     found = put(root / "x", [trial(0, 1.0, width=32), trial(1, None, "failed", width=64) | {"reason": "out of <memory>"}], WIDTH)
     (step,) = neighbours.steps(found, found.runs[0], found.knobs[0])
@@ -282,6 +292,17 @@ def test_the_knobs_stand_as_in_the_best_run_and_moving_one_shows_a_real_one(root
     assert moved[0] != told and "0.0001<" in moved[0] and "≠" in moved[0] and value(moved[1]) is None
     for text in (*moved[::2], told, more):
         assert HOSTILE not in text and "<script" not in text and not set("${}`") & set(text)
+
+
+def test_the_tab_shows_the_recorded_number_of_every_run(root: Path) -> None:
+    found = studies.read(save_study(root / "birds"))
+    stored = {t["number"]: t for t in json.loads((root / "birds/study.json").read_text(encoding="utf-8"))["trials"]}
+    shown = [r for r in found.runs if r.value is not None]
+    assert len(shown) > 20
+    for r in shown:
+        said = stored[r.number]
+        recorded = said["values"][0] if said["state"] == "complete" else said["value"]
+        assert f"<b>{study_html.number(recorded)}</b>" in study_html.run(found, r, r.params, "en"), r.number
 
 
 def test_the_ends_of_a_slider_are_asked_for_as_they_are(root: Path) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from training_runs import gpt_config
 
 from training import config as configs
-from training import space, sweep, trial
+from training import run_folder, space, sweep, trial
+from training.config import ConfigError
 from training.outcome import Stopped
-from training.study import HOPELESS, Study
+from training.processes import Processes
+from training.study import HOPELESS, Claim, Study
 
 RATES = {"optim.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "model.n_layer": [1, 2, 3]}
 
@@ -75,12 +80,13 @@ def test_a_trial_that_ended_between_the_look_and_the_lock_is_not_taken_again(tmp
     assert take(f"{claim.number:04d}") is not None  # its lock is free again
 
 
-def test_a_search_in_which_everything_is_refused_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ended", ["refused", "failed"])
+def test_a_search_in_which_no_trial_makes_a_step_ends(ended: str, tmp_path: Path) -> None:
     study = opened(tmp_path, trials=None, tokens=10**6)
     for _ in range(HOPELESS - 1):
-        told(study, state=TrialState.FAIL, ended="refused")
+        told(study, state=TrialState.FAIL, ended=ended)
     assert study.share() < 1
-    told(study, state=TrialState.FAIL, ended="refused")
+    told(study, state=TrialState.FAIL, ended=ended)
     assert study.share() == 1 and study.claim() is None
 
 
@@ -127,3 +133,136 @@ def test_names_of_folders_fit_and_say_which_name(tmp_path: Path) -> None:
     name = space.label(7, {"optim.name": "muon", "optim.learning_rate": 1e-3, "corpus.train": "飞" * 300})
     assert name.startswith("0007-optim.name=muon,learning_rate=0.001,train=飞") and len(name.encode()) <= 120
     assert space.Knob("optim.name").name == "optim.name" and space.Knob("model.hidden_size").name == "hidden_size"
+
+
+def test_a_repeat_costs_nothing_of_the_budget(tmp_path: Path) -> None:
+    study = opened(tmp_path, trials=2, repeat_best=1, repeat_seeds=2)
+    for value in (1.0, 2.0):
+        told(study, value)
+    for _ in range(2):
+        told(study, 1.0, repeats=True, wall_seconds=1000.0, tokens=10**6)
+    assert study.claim(True) is None
+    more = opened(tmp_path, trials=3, minutes=1.0, tokens=10**5)
+    assert more.share() == pytest.approx(2 / 3) and more.claim() is not None
+
+
+def test_the_seconds_before_a_kill_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = opened(tmp_path)
+    claim = study.claim()
+    assert claim is not None
+    claim.folder.mkdir(parents=True)
+    (claim.folder / "metrics.jsonl").write_text('{"event": "train", "step": 3, "seconds": 100.0, "loss": 1.0, "tokens": 5}\n')
+    study.lock.release()  # its worker is dead
+    monkeypatch.setattr(trial, "run", lambda *_: ("finished", "", 10))
+    monkeypatch.setattr(trial, "record", lambda *_: {"value": 1.0, "best_step": 3, "training_seconds": 101.0})
+    assert sweep.Worker(study.sweep, study.base, study, Processes()).trial(False)
+    (ended,) = study.study.get_trials()
+    assert ended.user_attrs["record"]["wall_seconds"] > 100
+
+
+def test_a_setting_that_is_drawn_again_is_trained_with_the_next_seed(tmp_path: Path) -> None:
+    study = opened(tmp_path, {"model.n_layer": [1]})
+    for _ in range(3):
+        told(study, 1.0)
+    seeds = [t.user_attrs["begun"]["seed"] for t in study.study.get_trials()]
+    assert seeds == [study.base.seed, study.base.seed + 1, study.base.seed + 2]
+
+
+def test_another_worker_and_a_restarted_one_draw_other_settings(tmp_path: Path) -> None:
+    one, other = opened(tmp_path), opened(tmp_path)
+    first, second = one.claim(), other.claim()
+    assert first and second and first.params != second.params
+    one.tell(first, [1.0], TrialState.COMPLETE, {"ended": "finished"})
+    one.place.release()
+    again = opened(tmp_path).claim()  # the same worker's number, after a restart
+    assert again and again.params not in (first.params, second.params)
+
+
+@pytest.mark.parametrize(
+    ("search", "against", "sampler"),
+    [("tpe", "none", TPESampler), ("nsga2", "parameters", NSGAIISampler), ("random", "none", RandomSampler)],
+)
+def test_each_search_is_the_one_that_its_name_says(search: str, against: str, sampler: type, tmp_path: Path) -> None:
+    assert type(opened(tmp_path, search=search, against=against).study.sampler) is sampler
+
+
+def test_the_best_by_bleu_has_the_most(tmp_path: Path) -> None:
+    study = opened(tmp_path, metric="bleu")
+    for value in (10.0, 30.0, 20.0):
+        told(study, value)
+    assert [t.number for t in study.best(study.study.get_trials(), 2)] == [1, 2]
+
+
+def test_a_trial_is_judged_by_what_the_others_had_at_the_same_step(tmp_path: Path) -> None:
+    study = opened(tmp_path, prune="median")
+    for _ in range(5):
+        claim = study.claim()
+        assert claim is not None
+        assert [study.worse(value, step) for value, step in ((5.0, 3), (1.0, 6))] == [False, False]
+        study.tell(claim, [1.0], TrialState.COMPLETE, {"ended": "finished"})
+    assert study.claim() is not None
+    assert not study.worse(4.0, 3) and study.worse(4.0, 6)
+
+
+def test_two_workers_that_ask_at_once_get_different_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (opened(tmp_path, {"model.n_layer": [1, 2, 3]}, search="grid", trials=None) for _ in range(2))
+    add, asked = one._add, list[Future[Claim | None]]()
+
+    with ThreadPoolExecutor() as pool:
+
+        def late(params: dict[str, Any], attributes: dict[str, Any]) -> Any:
+            asked.append(pool.submit(other.claim))
+            wait(asked, 0.5)
+            return add(params, attributes)
+
+        monkeypatch.setattr(one, "_add", late)
+        first, second = one.claim(), asked[0].result()
+    assert first and second and first.params != second.params
+
+
+def test_two_workers_may_begin_a_study_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, begun = run_folder.write, list[Future[Study]]()
+
+    with ThreadPoolExecutor() as pool:
+
+        def late(path: Path, text: str) -> None:
+            if not begun:
+                path.with_name(path.name + ".tmp").touch()  # as `write` does
+                begun.append(pool.submit(opened, tmp_path))
+                wait(begun, 1.0)
+            write(path, text)
+
+        monkeypatch.setattr(run_folder, "write", late)
+        opened(tmp_path)
+        begun[0].result()
+
+
+def test_a_worker_that_was_killed_before_sweep_yaml_was_written_leaves_a_folder_that_can_be_used(tmp_path: Path) -> None:
+    (tmp_path / "study" / ".locks").mkdir(parents=True)
+    (tmp_path / "study" / "sweep.yaml.tmp").touch()
+    assert opened(tmp_path).claim() is not None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("metric", "perplexity"), ("search", "tpe"), ("prune", "median"), ("seed", 2), ("against", "parameters")]
+)
+def test_trials_that_would_not_compare_are_not_put_into_one_study(key: str, value: Any, tmp_path: Path) -> None:
+    opened(tmp_path)
+    with pytest.raises(ConfigError, match=f"another {key}"):
+        opened(tmp_path, **{key: value})
+
+
+def test_a_kill_leaves_no_half_study_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = opened(tmp_path)
+    study.write()
+    before = (tmp_path / "study/study.json").read_text(encoding="utf-8")
+    study.written = float("inf")  # not while it is told
+    told(study, 1.0)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        study.write()
+    assert (tmp_path / "study/study.json").read_text(encoding="utf-8") == before

@@ -127,6 +127,15 @@ def test_interaction_counts_the_runs_of_each_pair(tmp_path: Path) -> None:
     assert found.mean == [[5.0, 3.0], [1.0, None]] and found.runs == [[2, 1], [1, 0]]
 
 
+def test_interaction_is_of_complete_runs(tmp_path: Path) -> None:
+    knobs = [{"key": k, "name": k, "kind": "categorical", "values": [1, 2]} for k in "ab"]
+    rows = [(1, 1, 4.0), (2, 1, 1.0), (1, 2, 3.0)]
+    trials = [trial(n, {"a": a, "b": b}, v) for n, (a, b, v) in enumerate(rows)]
+    trials.append(trial(3, {"a": 1, "b": 1}, 9.0, "pruned"))
+    found = effects.interaction(read(study(trials, knobs), tmp_path))
+    assert found is not None and sorted(v for row in found.mean for v in row if v is not None) == [1.0, 3.0, 4.0]
+
+
 def test_speed_counts_what_is_not_training(tmp_path: Path) -> None:
     trials = widths((32, 1.0), (64, 2.0), (128, 3.0))
     trials[0] |= {"training_seconds": 10.0, "wall_seconds": 20.0}
@@ -153,6 +162,16 @@ def test_the_gallery_goes_from_worst_to_best(tmp_path: Path) -> None:
     assert len(ranks) == 10 and ranks[-1] == 1 and values == sorted(values, reverse=True)
     steps = [a - b for a, b in itertools.pairwise(ranks)]
     assert max(steps) - min(steps) <= 1
+
+
+def test_the_gallery_and_the_front_of_bleu_are_of_complete_runs_and_the_most_is_the_best(tmp_path: Path) -> None:
+    trials = widths((32, 10.0), (64, 30.0), (128, 20.0), (64, 35.0))
+    for t, seconds in zip(trials, (1.0, 3.0, 2.0, 1.0)):
+        t |= {"samples": [{"prompt": "", "text": "x"}], "training_seconds": seconds}
+    trials[3] |= {"state": "pruned", "values": None}
+    records = read(study(trials, objectives=[{"name": "bleu", "direction": "maximize"}]), tmp_path)
+    assert [(rank, run.value) for rank, run in effects.gallery(records)] == [(3, 10.0), (2, 20.0), (1, 30.0)]
+    assert [s.mean for s in effects.pareto(records, "seconds")] == [10.0, 20.0, 30.0]
 
 
 def test_the_numbers_need_nothing_heavy() -> None:
@@ -182,6 +201,9 @@ def test_noise_is_of_the_seed_and_of_the_other_knobs(tmp_path: Path) -> None:
     assert verdicts(0.5, 0)["a"] == "others"  # and may be what a seems to do in any other search
     assert verdicts(0.01, 4)["a"] == "within"
     assert verdicts(0.5, 4, repeated=False) == {"a": "unknown", "b": "unknown"}
+    pair = [trial(0, {"a": 1, "b": 1}, 1.0), trial(1, {"a": 2, "b": 2}, 2.0)]  # they differ in both knobs
+    found = effects.effects(read(study([*pair, again(2, pair[0], 1.02), again(3, pair[0], 0.98)], knobs), tmp_path))
+    assert {e.axis.key: e.metric.verdict for e in found if e.metric} == {"a": "alone", "b": "alone"}
 
 
 def test_many_repeats_need_less_of_a_margin() -> None:

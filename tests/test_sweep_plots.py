@@ -1,0 +1,54 @@
+"""What is drawn in a sweep's pictures, read from their axes. `pytest tests/test_sweep_plots.py`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sweep_studies import read, study, trial, widths
+
+from training import effects, sweep_plots
+from training.study_records import Records
+
+AB = [{"key": k, "name": k, "kind": "categorical", "values": [1, 2]} for k in "ab"]
+
+
+def three_and_a_slow_one(folder: Path) -> Records:
+    """Three widths, the wider the better and the slower, and a setting that is beaten in both."""
+    trials = widths((32, 3.0), (64, 2.0), (128, 1.0), (256, 2.5))
+    for t, seconds in zip(trials, (1.0, 2.0, 3.0, 4.0)):
+        t["training_seconds"] = seconds
+    return read(study(trials), folder)
+
+
+def pairs(folder: Path) -> Records:
+    """All pairs of two knobs."""
+    rows = [(1, 1, 4.0), (2, 1, 1.0), (1, 2, 3.0), (2, 2, 2.0)]
+    trials = [trial(n, {"a": a, "b": b}, value) for n, (a, b, value) in enumerate(rows)]
+    return read(study(trials, AB, importance={"a": 0.6, "b": 0.4}), folder)
+
+
+def test_the_line_over_the_cost_goes_through_the_front_only(tmp_path: Path) -> None:
+    figure: Any = sweep_plots._against(three_and_a_slow_one(tmp_path), "seconds")
+    (front,) = figure.axes[0].lines
+    assert front.get_xydata().tolist() == [[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]]
+
+
+def test_the_thick_curve_is_the_best_run_s(tmp_path: Path) -> None:
+    figure: Any = sweep_plots._curves(three_and_a_slow_one(tmp_path))
+    assert {line.get_ydata()[-1] for line in figure.axes[0].lines} == {1.0}
+
+
+def test_every_mean_stands_at_its_own_pair_of_values(tmp_path: Path) -> None:
+    figure: Any = sweep_plots._interaction(pairs(tmp_path))
+    (mesh,) = figure.axes[0].collections
+    assert mesh.get_array().tolist() == [[4.0, 1.0], [3.0, 2.0]]
+
+
+def test_every_slice_is_of_the_knob_under_which_it_stands(tmp_path: Path) -> None:
+    records = pairs(tmp_path)
+    drawn = sweep_plots.draw(records, tmp_path / "plots")
+    labels = [effect.axis.label for effect in effects.effects(records)]
+    assert sorted(labels) == ["a", "b"]
+    for k, label in enumerate(labels):
+        assert [name for name in labels if f">{name}<" in drawn[f"slice-{k}"]] == [label]

@@ -1,0 +1,89 @@
+"""One trial of a study, and the worker that makes it: how it ends, what is recorded, what is refused. `pytest tests/test_trial.py`"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytest
+from test_study import opened
+from test_sweep import run, sweep_config
+from training_runs import gpt_config
+
+from training import assess, prepare, space, sweep, trial
+from training import config as configs
+from training.outcome import OutOfMemory
+from training.processes import Processes
+
+
+@pytest.mark.parametrize(("metric", "value", "step"), [("val_loss", 1.0, 6), ("bleu", 30.0, 9)])
+def test_the_record_is_of_the_best_evaluation_and_so_are_its_samples(metric: str, value: float, step: int, tmp_path: Path) -> None:
+    lines: list[dict[str, Any]] = []
+    for at, loss, bleu in ((3, 2.0, 10.0), (6, 1.0, 20.0), (9, 1.5, 30.0)):
+        lines += [{"event": "evaluate", "step": at, "seconds": 1.0 * at, "val_loss": loss, "bleu": bleu}]
+        lines += [{"event": "sample", "step": at, "seconds": 1.0 * at, "samples": [{"prompt": "", "text": f"at {at}"}]}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    found = trial.record(replace(configs.load(gpt_config(tmp_path)), run_dir=str(tmp_path)), metric)
+    assert (found["value"], found["best_step"], found["samples"][0]["text"]) == (value, step, f"at {step}")
+
+
+def test_an_out_of_memory_trial_does_not_end_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*_: Any) -> Any:
+        raise OutOfMemory("out of memory in step 1", OutOfMemory.SINGLE_ROW)
+
+    monkeypatch.setattr(trial, "train", train)
+    found = run(sweep_config(tmp_path, {"model.n_embd": [8, 16]}, search="grid"))
+    ended = [(t["state"], t["ended"], t["reason"]) for t in found["trials"]]
+    assert ended == [("failed", "out of memory with a single row", "out of memory in step 1")] * 2
+
+
+def test_a_micro_batch_that_does_not_fit_is_refused_though_its_model_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assess, "memory_here", lambda device: 200_000_000)
+    base = configs.load(gpt_config(tmp_path))
+    small, large = (space.with_values(base, {"batch.micro_batch_size": rows}) for rows in (8, 20_000))
+    assert trial.refusal(small, 500, Processes()) == ""
+    assert "a full micro-batch takes" in trial.refusal(large, 500, Processes())
+
+
+def test_a_repeat_is_never_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = opened(tmp_path, trials=1, repeat_best=1, repeat_seeds=1)
+    verdicts = []
+
+    def judged(config: configs.Config, judge: Callable[[dict[str, Any]], str | None], memory: Any) -> tuple[str, str, int]:
+        verdicts.append(judge({"val_loss": 9.0, "step": 3}))
+        return "finished", "", 10
+
+    monkeypatch.setattr(trial, "run", judged)
+    monkeypatch.setattr(trial, "record", lambda *_: {"value": 9.0, "best_step": 3, "training_seconds": 1.0})
+    monkeypatch.setattr(study, "worse", lambda value, step: True)
+    worker = sweep.Worker(study.sweep, study.base, study, Processes())
+    assert [worker.trial(repeats) for repeats in (False, True)] == [True, True]
+    assert verdicts == ["pruned", None]
+
+
+def test_one_worker_at_a_time_trains_the_shared_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = opened(tmp_path)
+    other = filelock.FileLock(study.dir / "shared" / ".lock")
+    open_data, locked_out = prepare.open_data, []
+
+    def watched(*args: Any) -> Any:
+        try:
+            other.acquire(timeout=0)
+        except filelock.Timeout:
+            locked_out.append(True)
+        return open_data(*args)
+
+    monkeypatch.setattr(prepare, "open_data", watched)
+    sweep.Worker(study.sweep, study.base, study, Processes()).prepare()
+    assert locked_out == [True] and (study.dir / "shared/base/tokenizer").is_dir()
+    with other.acquire(timeout=0):  # and the next one may
+        pass
+
+
+def test_where_the_tokenizer_is_a_knob_every_trial_has_its_own(tmp_path: Path) -> None:
+    found = run(sweep_config(tmp_path, {"tokenizer.min_frequency": [1, 20]}, search="grid", metric="bits_per_character"))
+    assert len({t["parameters"] for t in found["trials"]}) == 2
