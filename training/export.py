@@ -17,16 +17,13 @@ import json
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import jsonargparse
 
 from serving.folders import COPY, TOLD
 from training.config import ConfigError
 from training.score import model_folder, read_pairs
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 CONVERTIBLE = ("m2m_100", "t5")  # of a Marian vocabulary CTranslate2 drops the last entry, which it takes for padding
 PARITY = 0.98  # of the sentences that a float32 copy has to translate as transformers does; below it something was converted wrongly
@@ -111,25 +108,19 @@ def _lines(tests: list[str], most: int, columns: dict[str, str] | None) -> list[
 
 def _convert(folder: Path, place: Path, lines: list[str]) -> dict[str, Any]:
     """The int8 copy in `place`, and what came out of comparing."""
-    import torch
     from ctranslate2.converters import TransformersConverter
-    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
     from transformers.utils import logging
 
-    from serving.ctranslate2_backend import Translator
-    from training.tasks.translation import translate
+    from training.score import translator
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
 
     logging.disable_progress_bar()
-    try:
-        net: PreTrainedModel = AutoModelForSeq2SeqLM.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32).eval()
-        tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(str(folder))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--model: {folder} is no translation model ({' '.join(str(error).split())[:160]})") from None
-    longest = getattr(net.config, "max_position_embeddings", None) or 256
-    say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+    translate = translator(folder)
     say(f"transformers translates {len(lines):,} sentences to compare with …")
     begin = time.monotonic()
-    wanted = translate(net, tokenizer, lines, longest, longest - 1)
+    wanted = translate(lines, 1)
     told: dict[str, Any] = {"sentences": len(lines), "transformers": {"sentences_per_second": len(lines) / (time.monotonic() - begin)}}
     for kind in ("float32", "int8"):
         say(f"CTranslate2 {kind} …")
@@ -137,10 +128,9 @@ def _convert(folder: Path, place: Path, lines: list[str]) -> dict[str, Any]:
             TransformersConverter(str(folder)).convert(str(place), quantization=kind, force=True)
         except Exception as error:  # each loader fails in its own way
             raise ConfigError(f"--model: CTranslate2 cannot convert it: {' '.join(str(error).split())[:300]}") from None
-        translator = Translator(place, tokenizer)
+        translate = translator(folder, place)
         begin = time.monotonic()
-        sources = tokenizer(lines, truncation=True, max_length=longest)["input_ids"]
-        found = [tokenizer.decode(ids, skip_special_tokens=True) for ids in translator(sources, 1, longest - 1)]
+        found = translate(lines, 1)
         seconds = time.monotonic() - begin
         other = [{"source": s, "transformers": w, kind: f} for s, w, f in zip(lines, wanted, found) if w != f]
         told[kind] = {

@@ -1,0 +1,251 @@
+"""All translation models beside each other: `python training/scoreboard.py --models models --test corpora/zh-en/dev-*.jsonl`.
+
+Every model that the app would offer is scored as it is served (its int8 copy too, as a row of its own), with confidence intervals,
+by sentence length, and against the others sentence by sentence; the worst and some random translations go into a file to read. The
+same models and test sets give the same numbers; only what is measured in seconds differs, and stands apart.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if __name__ == "__main__":  # see train.py
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+import html
+import itertools
+import random
+import time
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+
+from training import run_folder
+from training.config import ConfigError
+from training.score import read_pairs, translator
+
+BOOTSTRAP = 1000  # samples, as sacrebleu's default; its seed is SACREBLEU_SEED or 12345
+SHUFFLES = 10_000  # of the paired test, sacrebleu's default too
+LENGTHS = (10, 20, 40)  # characters of a source, without whitespace: up to the first, the second, …, longer
+SHOWN = 20  # worst and random sentences of each set
+COMMAND = "python training/scoreboard.py"
+INTRODUCTION = """Made by `{command}`; {beams}. Detokenised output against the references as the files have them, by sacrebleu.
+± is half of the 95% bootstrap interval over sentences: it says nothing about another seed of training. Repetition, empty and untranslated
+are shares of the output (training/metrics.py), copied is the share of outputs that are their source."""
+HEAD = (
+    "| system | BLEU | chrF2 | length | repetition | empty | untranslated | copied |",
+    "|---|---:|---:|---:|---:|---:|---:|---:|",
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """A model folder and the way of computing with it.
+
+    Attributes:
+        name: of the row.
+        copy: the folder of its int8 copy, if that is what is scored.
+        size: bytes of what has to be loaded.
+    """
+
+    name: str
+    folder: Path
+    copy: Path | None
+    parameters: int | None
+    size: int
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a system made of a test set: one of `hyps` a pair."""
+
+    system: System
+    test: str
+    rows: list[dict[str, Any]]
+    hyps: list[str]
+    seconds: float
+
+    @property
+    def references(self) -> list[str]:
+        """As the file has them."""
+        return [r["target"] for r in self.rows]
+
+    def some(self, which: list[int]) -> Outputs:
+        """Of these pairs only."""
+        return replace(self, rows=[self.rows[k] for k in which], hyps=[self.hyps[k] for k in which])
+
+
+def systems(roots: list[Path]) -> list[System]:
+    """The translation models below `roots`, weights and int8 copy as two; raises ConfigError if there are none."""
+    from serving.ctranslate2_backend import usable
+    from serving.folders import COPY, find_models
+
+    found = []
+    for info in find_models(roots):
+        if info.task != "translation":
+            continue
+        if weights := sum(p.stat().st_size for p in info.path.glob("*.safetensors")):
+            found.append(System(info.name, info.path, None, info.parameters, weights))
+        if usable(info):
+            copy = info.path / COPY
+            found.append(System(f"{info.name}, int8", info.path, copy, info.parameters, sum(p.stat().st_size for p in copy.iterdir())))
+    if not found:
+        raise ConfigError(f"--models: no translation model in {', '.join(map(str, roots))}")
+    return found
+
+
+def translated(found: list[System], tests: dict[str, list[dict[str, Any]]], beams: int) -> list[Outputs]:
+    """What every system makes of every test set."""
+    made = []
+    for system in found:
+        run = translator(system.folder, system.copy)
+        for test, rows in tests.items():
+            print(f"{system.name}: {test}, {len(rows):,} sentences …", file=sys.stderr, flush=True)
+            begin = time.monotonic()
+            hyps = run([r["source"] for r in rows], beams)
+            made.append(Outputs(system, test, rows, hyps, time.monotonic() - begin))
+    return made
+
+
+def scores(o: Outputs) -> dict[str, Any]:
+    """What translation_metrics says, with half the width of BLEU's and chrF2's 95% intervals (bootstrap, Koehn 2004, by sacrebleu)."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    from training.metrics import bleu_tokenizer, translation_metrics
+
+    tokenize = bleu_tokenizer(o.references)
+    found: dict[str, Any] = translation_metrics(tokenize).compute(predictions=o.hyps, references=o.references)
+    for name, metric in (("bleu", BLEU(tokenize=tokenize)), ("chrf", CHRF())):
+        found[f"{name}_interval"] = metric.corpus_score(o.hyps, [o.references], n_bootstrap=BOOTSTRAP)._ci
+    copied = sum(h.strip() == r["source"].strip() for h, r in zip(o.hyps, o.rows))
+    return found | {"copied_share": copied / len(o.rows)}
+
+
+def by_length(o: Outputs) -> list[tuple[int, float] | None]:
+    """(pairs, BLEU) of the sources of each class of LENGTHS; None for a class of fewer than 20."""
+    classes: list[list[int]] = [[] for _ in (*LENGTHS, None)]
+    for k, row in enumerate(o.rows):
+        classes[bisect_left(LENGTHS, len("".join(row["source"].split())))].append(k)
+    return [(len(c), bleu(o.some(c))) if len(c) >= 20 else None for c in classes]
+
+
+def bleu(o: Outputs) -> float:
+    """Of these sentences as one corpus."""
+    from sacrebleu.metrics import BLEU
+
+    from training.metrics import bleu_tokenizer
+
+    return float(BLEU(tokenize=bleu_tokenizer(o.references)).corpus_score(o.hyps, [o.references]).score)
+
+
+def against(one: Outputs, other: Outputs) -> tuple[float, float]:
+    """(difference in BLEU, p): paired approximate randomisation (Riezler & Maxwell 2005), by sacrebleu."""
+    from sacrebleu.metrics import BLEU
+    from sacrebleu.significance import PairedTest
+
+    from training.metrics import bleu_tokenizer
+
+    metrics = {"BLEU": BLEU(tokenize=bleu_tokenizer(one.references), references=[one.references])}
+    named: list[Any] = [(one.system.name, one.hyps), (other.system.name, other.hyps)]
+    found: dict[str, Any] = PairedTest(named, metrics, references=None, test_type="ar", n_samples=SHUFFLES)()[1]
+    first, second = found["BLEU"]
+    # sacrebleu counts shuffles that make a larger difference, so of two equal systems it is sure that they differ.
+    return second.score - first.score, float(second.p_value) if second.score != first.score else 1.0
+
+
+def board(made: list[Outputs], beams: int) -> str:
+    """docs/scoreboard.md."""
+    tests = list(dict.fromkeys(o.test for o in made))
+    lines = ["# Scoreboard", "", INTRODUCTION.format(command=COMMAND, beams="greedy" if beams == 1 else f"{beams} beams"), ""]
+    signatures: dict[str, None] = {}
+    for test in tests:
+        of_test = [o for o in made if o.test == test]
+        lines += [f"## {test}, {len(of_test[0].rows):,} pairs", "", *HEAD]
+        for o in of_test:
+            s = scores(o)
+            signatures |= dict.fromkeys((f"BLEU `{s['bleu_signature']}`", f"chrF2 `{s['chrf_signature']}`"))
+            lines.append(
+                f"| {o.system.name} | {s['bleu']:.2f} ± {s['bleu_interval']:.2f} | {s['chrf']:.2f} ± {s['chrf_interval']:.2f} "
+                f"| {s['length_ratio']:.2f} | {s['repetition']:.1%} | {s['empty_share']:.1%} | {s['untranslated_share']:.1%} "
+                f"| {s['copied_share']:.1%} |"
+            )
+        bounds = [f"up to {n}" for n in LENGTHS] + [f"over {LENGTHS[-1]}"]
+        lines += ["", f"| BLEU by characters of the source | {' | '.join(bounds)} |", "|---|" + "---:|" * len(bounds)]
+        for o in of_test:
+            cells = [f"{found[1]:.1f} ({found[0]:,})" if found else "" for found in by_length(o)]
+            lines.append(f"| {o.system.name} | {' | '.join(cells)} |")
+        if len(of_test) > 1:
+            lines += ["", "| two systems | difference in BLEU | p |", "|---|---:|---:|"]
+        for one, other in itertools.combinations(of_test, 2):
+            difference, p = against(one, other)
+            lines.append(f"| {other.system.name} against {one.system.name} | {difference:+.2f} | {p:.3f} |")
+        lines.append("")
+    lines += ["  \n".join(signatures), ""]
+    return "\n".join(lines)
+
+
+def speeds(made: list[Outputs]) -> str:
+    """What is measured in seconds, on this machine: another run gives other numbers."""
+    rows = ["| system | parameters | MB | sentences/s |", "|---|---:|---:|---:|"]
+    for system in dict.fromkeys(o.system for o in made):
+        mine = [o for o in made if o.system == system]
+        rate = sum(len(o.rows) for o in mine) / sum(o.seconds for o in mine)
+        rows.append(f"| {system.name} | {system.parameters or 0:,} | {system.size / 1e6:.1f} | {rate:.0f} |")
+    return "\n".join(rows)
+
+
+def to_read(made: list[Outputs]) -> str:
+    """The worst sentences by chrF and random ones, of every system and test set, with source and reference."""
+    from sacrebleu.metrics import CHRF
+
+    lines = ["# Sentences to read", ""]
+    for o in made:
+        each = [CHRF().sentence_score(h, [r]).score for h, r in zip(o.hyps, o.references)]
+        worst = sorted(range(len(each)), key=lambda k: (each[k], k))[:SHOWN]
+        some = sorted(random.Random(1).sample(range(len(each)), min(SHOWN, len(each))))
+        for title, which in (("the worst", worst), ("at random", some)):
+            lines += [f"## {o.system.name}, {o.test}: {title}", "", "| chrF | source | translation | reference |", "|---:|---|---|---|"]
+            for k in which:
+                cells = (o.rows[k]["source"], o.hyps[k], o.rows[k]["target"])
+                lines.append(f"| {each[k]:.0f} | {' | '.join(_cell(c) for c in cells)} |")
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """In a Markdown table, as text."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    p = jsonargparse.ArgumentParser(description=__doc__, exit_on_error=False)
+    p.add_argument("--models", type=str, nargs="+", default=["models"], help="folders with models, or model folders")
+    p.add_argument("--test", type=str, nargs="+", required=True, help="test sets: files with a pair a row")
+    p.add_argument("--columns", type=dict[str, str], default={}, help="the columns' names, e.g. '{source: zh, target: en}'")
+    p.add_argument("--out", type=str, default="docs/scoreboard.md", help="the page; the sentences go beside it")
+    p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
+    try:
+        args = p.parse_args(argv)
+        tests: dict[str, list[dict[str, Any]]] = {Path(t).name.partition(".")[0]: read_pairs(t, args.columns) for t in args.test}
+        made = translated(systems([Path(m) for m in args.models]), tests, args.beams)
+        out = Path(args.out)
+        sentences = out.with_name(f"{out.stem}_sentences.md")
+        run_folder.write(out, board(made, args.beams))
+        run_folder.write(sentences, to_read(made))
+    except (ConfigError, jsonargparse.ArgumentError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    print(f"{speeds(made)}\n\n{out}\n{sentences}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
