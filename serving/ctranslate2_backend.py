@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
 
 from serving.folders import COPY, TOLD, ModelInfo
@@ -23,7 +23,9 @@ class Translator:
         import ctranslate2
 
         self.tokenizer = tokenizer
-        self.inner = ctranslate2.Translator(str(folder), device="cpu", compute_type="default", inter_threads=1, intra_threads=_cores())
+        # torch's own number: CTranslate2 sets that of the whole process, which they share.
+        threads = torch.get_num_threads()
+        self.inner = ctranslate2.Translator(str(folder), device="cpu", compute_type="default", inter_threads=1, intra_threads=threads)
 
     def __call__(self, sources: Sequence[Sequence[int]], num_beams: int, max_new_tokens: int) -> list[list[int]]:
         """One list of target ids a source, in the order given, with its end token unless the length ran out."""
@@ -76,8 +78,3 @@ def fingerprint(folder: Path) -> str | None:
             while piece := f.read(1 << 22):
                 digest.update(piece)
     return digest.hexdigest() if files else None
-
-
-def _cores() -> int:
-    """Of this process, not of the machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
