@@ -37,7 +37,21 @@ def test_set(tmp_path: Path) -> Path:
 
 def test_weights_and_copy_are_scored_with_intervals_and_twice_the_same(models: Path, test_set: Path, tmp_path: Path) -> None:
     for name in ("first", "second"):
-        assert main(["--models", str(models), "--test", str(test_set), "--out", str(tmp_path / f"{name}.md")]) == 0
+        assert (
+            main(
+                [
+                    "--models",
+                    str(models),
+                    "--test",
+                    str(test_set),
+                    "--out",
+                    str(tmp_path / f"{name}.md"),
+                    "--sentences",
+                    str(tmp_path / "read.md"),
+                ]
+            )
+            == 0
+        )
     page = (tmp_path / "first.md").read_text(encoding="utf-8")
     assert page == (tmp_path / "second.md").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in test_set.read_text(encoding="utf-8").splitlines()]
@@ -55,13 +69,14 @@ def test_another_system_is_compared_and_what_it_wrote_can_be_read(models: Path, 
     bad = shutil.copytree(tmp_path / "models/good", tmp_path / "models/mute")
     generation = json.loads((bad / "generation_config.json").read_text())
     (bad / "generation_config.json").write_text(json.dumps({**generation, "forced_bos_token_id": 2}))  # it ends before it begins
-    assert main(["--models", str(tmp_path / "models"), "--test", str(test_set), "--out", str(tmp_path / "board.md")]) == 0
+    told = ["--out", str(tmp_path / "board.md"), "--sentences", str(tmp_path / "new/read.md")]
+    assert main(["--models", str(tmp_path / "models"), "--test", str(test_set), *told]) == 0
     page = (tmp_path / "board.md").read_text(encoding="utf-8")
     assert "| mute | 0.00 ± 0.00 | 0.00 ± 0.00 | 0.00 | 0.0% | 100.0% |" in page
     difference, p = re.findall(r"\| mute against good \| (-[\d.]+) \| ([\d.]+) \|", page)[0]
     assert float(difference) < -20 and float(p) < 0.01
-    told = (tmp_path / "board_sentences.md").read_text(encoding="utf-8")
-    assert told.count("\n## ") == 4 and "我爱你。 | I love you. | I love you \\| &lt;b&gt; |" in told and "<b>" not in told
+    read = (tmp_path / "new/read.md").read_text(encoding="utf-8")
+    assert read.count("\n## ") == 4 and "我爱你。 | I love you. | I love you \\| &lt;b&gt; |" in read and "<b>" not in read
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,9 @@ def export(
         told = _convert(folder, made / COPY, lines) if task == "translation" else {}
         if out is not None:
             _copy(folder, made, weights, shard_mb)
+            for name in ("config.yaml", "curves.png"):  # of the run: how to train it again, and how that went
+                if (run := model if folder != model else folder.parent.parent).joinpath(name).is_file():
+                    shutil.copy2(run / name, made / name)
         if told:
             told["weights"] = fingerprint(made if out is not None else folder)
             (made / COPY / TOLD).write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -227,23 +227,23 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--models", type=str, nargs="+", default=["models"], help="folders with models, or model folders")
     p.add_argument("--test", type=str, nargs="+", required=True, help="test sets: files with a pair a row")
     p.add_argument("--columns", type=dict[str, str], default={}, help="the columns' names, e.g. '{source: zh, target: en}'")
-    p.add_argument("--out", type=str, default="docs/scoreboard.md", help="the page; the sentences go beside it")
+    p.add_argument("--out", type=str, default="docs/scoreboard.md", help="the page of scores")
+    p.add_argument("--sentences", type=str, default="runs/scoreboard_sentences.md", help="the worst and some random sentences")
     p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
     try:
         args = p.parse_args(argv)
         tests: dict[str, list[dict[str, Any]]] = {Path(t).name.partition(".")[0]: read_pairs(t, args.columns) for t in args.test}
         made = translated(systems([Path(m) for m in args.models]), tests, args.beams)
-        out = Path(args.out)
-        sentences = out.with_name(f"{out.stem}_sentences.md")
-        run_folder.write(out, board(made, args.beams))
-        run_folder.write(sentences, to_read(made))
+        for path, text in ((args.out, board(made, args.beams)), (args.sentences, to_read(made))):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            run_folder.write(Path(path), text)
     except (ConfigError, jsonargparse.ArgumentError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
-    print(f"{speeds(made)}\n\n{out}\n{sentences}")
+    print(f"{speeds(made)}\n\n{args.out}\n{args.sentences}")
     return 0
 
 
