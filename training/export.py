@@ -77,7 +77,8 @@ def export(
                     shutil.copy2(run / name, made / name)
         if told:
             told["weights"] = fingerprint(made if out is not None else folder)
-            (made / COPY / TOLD).write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            kept = {k: {n: v for n, v in t.items() if n != "differences"} if isinstance(t, dict) else t for k, t in told.items()}
+            (made / COPY / TOLD).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")  # the sentences are other people's
         if out is not None:
             _put(made, place)
         elif told:
@@ -193,6 +194,10 @@ def table(told: dict[str, Any]) -> str:
     for kind in ("float32", "int8"):
         t = told[kind]
         rows.append(f"| CTranslate2, {kind} | {t['agree']:.1%} | {t['sentences_per_second']:.0f} | {t['bytes'] / 1e6:.1f} |")
+    if told["int8"]["differences"]:
+        rows.append("")
+    for d in told["int8"]["differences"][:3]:
+        rows += [f"- {d['source']}", f"  float32: {d['transformers']}", f"  int8: {d['int8']}"]
     return "\n".join(rows)
 
 
