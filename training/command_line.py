@@ -25,6 +25,24 @@ T = TypeVar("T")
 _READING = threading.RLock()  # jsonargparse's parsers are not for several threads at once, and the app diagnoses in several
 
 
+def one_line(command: Callable[[list[str] | None], None]) -> Callable[..., int]:
+    """A command that returns its exit code: 0, or 2 after a user's mistake, which is one line on stderr."""
+
+    @functools.wraps(command)
+    def main(argv: list[str] | None = None) -> int:
+        try:
+            command(argv)
+        except (ConfigError, jsonargparse.ArgumentError) as error:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
+        except OSError as error:
+            print(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror}", file=sys.stderr)
+            return 2
+        return 0
+
+    return main
+
+
 def read(
     cls: type[T], argv: list[str] | None, description: str, relations: Callable[[T], list[str]], least: dict[str, Any], example: str,
     foreign: tuple[str, str],

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import jsonargparse
 
 from serving.folders import COPY, TOLD
+from training.command_line import one_line
 from training.config import ConfigError
 from training.score import model_folder, read_pairs
 
@@ -201,8 +202,9 @@ def table(told: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+@one_line
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
     p = jsonargparse.ArgumentParser(description=__doc__, exit_on_error=False)
     p.add_argument("--model", type=str, required=True, help="a run folder or a checkpoint")
     p.add_argument("--out", type=str | None, help="copy the model there; without it, the int8 copy goes beside the model's weights")
@@ -211,26 +213,18 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--sentences", type=jsonargparse.typing.PositiveInt, default=300, help="of each file")
     p.add_argument("--weights", type=Weights, default="float32", help="how the copied weights are stored")
     p.add_argument("--shard_mb", type=jsonargparse.typing.NonNegativeFloat, default=0.0, help="most MB of a file of weights; 0: one file")
-    try:
-        args = p.parse_args(argv)
-        out = Path(args.out) if args.out else None
-        told = export(Path(args.model), out, args.test, args.sentences, args.weights, args.shard_mb, args.columns)
-    except (ConfigError, jsonargparse.ArgumentError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
+    args = p.parse_args(argv)
+    out = Path(args.out) if args.out else None
+    told = export(Path(args.model), out, args.test, args.sentences, args.weights, args.shard_mb, args.columns)
     place = out or model_folder(Path(args.model))
     if not told:
         print(f"{place}: copied; a gpt is served by transformers and needs no int8 copy")
-        return 0
+        return
     print(f"{table(told)}\n\n{place / COPY}: the app uses it on a CPU")
     if told["int8"]["agree"] < PARITY:
         print(
             f"warning: in int8 {1 - told['int8']['agree']:.1%} of the translations differ; score both before you ship it", file=sys.stderr
         )
-    return 0
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any
 
 import jsonargparse
 
+from training.command_line import one_line
 from training.config import ConfigError, SourceConfig
 
 
@@ -140,27 +141,20 @@ def table(records: list[dict[str, Any]]) -> str:
     return "\n".join([*rows, "", "  \n".join(dict.fromkeys(signatures))])  # several, if the sets are in several languages
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+@one_line
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
     p = jsonargparse.ArgumentParser(description=__doc__, exit_on_error=False)
     p.add_argument("--model", type=str, required=True, help="a run folder or a checkpoint")
     p.add_argument("--test", type=str, nargs="+", required=True, help="test sets: files with a pair a row")
     p.add_argument("--columns", type=dict[str, str], default={}, help="the columns' names, e.g. '{source: zh, target: en}'")
     p.add_argument("--out", type=str | None, help="write one JSON line a sentence here: source, hyp, ref")
     p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
-    try:
-        args = p.parse_args(argv)
-        records, lines = score(Path(args.model), args.test, args.beams, args.columns)
-        if args.out:
-            Path(args.out).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-    except (ConfigError, jsonargparse.ArgumentError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
+    args = p.parse_args(argv)
+    records, lines = score(Path(args.model), args.test, args.beams, args.columns)
+    if args.out:
+        Path(args.out).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
     print(table(records))
-    return 0
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from typing import Any
 import jsonargparse
 
 from training import run_folder
+from training.command_line import one_line
 from training.config import ConfigError
 from training.score import read_pairs, translator
 
@@ -221,8 +222,9 @@ def _cell(text: str) -> str:
     return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+@one_line
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
     p = jsonargparse.ArgumentParser(description=__doc__, exit_on_error=False)
     p.add_argument("--models", type=str, nargs="+", default=["models"], help="folders with models, or model folders")
     p.add_argument("--test", type=str, nargs="+", required=True, help="test sets: files with a pair a row")
@@ -230,21 +232,13 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--out", type=str, default="docs/scoreboard.md", help="the page of scores")
     p.add_argument("--sentences", type=str, default="runs/scoreboard_sentences.md", help="the worst and some random sentences")
     p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
-    try:
-        args = p.parse_args(argv)
-        tests: dict[str, list[dict[str, Any]]] = {Path(t).name.partition(".")[0]: read_pairs(t, args.columns) for t in args.test}
-        made = translated(systems([Path(m) for m in args.models]), tests, args.beams)
-        for path, text in ((args.out, board(made, args.beams)), (args.sentences, to_read(made))):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            run_folder.write(Path(path), text)
-    except (ConfigError, jsonargparse.ArgumentError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
+    args = p.parse_args(argv)
+    tests: dict[str, list[dict[str, Any]]] = {Path(t).name.partition(".")[0]: read_pairs(t, args.columns) for t in args.test}
+    made = translated(systems([Path(m) for m in args.models]), tests, args.beams)
+    for path, text in ((args.out, board(made, args.beams)), (args.sentences, to_read(made))):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        run_folder.write(Path(path), text)
     print(f"{speeds(made)}\n\n{args.out}\n{args.sentences}")
-    return 0
 
 
 if __name__ == "__main__":
