@@ -13,6 +13,7 @@ from training_runs import ROOT, gpt_config
 
 from training import config as configs
 from training import space, trial
+from training.knob import Knob
 from training.processes import Processes
 
 SHIPPED = sorted((ROOT / "configs/sweep").glob("*.yaml"))
@@ -31,7 +32,7 @@ def test_a_condition_on_what_is_no_knob_asks_the_base(tmp_path: Path) -> None:
     base = configs.load(gpt_config(tmp_path))
     other = "adamw" if base.optim.name == "muon" else "muon"
     for name, turned in ((base.optim.name, True), (other, False)):
-        knob = space.Knob("optim.weight_decay", (0.0, 0.1), when=(("optim.name", (name,)),))
+        knob = Knob("optim.weight_decay", (0.0, 0.1), when=(("optim.name", (name,)),))
         assert space.holds(knob, {}, base) == turned
 
 

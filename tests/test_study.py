@@ -17,6 +17,7 @@ from training_runs import gpt_config
 from training import config as configs
 from training import run_folder, space, sweep, trial
 from training.config import ConfigError
+from training.knob import Knob, label
 from training.outcome import Stopped
 from training.processes import Processes
 from training.study import HOPELESS, Claim, Study
@@ -130,9 +131,9 @@ def test_a_full_disk_is_no_trial_s_fault(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_names_of_folders_fit_and_say_which_name(tmp_path: Path) -> None:
-    name = space.label(7, {"optim.name": "muon", "optim.learning_rate": 1e-3, "corpus.train": "飞" * 300})
+    name = label(7, {"optim.name": "muon", "optim.learning_rate": 1e-3, "corpus.train": "飞" * 300})
     assert name.startswith("0007-optim.name=muon,learning_rate=0.001,train=飞") and len(name.encode()) <= 120
-    assert space.Knob("optim.name").name == "optim.name" and space.Knob("model.hidden_size").name == "hidden_size"
+    assert Knob("optim.name").name == "optim.name" and Knob("model.hidden_size").name == "hidden_size"
 
 
 def test_a_repeat_costs_nothing_of_the_budget(tmp_path: Path) -> None:

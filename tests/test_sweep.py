@@ -19,6 +19,7 @@ from training_runs import gpt_config, records
 
 from training import space, sweep, train
 from training.config import ConfigError
+from training.knob import flat, nested
 
 TINY = {
     "tokenizer": {"type": "char", "min_frequency": 1}, "train": {"max_steps": 6, "mixed_precision": "no"},
@@ -368,7 +369,7 @@ def test_the_config_of_a_run_is_no_sweep_s_and_the_other_way_round(tmp_path: Pat
 
 def test_flat_and_nested_are_each_other_s_inverse() -> None:
     tree = {"train": {"max_steps": 3}, "model": {"type": "gpt2", "n_embd": 8}, "seed": 1}
-    assert space.nested(space.flat(tree)) == tree
+    assert nested(flat(tree)) == tree
     with pytest.raises(ConfigError, match="wait for each other"):
         over = {"a.b": {"values": [1], "when": {"c.d": 1}}, "c.d": {"values": [1], "when": {"a.b": 1}}}
         space.knobs(space.SweepConfig(base="x", space=over))

@@ -30,7 +30,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from training import mistakes, run_folder, space
 from training.config import Config, ConfigError
-from training.space import HIGHER_IS_BETTER, Knob, SweepConfig
+from training.knob import Knob, label
+from training.space import HIGHER_IS_BETTER, SweepConfig
 
 NAME = "study"  # a journal may hold several; ours has one
 HOPELESS = 100  # trials in a row without a single step, after which a search is over
@@ -232,7 +233,7 @@ class Study:
         about = dict(trial.user_attrs.get("begun", {}))
         if "folder" not in about:
             about = {"seed": self._seed(trial.number, params), "repeat_of": None, **about}
-            about["folder"] = f"trials/{space.label(trial.number, params)}"
+            about["folder"] = f"trials/{label(trial.number, params)}"
             trial.set_user_attr("begun", about)
         self.trial, self.lock = trial, lock
         return Claim(trial.number, self.dir / about["folder"], params, settings, about["seed"], about["repeat_of"])

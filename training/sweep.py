@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from training import space
 from training.config import Config, ConfigError
+from training.knob import short
 from training.outcome import Stopped
 from training.space import SweepConfig
 from training.speaking import printed
@@ -225,7 +226,7 @@ class Worker:
 
     def _line(self, claim: Claim, record: dict[str, Any]) -> str:
         """A trial in one line."""
-        said = ", ".join(f"{space.short(k)} {v:.3g}" if isinstance(v, float) else f"{space.short(k)} {v}" for k, v in claim.params.items())
+        said = ", ".join(f"{short(k)} {v:.3g}" if isinstance(v, float) else f"{short(k)} {v}" for k, v in claim.params.items())
         again = f" (again, seed {claim.seed})" if claim.repeat_of is not None else ""
         if record["reason"]:
             return f"trial {claim.number}{again}: {record['ended']}: {record['reason']}  [{said}]"
