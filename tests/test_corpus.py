@@ -278,6 +278,26 @@ def test_document_line_and_blank_line(tmp_path):
     assert {r["text"] for r in rows_of(corpus)} == {f"题{i}\n第{i}首" for i in range(700)}
 
 
+def test_chapters_begin_at_lines_that_match_a_pattern(tmp_path):
+    path, poems = tmp_path / "book.txt", tmp_path / "poems.txt"
+    book = [f"第{i}回　风波\n他说第{i}回是假话。\n" + "无话。\n" * (i % 7) for i in range(700)]
+    path.write_text("序\n\n言\n" + "".join(b.replace("\n", "\n\n") for b in book), "utf-8")
+    poems.write_text("".join(f"题{i}\n第{i}首\n\n" for i in range(50)), "utf-8")
+    wanted = {"序\n言"} | {b.strip() for b in book}
+    corpus, _ = opened(tmp_path, "gpt", train=str(path), document="^第.{1,6}回")
+    assert {r["text"] for r in rows_of(corpus)} == wanted
+    each = [SourceConfig(str(path), document="^第.{1,6}回"), SourceConfig(str(poems), document="blank_line")]
+    corpus, _ = opened(tmp_path, "gpt", train=each, folder="each")
+    assert {r["text"] for r in rows_of(corpus)} == wanted | {f"题{i}\n第{i}首" for i in range(50)}
+
+
+@pytest.mark.parametrize(("said", "told"), [("blank_lines", "did you mean blank_line"), ("^第(", "no regular expression")])
+def test_what_is_no_document_is_told(tmp_path, said, told):
+    (tmp_path / "a.txt").write_text("静夜思\n", "utf-8")
+    with pytest.raises(ConfigError, match=told):
+        opened(tmp_path, "gpt", train=str(tmp_path / "a.txt"), document=said)
+
+
 def test_the_stream_is_a_datasets_iterable_dataset(tmp_path):
     paths = [jsonl(tmp_path / "a.jsonl", texts(600)), str(tmp_path / "b.jsonl.gz")]
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress((tmp_path / "a.jsonl").read_bytes()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +132,18 @@ def test_several_devices() -> None:
     assert moved.on_each(1000, sharded=True)["activations"] == 10**8 + together
     assert found.on_each(1, sharded=True) == found.memory
     assert found.layers == found.parameters["total"] - 2 * 600 * 64 - 64 and found.layers == 3 * found.largest_layer
+
+
+def test_the_memory_of_each_of_several_devices_is_what_torch_tracks() -> None:
+    """A process of its own, because the tracker needs a process group."""
+    asked = (
+        "import sys; sys.path.insert(0, 'benchmarks')\n"
+        "from fsdp_memory import CONFIGS, compare\n"
+        "for sections in list(CONFIGS.values())[:2]: print(*compare(sections, 8))"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True)
+    rows = [[int(n) for n in line.split()] for line in done.stdout.splitlines()]
+    assert len(rows) == 2 and all(0.85 < ours / theirs < 1.15 for ours, theirs in rows), done.stderr
 
 
 @pytest.mark.parametrize(("kind", "checkpointing"), [("gpt", True), pytest.param("translation", False, marks=pytest.mark.soak)])

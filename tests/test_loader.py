@@ -18,7 +18,7 @@ import torch
 from training import tokenizer as tokenizers
 from training.config import BatchConfig, Config, ConfigError, CorpusConfig, EvaluationConfig, FiltersConfig, SourceConfig, TokenizerConfig
 from training.corpus import open_corpus
-from training.loader import MicroBatches
+from training.loader import MicroBatches, pad
 from training.tasks.common import IGNORE_INDEX
 from training.tasks.gpt import Gpt
 from training.tasks.translation import Translation
@@ -221,10 +221,24 @@ def test_texts_that_look_like_special_tokens(tmp_path, bpe, char):
     pair = {"source": "书 <pad> <s>书</s>", "target": "a </s> b", "_shard": 0, "_row": 0}
     (b,), _ = Translation(Config(task="translation"), bpe, []).make_batches([pair], None)
     specials = set(bpe.all_special_ids)
-    assert not specials & set(b["input_ids"][0][:-1].tolist()) and not specials & set(b["labels"][0][:-1].tolist())
-    assert b["attention_mask"].all() and bpe.decode(b["labels"][0], skip_special_tokens=True) == "a </s> b"
+    source, target = b["input_ids"][0][b["attention_mask"][0] == 1], b["labels"][0][b["labels"][0] != IGNORE_INDEX]
+    assert not specials & {*source[:-1].tolist(), *target[:-1].tolist()}
+    assert source[-1] == bpe.eos_token_id and bpe.decode(target, skip_special_tokens=True) == "a </s> b"
     (b,), _ = gpt(char).make_batches([{"text": "a<|endoftext|>b", "_shard": 0, "_row": 0}], None)
     assert (b["input_ids"][0] == char.eos_token_id).sum() == 2
+
+
+def unpadded(batch):
+    """The tokens of a gpt's micro-batch of one row."""
+    (ids,), (labels,) = batch["input_ids"], batch["labels"]
+    return ids[labels != IGNORE_INDEX].tolist()
+
+
+def test_rows_are_padded_to_few_widths_and_never_beyond_the_limit():
+    """A CPU keeps kernels for every shape that it meets, and tensor cores want multiples of eight."""
+    found = [pad([np.arange(n), np.arange(2)], -1, most=30).shape for n in range(2, 31)]
+    assert set(found) == {(2, 8), (2, 16), (2, 24), (2, 30)}
+    assert pad([np.arange(3)], -1, most=30).tolist() == [[0, 1, 2, -1, -1, -1, -1, -1]]
 
 
 def targets(batches):
@@ -274,8 +288,8 @@ def test_one_short_text_and_a_long_block(tmp_path, char, packing, text):
     loader = MicroBatches(corpus, Gpt(config, char, list(corpus.rows(0, [0]))).make_batches, 0, 1, 0)
     for _ in range(5):
         (b,) = loader.step(1)
-        assert b["input_ids"].tolist() == [[char.eos_token_id, *char(text, add_special_tokens=False)["input_ids"], char.eos_token_id]]
-        assert b["labels"].tolist() == b["input_ids"].tolist()
+        assert unpadded(b) == [char.eos_token_id, *char(text, add_special_tokens=False)["input_ids"], char.eos_token_id]
+        assert b["input_ids"].shape == b["labels"].shape == (1, 8)
     assert loader.epoch == 5
 
 
@@ -305,7 +319,7 @@ def test_a_piece_in_the_middle_of_a_text_neither_begins_nor_ends_it(char):
     plain = {t: char(t, add_special_tokens=False)["input_ids"] for t, _, _ in pieces}
     end = char.eos_token_id
     wanted = [[end, *plain["飞鸟"]], plain["集飞"], [*plain["BC"], end]]
-    assert sorted(b["input_ids"][0].tolist() for b in batches) == sorted(wanted), "one token alone predicts nothing"
+    assert sorted(map(unpadded, batches)) == sorted(wanted), "one token alone predicts nothing"
 
 
 def test_a_prompt_goes_before_the_length_of_its_continuation(char):

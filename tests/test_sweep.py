@@ -299,6 +299,7 @@ def test_another_study_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.C
         ({"metric": "bleu"}, "bleu is for translation"),
         ({"metric": "loss"}, "metric: 'loss' is not valid here"),
         ({"space": {"corpus.max_rows": [10, 20]}}, "needs corpus.validation"),
+        ({"space": {"corpus.max_rows": [10, 20]}}, "does not compare under different tokenizers"),
         ({"set": {"train.max_step": 3}}, "did you mean train.max_steps?"),
         ({"base": "nowhere.yaml"}, "nowhere.yaml: no such file"),
         ({"base": ""}, "base: is empty"),

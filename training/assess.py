@@ -16,7 +16,7 @@ import torch
 from training import evidence, footprint, rules
 from training.config import Config
 from training.corpus import COLUMNS
-from training.device import KEPT, LARGE_MODEL
+from training.device import KEPT, KERNELS, LARGE_MODEL
 from training.filters import chinese, length
 from training.footprint import Footprint, Shapes
 from training.prepare import Data
@@ -46,8 +46,10 @@ class Place:
     sharded: bool = False
 
     def kept(self, found: Footprint) -> int:
-        """Bytes that the allocator keeps."""
-        return round(KEPT * found.peak) if self.cpu and found.parameters["total"] < LARGE_MODEL else 0
+        """Bytes that the allocator keeps, and those of the kernels."""
+        if not self.cpu:
+            return 0
+        return KERNELS["bf16" if found.bf16 else "float32"] + (round(KEPT * found.peak) if found.parameters["total"] < LARGE_MODEL else 0)
 
     def taken(self, found: Footprint) -> int:
         """Bytes that a run with this footprint has at its peak on each device: everything."""
@@ -64,6 +66,15 @@ def memory_here(device: torch.device) -> int:
 def resident() -> int:
     """Bytes of this process that are in memory."""
     return int(psutil.Process().memory_info().rss)
+
+
+def resident_at_first() -> int:
+    """The same before a run, with the libraries that it would otherwise load on its way and take for its data."""
+    import datasets  # noqa: F401
+    import evaluate  # noqa: F401
+    import matplotlib.figure  # noqa: F401
+
+    return resident()
 
 
 def of_model(config: Config, vocabulary: int, shapes: Shapes, place: Place | None = None) -> tuple[dict[str, Any], Footprint]:

@@ -34,6 +34,8 @@ class SourceConfig:
     """Keep only rows whose column has this value (or one of a list), e.g. `{source: tatoeba}`."""
     columns: dict[str, str] | None = None
     """Column names of this source, if they differ from `corpus.columns`."""
+    document: str | None = None
+    """What one text of this source is, if that differs from `corpus.document`."""
     format: Literal["auto", "txt", "jsonl", "csv", "tsv", "parquet"] = "auto"
     """`auto` goes by the file's ending."""
     name: str | None = None
@@ -80,8 +82,10 @@ class CorpusConfig:
     columns: dict[str, str] = field(default_factory=dict)
     """Names of the columns: `{text: …}` for gpt, `{source: …, target: …}` for translation. Defaults: `text`,
     `chinese` and `english`."""
-    document: Literal["line", "blank_line", "file"] = "line"
-    """gpt, txt files: what one text is, and so where the end-of-text token goes."""
+    document: str = "line"
+    """gpt, txt files: what one text is, and so where the end-of-text token goes: a `line`, what stands between blank lines
+    (`blank_line`), the whole `file`, or what begins at a line that matches a regular expression with ^ at its front: chapters
+    by `^第.{1,6}回`."""
     filters: FiltersConfig = field(default_factory=FiltersConfig)
     strict: bool = False
     """Stop at the first bad row (malformed, not UTF-8, a field missing, of a wrong type or empty, too long) instead of

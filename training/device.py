@@ -32,6 +32,10 @@ def share_threads() -> None:
 
 
 LARGE_MODEL = 10_000_000  # parameters
+KERNELS = {
+    "float32": 60_000_000,
+    "bf16": 110_000_000,
+}  # bytes on a CPU: what oneDNN and transformers set up at first use; by precision (docs/log.md)
 KEPT = 0.3  # of what is alive: smaller models on a CPU have so much more resident (benchmarks/preflight_accuracy.py)
 
 

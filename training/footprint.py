@@ -47,6 +47,7 @@ class Footprint:
         targets: tokens that the micro-batch predicts, if all are.
         layers, largest_layer: parameters of all repeated layers, and of the largest.
         shape: `width`, and `layers` of the deeper side, as the class has them with its defaults; None where it names them otherwise.
+        bf16: under autocast.
     """
 
     parameters: dict[str, int]
@@ -58,6 +59,7 @@ class Footprint:
     layers: int
     largest_layer: int
     shape: dict[str, int | None]
+    bf16: bool
 
     @property
     def peak(self) -> int:
@@ -76,6 +78,7 @@ class Footprint:
         DDP keeps everything on each and its buckets hold the gradients once more. FSDP divides weights, gradients, optimizer and
         average; while a layer computes, it and what is in no layer are put together, with one of them as gradients too. That is
         counted with the activations. Nobody divides those, so the peak can move from the end of the backward pass to its beginning.
+        torch's FSDPMemTracker says the same within a tenth (benchmarks/fsdp_memory.py).
         """
         if devices == 1:
             return dict(self.memory)
@@ -184,20 +187,20 @@ def _measured(config: Config, vocabulary: int, shapes: Shapes, bf16: bool) -> Fo
     parameters = {k: n for k, n in sizes.items() if k not in ("vocabulary", "every", "layers", "largest_layer")}
     return Footprint(
         parameters, sizes["vocabulary"], max(times, key=lambda m: sum(m.values())), times, flops, _targets(config.task, shapes),
-        sizes["layers"], sizes["largest_layer"], _shape(found),
+        sizes["layers"], sizes["largest_layer"], _shape(found), bf16,
     )  # fmt: skip
 
 
 def _step(config: Config, task: Gpt | Translation, found: Any, vocabulary: int, shapes: Shapes, bf16: bool) -> Step:
     """One step of the model of this transformers config."""
-    with FakeTensorMode(), _values_unasked(), Alive(vocabulary) as alive:
+    with FakeTensorMode(), values_unasked(), Alive(vocabulary) as alive:
         alive.default = "weights"
         net = models.fresh(config.task, found).train()
         if config.train.gradient_checkpointing:
             models.checkpoint_activations(net)
         sizes = _sizes(net, vocabulary)
         optimizers = make_optimizers(net, config.optim, torch.device("cpu"))
-        missing = {id(p): p.numel() for layer in _layers(net) for p in layer.parameters() if p.requires_grad}  # gradients of layers
+        missing = {id(p): p.numel() for layer in repeated_layers(net) for p in layer.parameters() if p.requires_grad}  # gradients of layers
         half = sum(missing.values()) // 2
 
         def has_gradient(p: torch.Tensor) -> None:
@@ -276,7 +279,7 @@ def _shallower(found: Any, depth: int, layers: int) -> Any:
 def _sizes(net: Any, vocabulary: int) -> dict[str, int]:
     """As in `Step`."""
     parameters, of_vocabulary = models.by_part(net, vocabulary)
-    layers = [sum(p.numel() for p in layer.parameters()) for layer in _layers(net)]
+    layers = [sum(p.numel() for p in layer.parameters()) for layer in repeated_layers(net)]
     every = sum(p.numel() for p in net.parameters())
     return {**parameters, "vocabulary": of_vocabulary, "every": every, "layers": sum(layers), "largest_layer": max(layers, default=0)}
 
@@ -289,16 +292,16 @@ def _shape(config: Any) -> dict[str, int | None]:
     return {"width": width if type(width) is int else None, "layers": max(layers, default=None)}
 
 
-def _layers(net: torch.nn.Module) -> list[torch.nn.Module]:
+def repeated_layers(net: torch.nn.Module) -> list[torch.nn.Module]:
     """The repeated layers: the children of module lists, of the outermost where they are nested."""
     found: list[torch.nn.Module] = []
     for child in net.children():
-        found += list(child) if isinstance(child, torch.nn.ModuleList) else _layers(child)
+        found += list(child) if isinstance(child, torch.nn.ModuleList) else repeated_layers(child)
     return found
 
 
 @contextmanager
-def _values_unasked() -> Iterator[None]:
+def values_unasked() -> Iterator[None]:
     """transformers asks for values in two places, and fake tensors have none.
 
     For packed texts, of which a mask would be made: ours are never so. And, up to 5.17, for the die of layer drop, which is off.

@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from training.config import ConfigError
 from training.corpus import Corpus
 
+MULTIPLE = 8  # of tensor cores; and a CPU keeps kernels for every shape that it meets: widths of all kinds took 190 MB more (docs/log.md)
+
 Batch = dict[str, np.ndarray]
 # (rows of one chunk, a generator that is a function of seed, epoch and chunk) -> (micro-batches, rows left out as too long)
 MakeBatches = Callable[[list[dict[str, Any]], np.random.Generator], tuple[list[Batch], int]]
@@ -143,9 +145,14 @@ def to_tensors(batch: Batch) -> dict[str, torch.Tensor]:
     return {k: torch.from_numpy(v.astype(np.int64)) for k, v in batch.items()}
 
 
-def pad(rows: list[np.ndarray], value: int) -> np.ndarray:
-    """Rows of ids as one (B, T) int32 array, padded on the right."""
-    out = np.full((len(rows), max(map(len, rows))), value, dtype=np.int32)
+def padded(length: int, most: int) -> int:
+    """The width that rows of this length are padded to: the next multiple of MULTIPLE, at most `most`."""
+    return min(most, -(-length // MULTIPLE) * MULTIPLE)
+
+
+def pad(rows: list[np.ndarray], value: int, most: int) -> np.ndarray:
+    """Rows of ids, none longer than `most`, as one (B, T) int32 array, padded on the right. T as `padded` says."""
+    out = np.full((len(rows), padded(max(map(len, rows)), most)), value, dtype=np.int32)
     for i, row in enumerate(rows):
         out[i, : len(row)] = row
     return out

@@ -116,7 +116,7 @@ def of_config(config: Config, options: argparse.Namespace, language: Language) -
     configs.check(config)
     device.share_threads()
     quiet()
-    before = assess.resident()
+    before = assess.resident_at_first()
     processes, words = Processes(), findings.phrases("page", language)
     with TemporaryDirectory(prefix="preflight-") as folder:
         inside = replace(config, run_dir=folder)

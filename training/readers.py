@@ -109,7 +109,9 @@ def read(shard: Shard, start: int = 0, offset: int | None = None) -> Iterator[Re
     if shard.format == "txt" and shard.document == "file":
         lines = _pieces(shard.path, shard.label, number, offset or 0)
     elif shard.format == "txt" and shard.document == "blank_line":
-        lines = _paragraphs(_lines(shard.path, shard.label, number, offset or 0))
+        lines = _joined(_lines(shard.path, shard.label, number, offset or 0))
+    elif shard.format == "txt" and shard.document.startswith("^"):
+        lines = _joined(_lines(shard.path, shard.label, number, offset or 0), re.compile(shard.document))
     else:
         lines = _lines(shard.path, shard.label, number, offset or 0)
     skip = 0 if offset is not None else start
@@ -229,20 +231,24 @@ def _pieces(path: str, label: str, number: int, offset: int) -> Iterator[Line]:
         yield number, at, BadRow("malformed", f"the file breaks off: {error}")
 
 
-def _paragraphs(lines: Iterator[Line]) -> Iterator[Line]:
-    """Lines up to the next blank one, joined. A line that cannot be read ends a paragraph too, so that every record
-    begins where the one before has ended."""
+def _joined(lines: Iterator[Line], beginning: re.Pattern[str] | None = None) -> Iterator[Line]:
+    """Lines up to the next blank one, or to the next that matches `beginning`, joined without the blank ones.
+
+    A line that cannot be read ends a text too, so that every record begins where the one before has ended.
+    """
     held: list[Line] = []
     size = 0
     for line in itertools.chain(lines, [(0, 0, b"")]):
         bad = isinstance(line[2], BadRow)
-        if held and (bad or not line[2].strip()):
+        blank = not bad and not line[2].strip()
+        new = blank if beginning is None else not bad and beginning.match(line[2].decode("utf-8", "replace")) is not None
+        if held and (bad or new or not line[0]):  # line 0 is the end
             long = size > MAX_RECORD_BYTES
-            yield *held[0][:2], BadRow("too_long", f"a paragraph of {size} bytes") if long else b"\n".join(data for _, _, data in held)
+            yield *held[0][:2], BadRow("too_long", f"a text of {size} bytes") if long else b"\n".join(data for _, _, data in held)
             held, size = [], 0
         if bad:
             yield line
-        elif line[2].strip():
+        elif not blank:
             size += len(line[2]) + 1
             if size <= MAX_RECORD_BYTES or not held:
                 held.append(line)

@@ -65,7 +65,7 @@ class Run:
         self.config, self.dir = config, Path(config.run_dir)
         self.interrupted, self.handlers = "", dict[int, Any]()
         self.processes = Processes()
-        self.main, self.resident_at_first = self.processes.main, assess.resident()
+        self.main, self.resident_at_first = self.processes.main, assess.resident_at_first()
         prepare.check(config, self.processes)
         self.lock, self.resumed_from = prepare.open_folder(config, self.processes)
         try:

@@ -25,12 +25,13 @@ ENDINGS = {
     ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet",
 }  # fmt: skip
 ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ("line", "blank_line", "file")
 SHOWN = 8  # names of what is there, where a name is wrong
 ALIGNED = (("source", "source"), ("target", "target"))
 
 
 def resolve(sources: list[SourceConfig], columns: dict[str, str], document: str, key: str) -> list[Shard]:
-    """The shards of a list of sources, in a fixed order.
+    """The shards of a list of sources, in a fixed order. `document`: of the sources that say nothing of it.
 
     Raises:
         ConfigError: naming `key` and every source that has no file or no known format.
@@ -38,12 +39,29 @@ def resolve(sources: list[SourceConfig], columns: dict[str, str], document: str,
     shards, problems = [], []
     for s in sources:
         try:
-            shards += _shards(s, {**columns, **(s.columns or {})}, document, key)
+            shards += _shards(s, {**columns, **(s.columns or {})}, _document(s.document or document), key)
         except ConfigError as error:
             problems.append(str(error))
     if problems:
         raise ConfigError("\n".join(problems))
     return shards
+
+
+def _document(said: str) -> str:
+    """What a text of a txt file is, as it was said.
+
+    Raises:
+        ConfigError: if it is none of DOCUMENTS and no regular expression that begins with ^.
+    """
+    if said not in DOCUMENTS and not said.startswith("^"):
+        near = difflib.get_close_matches(said, DOCUMENTS, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"corpus.document: {said!r} is none of {', '.join(DOCUMENTS)} and no pattern that begins with ^{meant}")
+    try:
+        re.compile(said)
+    except re.error as error:
+        raise ConfigError(f"corpus.document: {said!r} is no regular expression ({error})") from None
+    return said
 
 
 def _shards(s: SourceConfig, columns: dict[str, str], document: str, key: str) -> list[Shard]:

@@ -180,9 +180,11 @@ def base_config(sweep: SweepConfig) -> Config:
     turned = {key for k in axes for v in k.extremes() for key in k.settings(v)}
     if twice := sorted(turned & set(flat(sweep.set))):
         problems.append(f"set.{twice[0]}: is a knob of the space too; leave it out here")
-    if sweep.metric in TOKENIZER_DEPENDENT and any(key.startswith("tokenizer.") for key in turned):
+    reading = sorted(key for key in turned if key.startswith("corpus.") and key not in UNREAD)
+    tokenizing = [key for key in turned if key.startswith("tokenizer.")] or (reading if base.tokenizer.path is None else [])
+    if sweep.metric in TOKENIZER_DEPENDENT and tokenizing:  # each corpus trains a tokenizer of its own
         problems.append(f"metric: {sweep.metric} does not compare under different tokenizers; use bits_per_character")
-    if base.corpus.validation is None and (reading := sorted(key for key in turned if key.startswith("corpus.") and key not in UNREAD)):
+    if base.corpus.validation is None and reading:
         problems.append(f"space.{reading[0]}: needs corpus.validation: trials are to be measured on the same rows, whatever they train on")
     if base.task == "gpt" and sweep.metric in HIGHER_IS_BETTER:
         problems.append(f"metric: {sweep.metric} is for translation; a gpt has val_loss, perplexity and bits_per_character")

@@ -57,7 +57,7 @@ class Gpt:
         for group in groups:
             ids = [windows[k][0] for k in group]
             batches.append({
-                "input_ids": pad(ids, self.tokenizer.pad_token_id), "labels": pad(ids, IGNORE_INDEX),
+                "input_ids": pad(ids, self.tokenizer.pad_token_id, self.block_size), "labels": pad(ids, IGNORE_INDEX, self.block_size),
                 "rows": np.array([windows[k][1] for k in group], dtype=np.int64),  # (B, 2): shard and row it begins in
             })  # fmt: skip
         return batches, 0

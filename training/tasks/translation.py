@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.config import Config
-from training.loader import Batch, pad
+from training.loader import Batch, pad, padded
 from training.tasks.common import IGNORE_INDEX, Encoder, Memory, generate, model_inputs
 
 
@@ -49,19 +49,20 @@ class Translation:
         groups: list[list[int]] = []
         longest = 0
         for k in kept:
-            longest = max(longest, len(sources[k]), len(targets[k]))
+            width = max(padded(len(sources[k]), b.max_source_length), padded(len(targets[k]), b.max_target_length))
+            longest = max(longest, width)
             if not groups or (len(groups[-1]) + 1) * longest > b.tokens_per_batch:
                 groups.append([])
-                longest = max(len(sources[k]), len(targets[k]))
+                longest = width
             groups[-1].append(k)
         if rng is not None:
             groups = [groups[k] for k in rng.permutation(len(groups))]
         batches = []
         for group in groups:
             batches.append({
-                "input_ids": pad([sources[k] for k in group], self.tokenizer.pad_token_id),
-                "attention_mask": pad([np.ones(len(sources[k]), dtype=np.int32) for k in group], 0),
-                "labels": pad([targets[k] for k in group], IGNORE_INDEX),
+                "input_ids": pad([sources[k] for k in group], self.tokenizer.pad_token_id, b.max_source_length),
+                "attention_mask": pad([np.ones(len(sources[k]), dtype=np.int32) for k in group], 0, b.max_source_length),
+                "labels": pad([targets[k] for k in group], IGNORE_INDEX, b.max_target_length),
                 "rows": np.array([(rows[k]["_shard"], rows[k]["_row"]) for k in group], dtype=np.int64),  # (B, 2)
             })  # fmt: skip
         return batches, len(rows) - len(kept)

@@ -1,0 +1,103 @@
+"""Preflight's memory of each device under FSDP against torch's own tracker, without such devices.
+
+python benchmarks/fsdp_memory.py [DEVICES ...]
+
+torch's `FSDPMemTracker` (torch.distributed._tools) follows two steps of the model, sharded by `fully_shard` as accelerate does it,
+over a process group that only pretends; tensors are fake, so nothing is allocated. Exit code 1 if a row is off by more than 15%.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import yaml
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.testing._internal.distributed.fake_pg import FakeStore
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from preflight_accuracy import MEMORY_OFF, gpt, m2m, pairs, qwen3  # noqa: E402
+
+from training import footprint  # noqa: E402
+from training import model as models  # noqa: E402
+from training.config import Config, load  # noqa: E402
+from training.tasks.gpt import Gpt  # noqa: E402
+from training.tasks.translation import Translation  # noqa: E402
+
+VOCABULARY = 8000
+CONFIGS = {
+    "gpt qwen3 512x8, 4x256": gpt(qwen3(512, 8), 4, 256, "no"),
+    "gpt qwen3 768x12, 2x256, checkpointing": gpt(qwen3(768, 12), 2, 256, "no", True),
+    "gpt qwen3 1024x8, 16x256": gpt(qwen3(1024, 8), 16, 256, "no"),
+    "translation m2m_100 512 6+6, 1500": pairs(m2m(512, 6, 6), 1500, "no"),
+}
+
+
+def main() -> int:
+    """A table over the configs and numbers of devices; 1 if a row is too far off."""
+    failed = False
+    print("| config | devices | predicted MB | torch's tracker MB | off by |\n|---|---:|---:|---:|---:|", flush=True)
+    for devices in map(int, sys.argv[1:] or ["2", "8"]):
+        for name, sections in CONFIGS.items():
+            ours, theirs = compare(sections, devices)
+            off = ours / theirs - 1
+            print(f"| {name} | {devices} | {ours / 1e6:,.0f} | {theirs / 1e6:,.0f} | {off:+.0%} |", flush=True)
+            failed |= abs(off) > MEMORY_OFF
+    return int(failed)
+
+
+def compare(sections: dict[str, Any], devices: int) -> tuple[int, int]:
+    """Bytes at the peak of each device: by preflight, by torch."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_text(yaml.safe_dump({**sections, "run_dir": folder}))
+        config = load(path)
+    shapes = footprint.full_batch(config)
+    ours = footprint.measure(config, VOCABULARY, shapes, False).on_each(devices, True)
+    return sum(ours.values()), tracked(config, shapes, devices)
+
+
+def tracked(config: Config, shapes: footprint.Shapes, devices: int) -> int:
+    """What torch's tracker finds at the peak of the second of two steps with AdamW."""
+    standin: Any = footprint.Standin(VOCABULARY)
+    packed = replace(config, batch=replace(config.batch, packing="always"))
+    task = {"gpt": Gpt, "translation": Translation}[config.task](packed, standin, [])
+    found = models.model_config(config.task, config.model, standin, task.context)
+    dist.init_process_group("fake", rank=0, world_size=devices, store=FakeStore())
+    try:
+        mesh = init_device_mesh("cpu", (devices,))
+        with FakeTensorMode(), footprint.values_unasked():
+            net = models.fresh(config.task, found).train()
+            if config.train.gradient_checkpointing:
+                models.checkpoint_activations(net)
+            for layer in footprint.repeated_layers(net):
+                fully_shard(layer, mesh=mesh)
+            fully_shard(net, mesh=mesh)
+            optimizer = torch.optim.AdamW(net.parameters())
+            tracker = FSDPMemTracker(net, optimizer)
+            batch = {k: torch.zeros(size, dtype=torch.long) for k, size in shapes.items()}
+            with tracker:
+                for step in range(2):
+                    loss, _ = task.loss(net, batch, config.train.label_smoothing)
+                    loss.backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    if step == 0:
+                        tracker.reset_mod_stats()
+            return int(next(iter(tracker.get_tracker_snapshot("peak").values()))["Total"])
+    finally:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
