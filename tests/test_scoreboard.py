@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import sacrebleu
-from serving_fixtures import PAIRS, save, tiny_translator
+from serving_fixtures import PAIRS, save, tiny_gpt, tiny_translator
+from training_runs import gpt_config, records, run_here
 
 from training import export
 from training.scoreboard import main
@@ -79,8 +80,24 @@ def test_another_system_is_compared_and_what_it_wrote_can_be_read(models: Path, 
     assert read.count("\n## ") == 4 and "我爱你。 | I love you. | I love you \\| &lt;b&gt; |" in read and "<b>" not in read
 
 
+def test_models_that_write_are_scored_on_what_they_were_not_trained_on(tmp_path: Path, test_set: Path) -> None:
+    """As their run did it; and by their samples alone where the corpus is gone."""
+    result = run_here(gpt_config(tmp_path, train={"max_steps": 8}, evaluation={"every_steps": 4}))
+    save(tmp_path / "runs/lost", tiny_gpt(), "gpt")
+    told = ["--out", str(tmp_path / "board.md"), "--sentences", str(tmp_path / "read.md")]
+    assert main(["--models", str(result.run_dir), str(tmp_path / "runs/lost"), "--test", str(test_set), *told]) == 0
+    page = (tmp_path / "board.md").read_text(encoding="utf-8")
+    best = min(r["bits_per_character"] for r in records(result.run_dir) if r["event"] == "evaluate")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if re.search(r"\| (0\.7|1\.0) \|", line)]
+    assert len(rows) == 4 and {r[3] for r in rows} == {f"{best:.3f}", "–"}
+    lost = [r for r in rows if r[0] == "lost"]
+    assert [r[4] for r in lost] == ["0.7", "1.0"] and all(r[8:] == ["–", "–"] for r in lost)
+    read = (tmp_path / "read.md").read_text(encoding="utf-8")
+    assert read.count("[明月]") == 2 * 2 * 4 and "## lost, temperature 0.7" in read
+
+
 @pytest.mark.parametrize(
-    ("options", "told"), [(["--models", "."], "no translation model"), (["--test", "nowhere.jsonl"], "nowhere.jsonl"), ([], "test")]
+    ("options", "told"), [(["--models", "docs"], "no model"), (["--test", "nowhere.jsonl"], "nowhere.jsonl"), ([], "test")]
 )
 def test_mistakes_are_one_line(options: list[str], told: str, models: Path, test_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = {"--models": str(models), "--test": str(test_set), **dict(zip(options[::2], options[1::2]))}

@@ -1,8 +1,9 @@
-"""All translation models beside each other: `python training/scoreboard.py --models models --test corpora/zh-en/dev-*.jsonl`.
+"""All models beside each other: `python training/scoreboard.py --models models --test corpora/zh-en/dev-*.jsonl`.
 
-Every model that the app would offer is scored as it is served (its int8 copy too, as a row of its own), with confidence intervals,
-by sentence length, and against the others sentence by sentence; the worst and some random translations go into a file to read. The
-same models and test sets give the same numbers; only what is measured in seconds differs, and stands apart.
+Every translation model that the app would offer is scored as it is served (its int8 copy too, as a row of its own), with confidence
+intervals, by sentence length, and against the others sentence by sentence; the worst and some random translations go into a file to
+read. Models that write: see scoreboard_gpt.py. The same models and test sets give the same numbers; only what is measured in seconds
+differs, and stands apart.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from typing import Any
 import jsonargparse
 
 from training import run_folder
+from training import scoreboard_gpt as writing
 from training.command_line import one_line
 from training.config import ConfigError
 from training.score import read_pairs, translator
+from training.scoreboard_gpt import Written
 
 BOOTSTRAP = 1000  # samples, as sacrebleu's default; its seed is SACREBLEU_SEED or 12345
 SHUFFLES = 10_000  # of the paired test, sacrebleu's default too
@@ -81,7 +84,7 @@ class Outputs:
 
 
 def systems(roots: list[Path]) -> list[System]:
-    """The translation models below `roots`, weights and int8 copy as two; raises ConfigError if there are none."""
+    """The translation models below `roots`, weights and int8 copy as two."""
     from serving.ctranslate2_backend import usable
     from serving.folders import COPY, find_models
 
@@ -94,8 +97,6 @@ def systems(roots: list[Path]) -> list[System]:
         if usable(info):
             copy = info.path / COPY
             found.append(System(f"{info.name}, int8", info.path, copy, info.parameters, sum(p.stat().st_size for p in copy.iterdir())))
-    if not found:
-        raise ConfigError(f"--models: no translation model in {', '.join(map(str, roots))}")
     return found
 
 
@@ -158,7 +159,7 @@ def against(one: Outputs, other: Outputs) -> tuple[float, float]:
     return second.score - first.score, float(second.p_value) if second.score != first.score else 1.0
 
 
-def board(made: list[Outputs], beams: int) -> str:
+def board(made: list[Outputs], wrote: list[Written], beams: int) -> str:
     """docs/scoreboard.md."""
     tests = list(dict.fromkeys(o.test for o in made))
     lines = ["# Scoreboard", "", INTRODUCTION.format(command=COMMAND, beams="greedy" if beams == 1 else f"{beams} beams"), ""]
@@ -185,8 +186,8 @@ def board(made: list[Outputs], beams: int) -> str:
             difference, p = against(one, other)
             lines.append(f"| {other.system.name} against {one.system.name} | {difference:+.2f} | {p:.3f} |")
         lines.append("")
-    lines += ["  \n".join(signatures), ""]
-    return "\n".join(lines)
+    lines += ["  \n".join(signatures), ""] if made else []
+    return "\n".join(lines + (writing.board(wrote) if wrote else []))
 
 
 def speeds(made: list[Outputs]) -> str:
@@ -199,8 +200,8 @@ def speeds(made: list[Outputs]) -> str:
     return "\n".join(rows)
 
 
-def to_read(made: list[Outputs]) -> str:
-    """The worst sentences by chrF and random ones, of every system and test set, with source and reference."""
+def to_read(made: list[Outputs], wrote: list[Written]) -> str:
+    """The worst sentences by chrF and random ones, of every system and test set, with source and reference; and what models wrote."""
     from sacrebleu.metrics import CHRF
 
     lines = ["# Sentences to read", ""]
@@ -214,7 +215,7 @@ def to_read(made: list[Outputs]) -> str:
                 cells = (o.rows[k]["source"], o.hyps[k], o.rows[k]["target"])
                 lines.append(f"| {each[k]:.0f} | {' | '.join(_cell(c) for c in cells)} |")
             lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, *writing.to_read(wrote)])
 
 
 def _cell(text: str) -> str:
@@ -234,8 +235,11 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
     args = p.parse_args(argv)
     tests: dict[str, list[dict[str, Any]]] = {Path(t).name.partition(".")[0]: read_pairs(t, args.columns) for t in args.test}
-    made = translated(systems([Path(m) for m in args.models]), tests, args.beams)
-    for path, text in ((args.out, board(made, args.beams)), (args.sentences, to_read(made))):
+    roots = [Path(m) for m in args.models]
+    made, wrote = translated(systems(roots), tests, args.beams), writing.written(roots)
+    if not made and not wrote:
+        raise ConfigError(f"--models: no model in {', '.join(map(str, roots))}")
+    for path, text in ((args.out, board(made, wrote, args.beams)), (args.sentences, to_read(made, wrote))):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         run_folder.write(Path(path), text)
     print(f"{speeds(made)}\n\n{args.out}\n{args.sentences}")
