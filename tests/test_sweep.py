@@ -299,7 +299,6 @@ def test_another_study_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.C
         ({"metric": "bleu"}, "bleu is for translation"),
         ({"metric": "loss"}, "metric: 'loss' is not valid here"),
         ({"space": {"corpus.max_rows": [10, 20]}}, "needs corpus.validation"),
-        ({"space": {"corpus.max_rows": [10, 20]}}, "does not compare under different tokenizers"),
         ({"set": {"train.max_step": 3}}, "did you mean train.max_steps?"),
         ({"base": "nowhere.yaml"}, "nowhere.yaml: no such file"),
         ({"base": ""}, "base: is empty"),
@@ -323,6 +322,14 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path, said: dict[str, Any], told:
     err = capsys.readouterr().err
     assert told in err and err.startswith("error: ") and "Traceback" not in err
     assert not (tmp_path / "study").exists()
+
+
+def test_a_key_of_the_trials_is_sent_where_it_belongs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(sweep_config(tmp_path, GRID, search="grid"))
+    assert sweep.main(["--config", config, "--train.max_steps", "5"]) == 2
+    assert "unknown key train; what all trials are to have stands under `set`" in capsys.readouterr().err
+    assert sweep.main(["--config", config, "--trails", "5"]) == 2
+    assert "unknown key trails; did you mean trials?" in capsys.readouterr().err
 
 
 def test_a_key_that_the_model_does_not_have_is_told_before_any_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -170,10 +170,12 @@ def nested(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def label(number: int, params: dict[str, Any]) -> str:
-    """The name of a trial's folder: its number and its parameters, short enough for any file system (255 bytes, or 143 encrypted)."""
+    """The name of a trial's folder: its number and as many of its parameters as any file system takes (255 bytes, or 143 encrypted)."""
     parts = [f"{short(key)}={value:.3g}" if isinstance(value, float) else f"{short(key)}={value}" for key, value in params.items()]
     name = re.sub(r"[^\w.=,+-]", "_", f"{number:04d}-{','.join(parts)}")
-    return name.encode()[:120].decode(errors="ignore")
+    cut = name.encode()[:120].decode(errors="ignore")
+    whole = cut.rpartition(",")[0]
+    return whole if cut != name and whole else cut
 
 
 def short(key: str) -> str:

@@ -10,6 +10,7 @@ import difflib
 import itertools
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -80,7 +81,17 @@ class SweepConfig:
 def parse_args(argv: list[str] | None = None, description: str = "") -> SweepConfig:
     """Read `--config FILE` and overrides such as `--trials 20`; raises ConfigError with all mistakes."""
     run = ("task", "is the config of a run; a sweep's names it under `base` and has a `space`, see configs/sweep")
-    return command_line.read(SweepConfig, argv, description, relations, {"base": "FILE"}, "configs/sweep/sentence.yaml", run)
+    try:
+        return command_line.read(SweepConfig, argv, description, relations, {"base": "FILE"}, "configs/sweep/sentence.yaml", run)
+    except ConfigError as error:
+        raise ConfigError(re.sub(r"unknown key (\w+); .*", _of_the_trials, str(error))) from None
+
+
+def _of_the_trials(unknown: re.Match[str]) -> str:
+    """What to say of a key that is no sweep's but a run's."""
+    if unknown[1] not in {f.name for f in dataclasses.fields(Config)}:
+        return unknown[0]
+    return f"unknown key {unknown[1]}; what all trials are to have stands under `set` in the sweep's file, as set: {{train.max_steps: 300}}"
 
 
 def identity(sweep: SweepConfig, base: Config) -> dict[str, Any]:
@@ -180,11 +191,9 @@ def base_config(sweep: SweepConfig) -> Config:
     turned = {key for k in axes for v in k.extremes() for key in k.settings(v)}
     if twice := sorted(turned & set(flat(sweep.set))):
         problems.append(f"set.{twice[0]}: is a knob of the space too; leave it out here")
-    reading = sorted(key for key in turned if key.startswith("corpus.") and key not in UNREAD)
-    tokenizing = [key for key in turned if key.startswith("tokenizer.")] or (reading if base.tokenizer.path is None else [])
-    if sweep.metric in TOKENIZER_DEPENDENT and tokenizing:  # each corpus trains a tokenizer of its own
+    if sweep.metric in TOKENIZER_DEPENDENT and any(key.startswith("tokenizer.") for key in turned):
         problems.append(f"metric: {sweep.metric} does not compare under different tokenizers; use bits_per_character")
-    if base.corpus.validation is None and reading:
+    if base.corpus.validation is None and (reading := sorted(key for key in turned if key.startswith("corpus.") and key not in UNREAD)):
         problems.append(f"space.{reading[0]}: needs corpus.validation: trials are to be measured on the same rows, whatever they train on")
     if base.task == "gpt" and sweep.metric in HIGHER_IS_BETTER:
         problems.append(f"metric: {sweep.metric} is for translation; a gpt has val_loss, perplexity and bits_per_character")

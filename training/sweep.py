@@ -122,7 +122,8 @@ class Worker:
         self.memory = Memory()
         self.entries = base.tokenizer.vocab_size
         self.shelf: Any = study.dir / "shared" if study else None
-        self.bar = Progress(f"sweep {sweep.run_dir}", total=1.0, shown=processes.main, delay=0)
+        spent = study.spent() if study else 0.0  # by others, or in an earlier session
+        self.bar = Progress(f"sweep {sweep.run_dir}", total=1.0, done=spent, shown=processes.main, delay=0)
         self.best, self.repeats, self.first = "", False, True
 
     def prepare(self) -> None:
