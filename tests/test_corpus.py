@@ -11,7 +11,7 @@ import pytest
 from training.config import ConfigError, CorpusConfig, FiltersConfig, SourceConfig
 from training.corpus import open_corpus, summary
 from training.filters import length
-from training.readers import MAX_RECORD_BYTES
+from training.text_files import MAX_RECORD_BYTES
 
 
 def opened(tmp_path, task="translation", seed=1, most=1000, folder="scan", **config):

@@ -18,13 +18,13 @@ from training.metrics import (
     CopiedShare,
     DistinctN,
     Faults,
-    NgramIndex,
     Perplexity,
     Repetition,
     bleu_tokenizer,
     text_metrics,
     translation_metrics,
 )
+from training.ngrams import NgramIndex
 
 HYPS = ["The stray birds of summer come to my window to sing.", "Yellow leaves have no songs, fall there."]
 REFS = [

@@ -18,7 +18,7 @@ from training.prepare import Data
 from training.processes import Processes, Progress
 
 if TYPE_CHECKING:
-    from training.metrics import NgramIndex
+    from training.ngrams import NgramIndex
 
 # Training texts that samples are compared with: the index has 32 MiB, and about 120M different n-grams would overfill it.
 INDEXED_ROWS, INDEXED_CHARACTERS = 200_000, 50_000_000
@@ -82,7 +82,7 @@ class Evaluation:
         return found
 
     def _scores(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        from training import metrics  # takes a second, so not before it is needed
+        from training import metrics, ngrams  # metrics take a second, so not before they are needed
 
         pairs = [(s["text"], s["reference"]) for s in samples if s.get("reference")]
         if self.config.task == "gpt" and samples:
@@ -90,7 +90,7 @@ class Evaluation:
                 texts = self.data.texts(INDEXED_ROWS, INDEXED_CHARACTERS)
                 first = list(islice(texts, 50))
                 n = 8 if chinese("".join(t[:1000] for t in first)) else 30  # eight letters of English are anybody's
-                self.index = metrics.NgramIndex(n).add(chain(first, texts))
+                self.index = ngrams.NgramIndex(n).add(chain(first, texts))
             stopped = sum(s["stopped"] for s in samples) / len(samples)
             return {"stopped": stopped} | metrics.text_metrics(self.index).compute(predictions=[s["text"] for s in samples])
         if pairs:

@@ -6,7 +6,7 @@ import hashlib
 import re
 
 from training.config import FiltersConfig
-from training.readers import BadRow
+from training.text_files import BadRow
 
 HAN = re.compile("[\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
 HAN_RUN, LATIN_RUN = re.compile(f"{HAN.pattern}+"), re.compile("[A-Za-z\u00c0-\u024f]+")

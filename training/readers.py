@@ -7,42 +7,23 @@ records into rows.
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
-import io
 import itertools
-import lzma
 import os
 import re
 import sys
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import zstandard
-
 from training.config import ConfigError
+from training.text_files import MAX_RECORD_BYTES, BadRow, Line, compression, join, open_binary, other_encoding, read_lines, read_pieces
 
 if TYPE_CHECKING:
     import pyarrow
 
-MAX_RECORD_BYTES = 4 << 20  # a longer line is read past, not into memory
-PIECE_BYTES = 4096  # `document: file` is read in pieces of about this size
-COMPRESSION = (".gz", ".xz", ".zst", ".bz2")
-UTF16 = "the file is UTF-16; save it as UTF-8 (in Notepad or Excel, or iconv -f UTF-16 -t UTF-8)"
-BREAKS_OFF = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 csv.field_size_limit(min(MAX_RECORD_BYTES, sys.maxsize))
-
-
-class BadRow(Exception):
-    """A row that cannot be used; `reason` is the short name under which it is counted."""
-
-    def __init__(self, reason: str, detail: str = ""):
-        super().__init__(detail or reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -64,7 +45,7 @@ class Shard:
     @property
     def seekable(self) -> bool:
         """Whether a byte offset leads straight to a row."""
-        return self.format in ("txt", "jsonl") and self.target_path is None and not _compression(self.label)
+        return self.format in ("txt", "jsonl") and self.target_path is None and not compression(self.label)
 
     @property
     def line_by_line(self) -> bool:
@@ -88,9 +69,6 @@ class Record(NamedTuple):
     data: Any  # bytes; a pair of bytes; a dict; or a BadRow
 
 
-Line = tuple[int, int, Any]  # line number, byte offset, bytes or BadRow
-
-
 def read(shard: Shard, start: int = 0, offset: int | None = None) -> Iterator[Record]:
     """The records from row `start` on; `offset`, if known, is where that row begins in a plain file.
 
@@ -107,157 +85,21 @@ def read(shard: Shard, start: int = 0, offset: int | None = None) -> Iterator[Re
         return _aligned(shard, start)
     number = start + 1 if offset is not None else 1
     if shard.format == "txt" and shard.document == "file":
-        lines = _pieces(shard.path, shard.label, number, offset or 0)
+        lines = read_pieces(shard.path, shard.label, number, offset or 0)
     elif shard.format == "txt" and shard.document == "blank_line":
-        lines = _joined(_lines(shard.path, shard.label, number, offset or 0))
+        lines = join(read_lines(shard.path, shard.label, number, offset or 0))
     elif shard.format == "txt" and shard.document.startswith("^"):
-        lines = _joined(_lines(shard.path, shard.label, number, offset or 0), re.compile(shard.document))
+        lines = join(read_lines(shard.path, shard.label, number, offset or 0), re.compile(shard.document))
     else:
-        lines = _lines(shard.path, shard.label, number, offset or 0)
+        lines = read_lines(shard.path, shard.label, number, offset or 0)
     skip = 0 if offset is not None else start
     return (Record(row, *line) for row, line in enumerate(itertools.islice(lines, skip, None), start))
-
-
-class _Zst(io.RawIOBase):
-    """zstd read as the other formats are: a file that breaks off raises EOFError; the package's own reader just ends."""
-
-    def __init__(self, path: str):
-        self.file = open(path, "rb")
-        self.frame: Any = None
-        self.packed = self.plain = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self.plain:
-            packed, self.packed = self.packed or self.file.read(1 << 16), b""
-            if not packed:
-                if self.frame:
-                    raise EOFError("it ends in the middle of a compressed frame")
-                return 0
-            self.frame = self.frame or zstandard.ZstdDecompressor().decompressobj()
-            self.plain = self.frame.decompress(packed)
-            if self.frame.eof:
-                self.packed, self.frame = self.frame.unused_data, None
-        n = min(len(buffer), len(self.plain))
-        buffer[:n], self.plain = self.plain[:n], self.plain[n:]
-        return n
-
-    def close(self) -> None:
-        self.file.close()
-        super().close()
-
-
-def _compression(label: str) -> str:
-    """The ending of a compressed file's name; a download's cached name has none, so the label counts."""
-    return next((c for c in COMPRESSION if label.split("?")[0].lower().endswith(c)), "")
-
-
-def _open(path: str, label: str) -> Any:
-    """As a binary file; raises ConfigError if it cannot be opened at all.
-
-    No second buffer around gz, xz and bz2: what it holds is lost when they break off.
-    """
-    kind = _compression(label)
-    try:
-        if kind == ".gz":
-            return gzip.open(path, "rb")
-        if kind == ".xz":
-            return lzma.open(path, "rb")
-        if kind == ".bz2":
-            return bz2.open(path, "rb")
-        return io.BufferedReader(_Zst(path) if kind == ".zst" else open(path, "rb", buffering=0), 1 << 18)
-    except OSError as error:
-        raise ConfigError(f"{label}: cannot be read ({error.strerror or error})") from None
-
-
-def _marked(beginning: bytes) -> BadRow | None:
-    """What to say of a file that begins with the mark of UTF-16 or UTF-32."""
-    if not beginning.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
-        return None
-    wide = beginning.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff"))
-    return BadRow("not_utf8", UTF16.replace("UTF-16", "UTF-32") if wide else UTF16)
-
-
-def _lines(path: str, label: str, number: int = 1, offset: int = 0) -> Iterator[Line]:
-    """Lines without their ends."""
-    at = offset
-    try:
-        with _open(path, label) as f:
-            if offset:
-                f.seek(offset)
-            while line := f.readline(MAX_RECORD_BYTES):
-                size = len(line)
-                if size == MAX_RECORD_BYTES and not line.endswith(b"\n"):
-                    beginning = line[:20]
-                    while line and not line.endswith(b"\n"):
-                        line = f.readline(MAX_RECORD_BYTES)
-                        size += len(line)
-                    array = "; is it a JSON array? One object {…} a line is wanted" if beginning.lstrip().startswith(b"[") else ""
-                    yield number, at, BadRow("too_long", f"a line of {size} bytes{array}")
-                elif at == 0 and (other := _marked(line)):
-                    yield number, at, other
-                    return
-                else:
-                    if at == 0:
-                        line = line.removeprefix(b"\xef\xbb\xbf")  # the mark that Windows puts first
-                    yield number, at, line.rstrip(b"\r\n")
-                at += size
-                number += 1
-    except BREAKS_OFF as error:
-        yield number, at, BadRow("malformed", f"the file breaks off: {error}")
-
-
-def _pieces(path: str, label: str, number: int, offset: int) -> Iterator[Line]:
-    """About PIECE_BYTES of text at a time, with the line ends in it: joined, they are the file."""
-    at = offset
-    try:
-        with _open(path, label) as f:
-            if offset:
-                f.seek(offset)
-            while piece := f.read(PIECE_BYTES):
-                piece += f.readline(PIECE_BYTES)
-                # Neither a character nor a Windows line end is cut in two.
-                while (more := f.peek(1)[:1]) and (more[0] & 0xC0 == 0x80 or (more == b"\n" and piece.endswith(b"\r"))):
-                    piece += f.read(1)
-                if at == 0 and (other := _marked(piece)):
-                    yield number, at, other
-                    return
-                yield number, at, (piece.removeprefix(b"\xef\xbb\xbf") if at == 0 else piece).replace(b"\r\n", b"\n")
-                at += len(piece)
-                number += piece.count(b"\n")
-    except BREAKS_OFF as error:
-        yield number, at, BadRow("malformed", f"the file breaks off: {error}")
-
-
-def _joined(lines: Iterator[Line], beginning: re.Pattern[str] | None = None) -> Iterator[Line]:
-    """Lines up to the next blank one, or to the next that matches `beginning`, joined without the blank ones.
-
-    A line that cannot be read ends a text too, so that every record begins where the one before has ended.
-    """
-    held: list[Line] = []
-    size = 0
-    for line in itertools.chain(lines, [(0, 0, b"")]):
-        bad = isinstance(line[2], BadRow)
-        blank = not bad and not line[2].strip()
-        new = blank if beginning is None else not bad and beginning.match(line[2].decode("utf-8", "replace")) is not None
-        if held and (bad or new or not line[0]):  # line 0 is the end
-            long = size > MAX_RECORD_BYTES
-            yield *held[0][:2], BadRow("too_long", f"a text of {size} bytes") if long else b"\n".join(data for _, _, data in held)
-            held, size = [], 0
-        if bad:
-            yield line
-        elif not blank:
-            size += len(line[2]) + 1
-            if size <= MAX_RECORD_BYTES or not held:
-                held.append(line)
 
 
 def _aligned(shard: Shard, start: int) -> Iterator[Record]:
     """Line n of one file with line n of the other."""
     assert shard.target_path is not None
-    sides = _lines(shard.path, shard.label), _lines(shard.target_path, shard.target_label)
+    sides = read_lines(shard.path, shard.label), read_lines(shard.target_path, shard.target_label)
     for row, (a, b) in enumerate(itertools.zip_longest(*sides)):
         if row >= start:
             data: Any = next((x[2] for x in (a, b) if x and isinstance(x[2], BadRow)), None)
@@ -295,7 +137,7 @@ def _table(shard: Shard, start: int) -> Iterator[Record]:
     A stray quote would swallow the lines up to the next quote: where a record of several lines is not clean csv, only
     its first line is given up and reading goes on with the second.
     """
-    lines = _Physical(_lines(shard.path, shard.label))
+    lines = _Physical(read_lines(shard.path, shard.label))
     options: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if shard.format == "tsv" else {"strict": True}
     rows = csv.reader(lines, **options)
     header: list[str] | None = None
@@ -350,23 +192,12 @@ def _header(names: Any, shard: Shard) -> list[str]:
     return names
 
 
-def other_encoding(data: bytes) -> str:
-    """What to do about bytes that are not UTF-8: in China they are mostly GBK, which Windows and Excel write. Else empty."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        if re.search(r"[\u4e00-\u9fff]", data.decode("gb18030", "ignore")):
-            return "it reads as GBK: save the file as UTF-8 (in Notepad or Excel, or iconv -f GB18030 -t UTF-8)"
-        return "save the file as UTF-8"
-    return ""
-
-
 def _parquet(shard: Shard, start: int) -> Iterator[Record]:
     import pyarrow
     import pyarrow.parquet as pq
 
     wanted = list(dict.fromkeys([c for _, c in shard.columns] + [k for k, _ in shard.where]))
-    _open(shard.path, shard.label).close()  # says why it cannot be opened
+    open_binary(shard.path, shard.label).close()  # says why it cannot be opened
     try:
         file = pq.ParquetFile(shard.path)
     except (pyarrow.ArrowException, OSError) as error:

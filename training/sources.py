@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from training.config import ConfigError, SourceConfig
-from training.readers import COMPRESSION, BadRow, Record, Shard, other_encoding, read
+from training.readers import Record, Shard, read
+from training.text_files import COMPRESSION, BadRow, other_encoding
 
 __all__ = ["BadRow", "Record", "Shard", "parse", "read", "resolve"]
 
