@@ -27,7 +27,7 @@ from doctor_recordings import (
 )
 
 from training import config as configs
-from training import doctor, evidence, findings, report, rules, verdicts, verdicts_text
+from training import doctor, evidence, findings, report, rules_settings, verdicts, verdicts_text
 from training import forecast as forecasts
 from training.doctor import diagnose
 
@@ -207,7 +207,7 @@ def test_rows_that_nobody_misses_are_not_lost():
 
 @pytest.mark.parametrize("task", ["gpt", "translation"])
 def test_before_and_after_a_run_a_batch_is_small_below_the_same_number(task):
-    assert (rules.SMALL_BATCH[task], rules.BATCHES) == (verdicts.SMALL_BATCH[task], verdicts.BATCHES)
+    assert (rules_settings.SMALL_BATCH[task], rules_settings.BATCHES) == (verdicts.SMALL_BATCH[task], verdicts.BATCHES)
     name = {"gpt": "healthy_speech", "translation": "healthy_phrasebook"}[task]
     config, rng = evidence.read(RUNS / name, config_of(name)).config, random.Random(3)
     for tokens, said in ((verdicts.SMALL_BATCH[task] - 6, True), (verdicts.SMALL_BATCH[task] + 6, False)):

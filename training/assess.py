@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import torch
 
-from training import evidence, footprint, rules
+from training import evidence, facts, footprint
 from training.config import Config
 from training.corpus import COLUMNS
 from training.device import KEPT, KERNELS, LARGE_MODEL
@@ -83,7 +83,7 @@ def of_model(config: Config, vocabulary: int, shapes: Shapes, place: Place | Non
     found = footprint.measure(config, vocabulary, shapes, _mixed(config))
     kept = place.kept(found)
     peak = found.peak + place.held + kept
-    memory: dict[str, Any] = {**{k: found.memory[k] for k in rules.MEMORY_PARTS}, "vocabulary_bytes": found.vocabulary_bytes}
+    memory: dict[str, Any] = {**{k: found.memory[k] for k in facts.MEMORY_PARTS}, "vocabulary_bytes": found.vocabulary_bytes}
     memory |= {"peak_bytes": peak, "vocabulary_share": round(found.vocabulary_bytes / max(1, peak), 4)}
     memory |= {"devices": place.devices, "sharded": place.sharded, "each_device_bytes": place.taken(found)}
     memory |= {"data_bytes": place.held, "kept_bytes": kept, "available_bytes": place.available}
@@ -111,7 +111,7 @@ def variants(config: Config, vocabulary: int, shapes: Shapes, place: Place) -> d
 
 def largest(config: Config, vocabulary: int, shapes: Shapes, place: Place) -> int:
     """The largest `batch.micro_batch_size` (gpt) or `batch.tokens_per_batch` (translation) that fits on each device; 0 if none."""
-    rows, now = shapes["labels"][0], rules.micro_batch(config)[1]
+    rows, now = shapes["labels"][0], facts.micro_batch(config)[1]
     # A smaller one means more of them a step, and the second meets the gradients of the first.
     several = replace(config, train=replace(config.train, gradient_accumulation_steps=max(2, config.train.gradient_accumulation_steps)))
 
@@ -120,7 +120,7 @@ def largest(config: Config, vocabulary: int, shapes: Shapes, place: Place) -> in
         return place.taken(footprint.measure(several if size < now else config, vocabulary, scaled, _mixed(config)))
 
     size = footprint.largest_batch(of, now, place.available)
-    return size if size >= rules.smallest_batch(config) else 0
+    return size if size >= facts.smallest_batch(config) else 0
 
 
 def _mixed(config: Config) -> bool:

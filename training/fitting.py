@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training import config as configs
-from training import rules
+from training import facts
 from training.config import Config, ConfigError
 
 
@@ -36,13 +36,13 @@ def fit(config: Config, found: dict[str, Any], path: Path, overwrite: bool) -> d
     Raises:
         ConfigError: if another file is there, or none can be written.
     """
-    (key, now), largest, before = rules.micro_batch(config), found["memory"]["largest_batch"], config.train.gradient_accumulation_steps
+    (key, now), largest, before = facts.micro_batch(config), found["memory"]["largest_batch"], config.train.gradient_accumulation_steps
     if not largest:
         return {"fitted": None}
     size, accumulation, fitted = now, before, config
     if largest < now:
         gpt = config.task == "gpt"
-        size, accumulation = divided(now * before, rules.smallest_batch(config), largest, exactly=gpt)
+        size, accumulation = divided(now * before, facts.smallest_batch(config), largest, exactly=gpt)
         batch = replace(config.batch, micro_batch_size=size) if gpt else replace(config.batch, tokens_per_batch=size)
         fitted = replace(config, batch=batch, train=replace(config.train, gradient_accumulation_steps=accumulation))
     text = configs.dump(fitted)

@@ -22,8 +22,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from training import model as models
 from training.alive import Alive
 from training.config import Config
+from training.facts import MEMORY_PARTS
 from training.optim import make_optimizers
-from training.rules import MEMORY_PARTS
 from training.tasks.gpt import Gpt
 from training.tasks.translation import Translation
 

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from training import config as configs
-from training import findings, fitting, forecast, preflight_page, rules, speaking
+from training import facts, findings, fitting, forecast, preflight_page, rules, speaking
 from training.config import Config, ConfigError, sources
 from training.findings import Finding, Language
 from training.sheets import SHEETS
@@ -268,10 +268,10 @@ def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, 
     found["time"]["step_seconds_by_precision"] = seconds
 
 
-def judged(config: Config, found: dict[str, Any], which: tuple[rules.Rule, ...] | None = None) -> list[Finding]:
+def judged(config: Config, found: dict[str, Any], which: tuple[facts.Rule, ...] | None = None) -> list[Finding]:
     """What these rules, by default all, say to the numbers."""
     sections = ("parameters", "shape", "memory", "vocabulary", "data", "horizon", "time", "forecast")
-    return findings.worst_first(rules.judge(rules.Facts(config, *(found.get(s) or {} for s in sections)), which))
+    return findings.worst_first(rules.judge(facts.Facts(config, *(found.get(s) or {} for s in sections)), which))
 
 
 def as_object(found: dict[str, Any], language: Language) -> dict[str, Any]:

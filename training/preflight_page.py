@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from training import findings, rules
+from training import facts, findings
 from training.config import Config
 from training.findings import Language, size
 
@@ -43,7 +43,7 @@ def model(found: dict[str, Any], words: dict[str, Any]) -> list[str]:
 def memory(config: Config, found: dict[str, Any], words: dict[str, Any]) -> list[str]:
     """The peak by part, variants, and the largest micro-batch."""
     m = found["memory"]
-    parts = [f"{words[k]} {size(m[k])}" for k in rules.MEMORY_PARTS if m[k]]
+    parts = [f"{words[k]} {size(m[k])}" for k in facts.MEMORY_PARTS if m[k]]
     if m["data_bytes"]:
         parts.append(f"{words['data_in_memory']} {size(m['data_bytes'])}")
     if m["kept_bytes"]:
@@ -57,7 +57,7 @@ def memory(config: Config, found: dict[str, Any], words: dict[str, Any]) -> list
         told = [f"{words[k]} {size(v)}" for k, v in variants.items()]
         lines.append("  " + words["variants"].format(list=words["comma"].join(told)))
     if m.get("largest_batch"):
-        key, available = rules.micro_batch(config)[0], size(m["available_bytes"])
+        key, available = facts.micro_batch(config)[0], size(m["available_bytes"])
         lines.append("  " + words["largest"].format(available=available, key=key, largest=m["largest_batch"]))
     return lines
 

@@ -1,78 +1,39 @@
 """What is wrong with a run before it begins: each rule looks at the config and the numbers of `assess.py`.
 
 A rule is a function from `Facts` to a finding or none. Light: no torch. Thresholds stand beside their rule with the paper
-or the reasoning that they are from.
+or the reasoning that they are from. Here are those on memory, vocabulary and data; `rules_settings.py` has the others.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 from training import evidence as records
 from training import forecast
-from training.config import Config
+from training.facts import MEMORY_PARTS, Facts, Rule, micro_batch
 from training.findings import Finding, Severity
-from training.verdicts import ADAMW_HIGH
+from training.rules_settings import (
+    batch_small,
+    checkpoints_rare,
+    evaluation_costly,
+    evaluation_never,
+    learning_rate_odd,
+    precision_slower,
+    warmup_missing,
+    warmup_too_long,
+)  # fmt: skip
 
 CHINCHILLA = "Hoffmann et al. 2022, arXiv:2203.15556"
 REPEATED = "Muennighoff et al. 2023, arXiv:2305.16264"
 VOCABULARIES = "Gowda & May 2020, arXiv:2004.02334"
 CHALLENGES = "Koehn & Knowles 2017, arXiv:1706.03872"
 LOW_RESOURCE = "Sennrich & Zhang 2019, arXiv:1905.11901"
-LAYER_NORM = "Xiong et al. 2020, arXiv:2002.04745"
-WIDTHS = "Yang et al. 2022, arXiv:2203.03466"
-BATCHES = "Popel & Bojar 2018, arXiv:1804.00247"
-SQUARE_ROOT = "Malladi et al. 2022, arXiv:2205.10287"
-
-# Models of transformers that normalise after the residual sum, and have no switch for it.
-POST_NORM = {
-    "marian", "bart", "fsmt", "bert", "roberta", "xlm-roberta", "electra", "openai-gpt", "camembert", "xlm", "prophetnet", "led", "plbart",
-    "mvp", "blenderbot-small",
-}  # fmt: skip
-MEMORY_PARTS = ("weights", "gradients", "optimizer", "average", "activations", "logits")
-
-
-@dataclass(frozen=True)
-class Facts:
-    """A config and its preflight numbers; sections that are not known are empty."""
-
-    config: Config
-    parameters: dict[str, Any]
-    shape: dict[str, Any]
-    memory: dict[str, Any]
-    vocabulary: dict[str, Any]
-    data: dict[str, Any]
-    horizon: dict[str, Any]
-    time: dict[str, Any]
-    forecast: dict[str, Any]
-
-    @property
-    def layers(self) -> int:
-        """Layers of the deeper side; 0 if they are not known."""
-        return self.shape.get("layers") or 0
 
 
 def judge(facts: Facts, rules: tuple[Rule, ...] | None = None) -> list[Finding]:
     """What these rules have to say, by default all."""
     return [finding for rule in RULES if rules is None or rule in rules if (finding := rule(facts)) is not None]
-
-
-def micro_batch(config: Config) -> tuple[str, int]:
-    """The key that sets how much goes through the model at once (gpt: rows, translation: tokens), and its value."""
-    if config.task == "gpt":
-        return "batch.micro_batch_size", config.batch.micro_batch_size
-    return "batch.tokens_per_batch", config.batch.tokens_per_batch
-
-
-def smallest_batch(config: Config) -> int:
-    """The least that this value can be: a row, or the longest pair."""
-    if config.task == "gpt":
-        return 1
-    return min(config.batch.tokens_per_batch, max(config.batch.max_source_length, config.batch.max_target_length))
 
 
 # ---- memory and vocabulary
@@ -318,110 +279,6 @@ def block_longer_than_text(f: Facts) -> Finding | None:
     return Finding("block_longer_than_text", "note", {"block": block, "longest": longest})
 
 
-# ---- settings that are known to fail
-
-
-def warmup_missing(f: Facts) -> Finding | None:
-    """A deep post-norm model diverges or stalls without warmup; others survive, at a price."""
-    warmup, model = f.config.optim.warmup_steps, str(f.config.model.get("type"))
-    tenth = max(1, (f.horizon.get("steps") or 40_000) // 10)  # of a short run no more than that, or warmup_too_long speaks
-    least = min(1000, tenth)
-    if model in POST_NORM and f.layers >= 6 and warmup < least:
-        severity: Severity = "problem" if warmup < 0.1 * least else "warning"
-        evidence = {"model": model, "layers": f.layers, "warmup": warmup, "wanted": min(4000, tenth)}
-        return Finding("warmup_short_post_norm", severity, evidence, LAYER_NORM)
-    if warmup == 0 and f.layers >= 6:
-        return Finding("warmup_missing", "warning", {"layers": f.layers, "wanted": least}, LAYER_NORM)
-    return None
-
-
-def warmup_too_long(f: Facts) -> Finding | None:
-    """Half of the run or more is warmup."""
-    steps, warmup = f.horizon.get("steps"), f.config.optim.warmup_steps
-    if not steps or warmup < 0.5 * steps:
-        return None
-    return Finding("warmup_too_long", "problem" if warmup >= steps else "warning", {"warmup": warmup, "steps": steps})
-
-
-# AdamW's usual peak falls with the width: 6e-4 at 768 (GPT-2, nanoGPT), 7e-4 at 512 (fairseq's base Transformer), 2e-4 at 2048
-# (GPT-3 XL): about 0.45 over the width. Several times that still works with pre-norm, warmup and clipping (docs/log.md), up to the
-# rate at which nothing learns (the doctor's ADAMW_HIGH). Adam's rate goes with the square root of the batch (Malladi et al.). These
-# are of batches between 25,000 and a million tokens and differ little, so no batch is allowed to change the rate more than twofold.
-RATE_TIMES_WIDTH, USUAL_TOKENS = 0.45, 32_000
-
-
-def usual_rate(width: int, tokens: int) -> float:
-    """The peak rate that AdamW is usually run at, for a width and target tokens a step (0: not known)."""
-    batch = math.sqrt(tokens / USUAL_TOKENS) if tokens else 1.0
-    return RATE_TIMES_WIDTH / width * min(2.0, max(0.5, batch))
-
-
-def learning_rate_odd(f: Facts) -> Finding | None:
-    """AdamW's or Muon's rate is far from what models of this width are trained with."""
-    o, width, tokens = f.config.optim, f.shape.get("width"), f.data.get("tokens_per_step", 0)
-    if o.name == "muon" and not 0.001 <= o.muon_learning_rate <= 0.2:
-        evidence = {"rate": o.muon_learning_rate}
-        return Finding("muon_rate_high" if o.muon_learning_rate > 0.2 else "muon_rate_low", "warning", evidence)
-    if not width:
-        return None
-    usual = usual_rate(width, tokens)
-    evidence = {"rate": o.learning_rate, "usual": usual, "width": width, "tokens": tokens}
-    sources = f"{WIDTHS}; {SQUARE_ROOT}"
-    if o.learning_rate > min(6 * usual, ADAMW_HIGH):
-        return Finding("learning_rate_high", "problem" if o.learning_rate > min(20 * usual, ADAMW_HIGH) else "warning", evidence, sources)
-    if o.learning_rate < usual / 30 and o.name == "adamw":
-        return Finding("learning_rate_low", "warning", evidence, sources)
-    return None
-
-
-SMALL_BATCH = {"gpt": 256, "translation": 500}  # target tokens a step
-
-
-def batch_small(f: Facts) -> Finding | None:
-    """A step sees so few tokens that its direction is mostly noise; not said of a corpus that is smaller than a batch."""
-    tokens, least = f.data.get("tokens_per_step", 0), SMALL_BATCH[f.config.task]
-    if not tokens or tokens >= least or f.data.get("tokens", 0) < 4 * least:
-        return None
-    return Finding("batch_small", "warning", {"tokens": tokens, "least": least, "key": micro_batch(f.config)[0]}, BATCHES)
-
-
-def evaluation_never(f: Facts) -> Finding | None:
-    """One evaluation at the end draws no curve and finds no best checkpoint."""
-    steps, every = f.horizon.get("steps"), f.config.evaluation.every_steps
-    if not steps or every < steps:
-        return None
-    return Finding("evaluation_never", "warning", {"every": every, "steps": steps})
-
-
-def evaluation_costly(f: Facts) -> Finding | None:
-    """More time goes into looking than into training."""
-    training, evaluating = f.time.get("training_seconds"), f.time.get("evaluation_seconds")
-    if not training or not evaluating or evaluating <= 0.5 * training:
-        return None
-    every = f.config.evaluation.every_steps
-    evidence = {"share": evaluating / (evaluating + training), "every": every, "better": math.ceil(every * 4 * evaluating / training)}
-    return Finding("evaluation_costly", "problem" if evaluating > training else "warning", evidence)
-
-
-def precision_slower(f: Facts) -> Finding | None:
-    """Mixed precision that this device does slower than float32."""
-    seconds = f.time.get("step_seconds_by_precision", {})
-    chosen = f.config.train.mixed_precision
-    if chosen not in seconds or "no" not in seconds or seconds[chosen] <= 1.05 * seconds["no"]:
-        return None
-    evidence = {"precision": chosen, "milliseconds": 1e3 * seconds[chosen], "plain": 1e3 * seconds["no"]}
-    return Finding("precision_slower", "warning", evidence)
-
-
-def checkpoints_rare(f: Facts) -> Finding | None:
-    """More than an hour would be lost with the machine."""
-    step, every = f.time.get("step_seconds"), f.config.checkpoint.every_steps
-    if not step or step * every <= 3600 or (f.time.get("seconds") or 0) <= 3600:
-        return None
-    return Finding("checkpoints_rare", "warning", {"hours": step * every / 3600, "every": every, "better": max(1, int(1200 / step))})
-
-
-Rule = Callable[[Facts], Finding | None]
 RULES: tuple[Rule, ...] = (
     vocabulary_dominates, memory_short, checkpointing_needless, vocabulary_for_data, english_cut_small, unknown_tokens, entries_unused,
     too_few_pairs, overfit_forecast, many_epochs, model_large_for_tokens, sides_swapped, rows_lost, pairs_too_long, nothing_held_out,

@@ -13,11 +13,11 @@ from PIL.Image import Image
 from serving.look import label
 from serving.runs import find_runs
 from serving.strings import LABELS, Language, language, say
-from training import doctor, findings, preflight, preflight_page, rules
+from training import doctor, facts, findings, preflight, preflight_page
 from training.config import Config, ConfigError, TrainConfig
 
 TYPES = {"gpt": ["qwen3", "gpt2", "llama"], "translation": ["m2m_100", "marian", "t5"]}
-PARTS = rules.MEMORY_PARTS
+PARTS = facts.MEMORY_PARTS
 
 
 def build() -> None:
