@@ -397,7 +397,7 @@ def test_a_file_that_may_not_be_read_stops_the_scan(tmp_path, monkeypatch):
     def refuse(path, *more, **options):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr("training.readers.open", refuse, raising=False)
+    monkeypatch.setattr("training.text_files.open", refuse, raising=False)
     with pytest.raises(ConfigError) as caught:
         opened(tmp_path, "gpt", train=path)
     assert str(caught.value) == f"{path}: cannot be read (Permission denied)"
