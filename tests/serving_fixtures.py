@@ -27,6 +27,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from serving.engine import Continuation, Engine
+
 SENTENCE = "夏天的飞鸟，飞到我的窗前唱歌，又飞去了。"
 PAIRS = {
     "我爱你。": "I love you.",
@@ -289,3 +291,8 @@ def serve(models_dir: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def last(engine: Engine, prompt: str = "", model: str = "verses", **options: Any) -> Continuation:
+    """A continuation as it ends."""
+    return list(engine.generate(prompt, model, **options))[-1]

@@ -6,7 +6,6 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from serving_fixtures import (
     SENTENCE,
     both_models,
     endless_gpt,
+    last,
     save,
     tiny_byte_gpt,
     tiny_translator,
@@ -26,11 +26,13 @@ from serving_fixtures import (
 from tokenizers import Tokenizer, models
 from transformers import GPT2Config, PreTrainedTokenizerFast
 
-from serving.engine import MAX_LINES, MAX_NEW_TOKENS, Continuation, Engine, ModelError, find_models
+from serving.engine import MAX_LINES, MAX_NEW_TOKENS, Engine, ModelError, find_models
 from serving.folders import default_roots
 from serving.tabs.generate import longest
 from serving.text import MAX_PROMPT_CHARS, Prompt, Unfolding, encode_lines
 from serving.torch_backend import Sampling, _processors
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -44,19 +46,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(root: Path) -> Engine:
     return Engine([root], keep=4)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small are slower on two threads, and much slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def last(engine: Engine, prompt: str = "", model: str = "verses", **options: Any) -> Continuation:
-    return list(engine.generate(prompt, model, **options))[-1]
 
 
 def keys(result: Any) -> list[str]:

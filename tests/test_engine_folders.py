@@ -7,15 +7,14 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from serving_fixtures import (
     SENTENCE,
     endless_gpt,
+    last,
     save,
     save_run,
     tiny_byte_gpt,
@@ -23,25 +22,10 @@ from serving_fixtures import (
     tiny_translator,
 )
 
-from serving.engine import Continuation, Engine, ModelError, find_models
+from serving.engine import Engine, ModelError, find_models
 from serving.folders import count_parameters
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small are slower on two threads, and much slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def last(engine: Engine, prompt: str = "", model: str = "verses", **options: Any) -> Continuation:
-    return list(engine.generate(prompt, model, **options))[-1]
-
-
-def keys(result: Any) -> list[str]:
-    return [note.key for note in result.notes]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_best_before_latest_and_stale_pointers(tmp_path: Path) -> None:
