@@ -47,7 +47,7 @@ def test_a_verse_is_written_and_the_overfitted_model_is_another() -> None:
     engine = Engine([ROOT])
     texts = []
     for info in engine.models("gpt"):
-        *_, last = engine.generate("世界", model=info.name, temperature=0)
+        *_, last = engine.generate("世界", model=info.name, seed=1)  # as the page does it: greedily the better one goes round in circles
         assert last.ending == "end" and len(last.text) > 6
         texts.append(last.text)
     assert len(texts) == len(set(texts)) == 2
