@@ -26,9 +26,12 @@ UNIFORM = 1 / 65536
 
 
 def main() -> int:
-    """Print the model's bits per character."""
-    path, order = sys.argv[1], int((sys.argv[2:] or ["5"])[0])
-    config = configs.load(path)
+    """Print the model's bits per character; 2 if it was asked wrongly."""
+    if len(sys.argv) not in (2, 3) or not (sys.argv[2:] or ["5"])[0].isdigit():
+        print(__doc__, file=sys.stderr)
+        return 2
+    order = int((sys.argv[2:] or ["5"])[0])
+    config = configs.load(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         corpus, validation = open_corpus(config.corpus, "gpt", Path(folder), config.seed, config.evaluation.max_rows)
         train = [r["text"] for r in corpus.rows(0, range(corpus.chunks_per_epoch))]
