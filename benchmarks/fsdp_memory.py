@@ -44,10 +44,14 @@ CONFIGS = {
 
 
 def main() -> int:
-    """A table over the configs and numbers of devices; 1 if a row is too far off."""
+    """A table over the configs and numbers of devices; 1 if a row is too far off, 2 if one of them is no number."""
+    asked = sys.argv[1:] or ["2", "8"]
+    if not all(word.isdecimal() and int(word) > 0 for word in asked):
+        print(__doc__, file=sys.stderr)
+        return 2
     failed = False
     print("| config | devices | predicted MB | torch's tracker MB | off by |\n|---|---:|---:|---:|---:|", flush=True)
-    for devices in map(int, sys.argv[1:] or ["2", "8"]):
+    for devices in map(int, asked):
         for name, sections in CONFIGS.items():
             ours, theirs = compare(sections, devices)
             off = ours / theirs - 1

@@ -250,7 +250,7 @@ EDGES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [  # what is silent an
     ("prediction_time", predicted("time", "seconds", 100, seconds=145), predicted("time", "seconds", 100, seconds=155)),
     ("prediction_time", predicted("time", "seconds", 4, seconds=33), predicted("time", "seconds", 4, seconds=35)),
     ("prediction_memory", memory(10e9, 12.3e9), memory(10e9, 12.7e9)),
-    ("prediction_memory", memory(1e9, 1.5e9), memory(1e9, 1.6e9)),
+    ("prediction_memory", memory(0.5e9, 0.75e9), memory(0.5e9, 0.8e9)),
     ("throughput_low", speed(550.0), speed(450.0)),
     ("repetition_loops", last("repetition", 0.25), last("repetition", 0.35)),
     ("empty_output", last("empty_share", 0.2), last("empty_share", 0.3)),

@@ -187,9 +187,9 @@ def pareto(records: Records, by: Cost) -> list[Setting]:
 
 
 def effects(records: Records) -> list[Effect]:
-    """Every knob with its marginals, the most important first."""
+    """Every knob with its marginals, the largest effect first; not by importance, which passes over a knob whose bad values are far off."""
     found = [_effect(records, axis) for axis in records.axes]
-    return sorted(found, key=lambda e: (-(e.importance or 0.0), -(e.size or 0.0)))
+    return sorted(found, key=lambda e: (-(e.size or 0.0), -(e.importance or 0.0)))
 
 
 def marginals(records: Records, axis: Axis) -> list[Marginal]:
@@ -227,7 +227,7 @@ def rows(records: Records, axis: Axis) -> Bins:
 
 
 def interaction(records: Records) -> Interaction | None:
-    """Of the two most important knobs that took two values or more; None if there are not two."""
+    """Of the two knobs with the largest effects; None if there are not two that took two values or more."""
     turned = [e.axis for e in effects(records) if e.metric]
     if len(turned) < 2:
         return None
