@@ -181,7 +181,8 @@ def report(tokenizer: PreTrainedTokenizerFast, columns: dict[str, list[str]], pa
         parameters: of the model, that are rows of the vocabulary (vocabulary x width, twice if the head is not tied).
 
     Returns:
-        size, texts (how many it was measured on), seen_once (share of entries seen once or never in them), han
+        size, texts (how many it was measured on), seen_once (share of entries seen once or never: in the whole training where a
+        tokenizer counts it, in these texts otherwise), han
         (entries that are one Chinese character), bytes
         (of the embeddings, float32) and training_bytes (with gradients and both Adam moments); in `columns` for each its
         tokens_per_text and tokens_per_character; frequencies (of the whole training, or of these texts).
@@ -219,7 +220,7 @@ def summary(r: dict[str, Any]) -> str:
     """A report in two lines for people."""
     sides = ", ".join(f"{v['tokens_per_text']} tokens a {k}" for k, v in r["columns"].items())
     return (
-        f"{r['size']:,} entries ({r['han']:,} single Chinese characters, {100 * r['seen_once']:.0f}% seen at most once in "
-        f"{r['texts']:,} texts); {sides}; "
+        f"{r['size']:,} entries ({r['han']:,} single Chinese characters, {100 * r['seen_once']:.0f}% seen at most once); "
+        f"{sides}; "
         f"embeddings take {r['bytes'] / 1e6:.1f} MB, {r['training_bytes'] / 1e6:.1f} MB in training"
     )
