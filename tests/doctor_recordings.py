@@ -40,6 +40,7 @@ CHANGED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "stopped": ("healthy_phrasebook", "end", {"ended": "stopped"}),
     "unfinished": ("healthy_phrasebook", "end", {"event": "nothing"}),
     "records_unreadable": ("healthy_phrasebook", "end", {"step": 10.0}),
+    "records_empty": ("healthy_phrasebook", "empty", {}),
     "losses_missing": ("healthy_phrasebook", "loss", {"loss": None}),
 }
 SIDE = {"bleu_elsewhere"}  # a remark that comes with the verdict overfitting
@@ -69,6 +70,10 @@ def changed(name: str, folder: Path) -> Path:
     """A copy of a recorded run with what CHANGED says."""
     source, what, over = CHANGED[name]
     shutil.copytree(RUNS / source, folder, dirs_exist_ok=True)
+    if what == "empty":
+        (folder / "metrics.jsonl").write_text("", encoding="utf-8")
+        (folder / "report.md").touch()
+        return folder
     if what in ("end", "loss"):
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     if what == "loss":

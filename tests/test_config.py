@@ -263,6 +263,7 @@ def test_null_on_the_command_line(write):
         ("optim.eps", 0, "optim.eps: 0.0 is not a positive number"),
         ("optim.eps", -1e-8, "optim.eps: -1e-08 is not a positive number"),
         ("model.dropout", float("nan"), "model.dropout: nan is not a finite number"),
+        ("model.attention_dropout", -1, "model.attention_dropout: -1 must be at least 0 and below 1"),
         ("model.n_layer", 10**30, f"model.n_layer: {10**30} is too large; at most 2147483647"),
         ("train.max_tokens", 10**16, "train.max_tokens: 10000000000000000 is too large; at most 1000000000000000"),
         ("corpus.train", {"path": "a", "weight": 1e300}, "corpus.train: weight 1e+300 of a must be positive and at most 1000"),

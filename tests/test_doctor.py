@@ -115,6 +115,18 @@ def test_filters_that_leave_out_little_are_nobodys_fault():
         corpus = records.corpus | {"rejected": rejected, "rows_read": 41_845}
         found = doctor.judge(evidence.Records(records.config, corpus=corpus, end={"ended": "finished", "step": 100}))
         assert (found != []) == said, rejected
+    records = replace(records, corpus={"rejected": {"ratio": 8000, "not_utf8": 600}, "rows_read": 41_845}, train=[])
+    told = one(doctor.judge(replace(records, evaluations=[], samples=[])), "rows_quarantined")
+    assert (told["quarantined"], told["reason"], told["of_reason"]) == (600, "not_utf8", 600), "the faults, not what was to be filtered"
+
+
+def test_memory_is_compared_with_that_of_a_device():
+    config = config_of("healthy_phrasebook")
+    records = evidence.read(RUNS / "healthy_phrasebook", config)
+    sharded = {"memory": {"peak_bytes": 40e9, "each_device_bytes": 6.1e9}}
+    for measured, said in ((6.0e9, False), (12e9, True)):
+        found = doctor.judge(evidence.Records(records.config, end=records.end | {"peak_memory_bytes": measured}, preflight=sharded))
+        assert ("prediction_memory" in {v.id for v in found}) == said
 
 
 def test_the_forecast_may_be_off_by_a_factor_of_two(tmp_path):
@@ -193,9 +205,10 @@ def test_the_names_of_a_sources_own_columns_count(tmp_path):
     own = "train:\n    path: data/phrasebook/train.jsonl\n    columns: {source: english, target: chinese}\n"
     (tmp_path / "config.yaml").write_text(text.replace("train: data/phrasebook/train.jsonl\n", own, 1), encoding="utf-8")
     config = configs.load(tmp_path / "config.yaml")
-    assert (
-        doctor.judge(evidence.Records(config, end={"ended": "finished", "step": 100}, preflight={"data": {"chinese_targets": 1.0}})) == []
-    )
+    records = evidence.Records(config, end={"ended": "finished", "step": 100}, preflight={"data": {"chinese_targets": 1.0}})
+    assert doctor.judge(records) == []
+    aligned = replace(config.corpus, train=[configs.SourceConfig("a.en", target_path="a.zh")])  # which have no columns' names
+    assert doctor.judge(replace(records, config=replace(config, corpus=aligned))) == []
 
 
 def test_rows_that_nobody_misses_are_not_lost():

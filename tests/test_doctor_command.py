@@ -91,7 +91,10 @@ def test_what_is_no_run_is_one_line_and_exit_2(tmp_path, capsys):
         out, err = capsys.readouterr()
         assert not out and err.count("\n") == 1 and err.startswith("error: ") and "Traceback" not in err
         said.append(err)
-    assert "config.yaml and metrics.jsonl missing" in said[0] and "no such folder" in said[1]
+    assert "config.yaml and metrics.jsonl missing" in said[0] and "no such folder" in said[1] and "a file" in said[3]
+    assert f"there are {tmp_path / 'bad'}" in said[1]
+    (tmp_path / "bad/checkpoints/step-1").mkdir(parents=True)
+    assert main([str(tmp_path / "bad/checkpoints/step-1")]) == 2 and f"name its run, {tmp_path / 'bad'}" in capsys.readouterr().err
 
 
 def test_it_starts_without_torch_and_as_a_script():
@@ -252,6 +255,16 @@ def test_files_beside_the_records_may_be_missing_or_no_json(tmp_path):
             shutil.copytree(RUNS / "overfitting", folder)
             (folder / damage_to).unlink() if content is None else (folder / damage_to).write_text(content, encoding="utf-8")
             assert "overfitting" in {v.id for v in diagnose(folder, config_of("overfitting"))}
+
+
+def test_a_report_without_records_is_no_health(tmp_path):
+    """Empty, or with steps that cannot be."""
+    for content, said in (("", "records_empty"), ((TRAIN % (-5, 2.5) + "\n") * 9, "records_unreadable")):
+        folder = with_metrics(tmp_path / said)
+        (folder / "metrics.jsonl").write_text(content, encoding="utf-8")
+        (folder / "report.md").touch()
+        (found,) = diagnose(folder)
+        assert (found.id, found.severity) == (said, "problem")
 
 
 def test_a_resumed_run_has_not_ended(tmp_path):

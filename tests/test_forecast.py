@@ -81,7 +81,7 @@ def test_the_time_is_that_of_steps_evaluations_and_checkpoints() -> None:
     timed = Probe(micro_batch=1.0, optimizer=0.5, deal=0.25, evaluate_loss=3.0, evaluate_texts=4.0, save=2.0)
     assert timed.step(4) == 5.5 and timed.evaluation == 7.0
     data = {"tokens_per_step": 1000, "tokens": 50_000}
-    t = assess.of_time(config, timed, assess.of_horizon(config, data, assess.seconds_per_step(config, timed)), 10**9, 1e10)
+    t = assess.of_time(config, timed, assess.of_horizon(config, data, assess.seconds_per_step(config, timed)), 10**9, 1e10, 1)
     assert (t["step_seconds"], t["training_seconds"], t["evaluation_seconds"], t["saving_seconds"]) == (5.5, 550, 28, 20)
     assert t["seconds"] == 598 and t["flops_per_step"] == 4 * 10**9 and t["utilisation"] == pytest.approx(4e9 / 5.5 / 1e10, abs=1e-4)
     horizon = assess.of_horizon(config, data, None)

@@ -72,6 +72,8 @@ def test_a_config_that_cannot_be_read_is_exit_2_and_one_that_is_bad_is_0(tmp_pat
     assert code == 2 and out == "" and "none.yaml" in err and "Traceback" not in err
     code, _, err = ask(capsys, "--config", str(gpt_config(tmp_path)), "--corpus.train", str(tmp_path / "nothing.txt"))
     assert code == 2 and "nothing.txt" in err
+    code, out, err = ask(capsys, "--config", str(gpt_config(tmp_path)), "--prise", "2")
+    assert code == 2 and "did you mean --price?" in err
     path = translation_config(tmp_path, optim={"learning_rate": 5.0, "warmup_steps": 0})
     code, out, _ = ask(capsys, "--config", str(path), "--probe", "false", "--lang", "zh", "--memory", "0.001")
     assert code == 0 and "问题" in out and "学习率" not in out.split("发现")[0]
@@ -84,7 +86,19 @@ def test_a_device_by_name_needs_no_probe(tmp_path: Path, capsys: pytest.CaptureF
     assert code == 0 and not found["time"]["measured"] and found["memory"]["available_bytes"] == 80_000_000_000
     assert found["memory"]["devices"] == 4 and found["memory"]["each_device_bytes"] > found["memory"]["peak_bytes"]
     code, out, _ = ask(capsys, "--config", str(gpt_config(tmp_path)), "--device", "h100", "--lang", "en")
-    assert "by the device's data sheet, not measured" in out
+    assert "by the device's data sheet, not measured" in out and "bound by the launching of kernels" in out
+    minutes = ("--train.max_steps", "null", "--train.max_minutes", "20", "--device", "h100", "--price", "3", "--json", "true")
+    found = json.loads(ask(capsys, "--config", str(gpt_config(tmp_path)), *minutes)[1])
+    assert found["time"]["seconds"] == pytest.approx(1200, rel=0.01) and found["time"]["money"] == pytest.approx(1, rel=0.01)
+    assert found["horizon"]["steps"] * found["time"]["step_seconds"] == pytest.approx(1200, rel=0.01)
+
+
+def test_pairs_that_are_all_too_long_are_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The probe has nothing to time then."""
+    path = translation_config(tmp_path, batch={"tokens_per_batch": 64, "max_source_length": 2, "max_target_length": 2})
+    code, out, _ = ask(capsys, "--config", str(path), "--json", "true")
+    found = json.loads(out)
+    assert code == 0 and not found["time"] and "pairs_too_long" in {f["id"] for f in found["findings"]}
 
 
 def test_a_named_device_computes_in_the_precision_that_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -114,6 +128,7 @@ def test_several_devices_count_for_the_largest_batch_and_the_variants(tmp_path: 
 def test_what_does_not_fit_is_told_with_the_batch_that_does(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """With the default options: the probe is then left out, but not the largest batch."""
     path = gpt_config(tmp_path, batch={"block_size": 48, "micro_batch_size": 64, "packing": "always"})
+    ask(capsys, "--config", str(path), "--probe", "false")  # the first in a process loads what counts as its data
     _, out, _ = ask(capsys, "--config", str(path), "--probe", "false", "--json", "true")
     gigabytes = str(0.85 * json.loads(out)["memory"]["peak_bytes"] / 1e9)
     code, out, _ = ask(capsys, "--config", str(path), "--memory", gigabytes, "--json", "true")
@@ -190,7 +205,8 @@ def test_a_precision_set_by_hand_is_timed_against_float32(
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--devices", "0"), ("--devices", "-2"), ("--memory", "0"), ("--memory", "-1"), ("--price", "0"), ("--price", "nan")]
+    ("option", "value"), [("--devices", "0"), ("--devices", "-2"), ("--memory", "0"), ("--memory", "-1"), ("--price", "0"), ("--price", "nan"),
+                          ("--memory", "1e300"), ("--memory", "1e-300"), ("--devices", "9" * 400)]
 )  # fmt: skip
 def test_numbers_that_cannot_be_are_one_line(option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     code, out, err = ask(capsys, "--config", str(gpt_config(tmp_path)), f"{option}={value}")

@@ -16,6 +16,7 @@ import yaml
 
 from training import config as configs
 from training import findings, footprint, preflight_page, rules, rules_settings
+from training.config import SourceConfig
 from training.facts import Facts, micro_batch
 from training.findings import Finding
 from training.sheets import SHEETS
@@ -58,6 +59,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("vocabulary_dominates", "translation", {"vocabulary": {"size": 2_700_000, "seen_once": 0.8, "frequencies": {"at_least": {
         "5": {"size": 90_000, "coverage": 0.9}, "10": {"size": 50_000, "coverage": 0.88}}}}, "memory": {"vocabulary_share": 0.9, "vocabulary_bytes": 3.6e9}, "config": {"tokenizer.type": "word"}}),
     ("vocabulary_large", "gpt", {"vocabulary": {"size": 256_000}, "memory": {"vocabulary_share": 0.6, "vocabulary_bytes": 2.4e9}}),
+    ("evaluation_costly_short", "gpt", {"time": {"evaluation_seconds": 40_000}}),
     ("memory_short", "translation", {"memory": {"each_device_bytes": 30e9, "largest_batch": 3000}}),
     ("memory_never_fits", "translation", {"memory": {"each_device_bytes": 30e9, "largest_batch": 0}}),
     ("checkpointing_needless", "translation", {"memory": {"variants": {"float32": 5e9, "bf16": 4e9}}, "config": {"train.gradient_checkpointing": True}}),
@@ -107,8 +109,17 @@ def test_each_rule_speaks_when_it_should_in_both_languages(wanted: str, task: st
     assert json.dumps(found[wanted].as_dict("zh"))
 
 
+WORDS: dict[str, dict[str, Any]] = {
+    "vocabulary": {"size": 70_000, "frequencies": {"at_least": {"5": {"size": 30_000}, "10": {"size": 20_000}}}},
+    "config": {"tokenizer.type": "word", "tokenizer.min_frequency": 1},
+}
 EDGES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [  # what is silent and what speaks, a little on either side of the threshold
-    ("vocabulary_dominates", "translation", {"vocabulary": {"size": 70_000}, "memory": {"vocabulary_share": 0.35}, "config": {"tokenizer.type": "word"}}, {"vocabulary": {"size": 70_000}, "memory": {"vocabulary_share": 0.45}, "config": {"tokenizer.type": "word"}}),
+    ("vocabulary_dominates", "translation", {**WORDS, "memory": {"vocabulary_share": 0.35}}, {**WORDS, "memory": {"vocabulary_share": 0.45}}),
+    ("vocabulary_large", "translation", {**WORDS, "memory": {"vocabulary_share": 0.45}}, {**WORDS, "memory": {"vocabulary_share": 0.45}, "config": {"tokenizer.type": "word", "tokenizer.min_frequency": 10}}),
+    ("entries_unused", "translation", {**WORDS, "vocabulary": {**WORDS["vocabulary"], "seen_once": 0.9}, "memory": {"vocabulary_share": 0.9}}, {**WORDS, "vocabulary": {**WORDS["vocabulary"], "seen_once": 0.9}, "memory": {"vocabulary_share": 0.3}}),
+    ("sides_swapped", "translation", {"data": {"chinese_targets": 0.98}, "config": {"corpus.train": [SourceConfig("a.csv", columns={"source": "english", "target": "chinese"})]}}, {"data": {"chinese_targets": 0.98}, "config": {"corpus.train": [SourceConfig("a.csv")]}}),
+    ("sides_swapped", "translation", {"data": {"chinese_targets": 0.98}, "config": {"corpus.train": [SourceConfig("a.en", target_path="a.zh")]}}, {"data": {"chinese_targets": 0.98}}),
+    ("evaluation_costly_short", "gpt", {"time": {"evaluation_seconds": 9000}}, {"time": {"evaluation_seconds": 9000}, "horizon": {"steps": 6000}}),
     ("memory_short", "gpt", {"memory": {"each_device_bytes": 23.9e9, "largest_batch": 8}}, {"memory": {"each_device_bytes": 24.1e9, "largest_batch": 8}}),
     ("checkpointing_needless", "gpt", {"memory": {"variants": {"float32": 13e9, "bf16": 1e9}}, "config": {"train.gradient_checkpointing": True, "train.mixed_precision": "no"}}, {"memory": {"variants": {"float32": 11e9, "bf16": 30e9}}, "config": {"train.gradient_checkpointing": True, "train.mixed_precision": "no"}}),
     ("unknown_tokens", "gpt", {"vocabulary": {"unknown": 0.0005}}, {"vocabulary": {"unknown": 0.002}}),
@@ -164,6 +175,7 @@ def test_the_advice_has_the_right_numbers() -> None:
     costly = evidence_of("evaluation_costly", time={"evaluation_seconds": 8000})[1]
     every = configs.Config(task="gpt").evaluation.every_steps
     assert costly["better"] == 8 * every and costly["share"] == pytest.approx(2 / 3)
+    assert evidence_of("too_few_pairs", "translation", data={"rows": 500, "words_per_target": 320.0})[1]["some_rows"] == 4700
     large = evidence_of("model_large_for_tokens", parameters={"total": 160_000_000}, data={"tokens": 10**9})[1]
     assert large["wanted"] == round(160e6 / math.sqrt(20)) and large["ratio"] == pytest.approx(1.0)
     turning = evidence_of("overfit_forecast", forecast={"overfit_step": 4000, "overfit_epoch": 4.1})[1]

@@ -197,3 +197,14 @@ def test_a_disk_that_fails_is_told_by_the_process_that_met_it(
 def test_stopped_is_not_a_mistake_of_the_user() -> None:
     assert issubclass(NotFinite, Stopped) and not issubclass(Stopped, configs.ConfigError)
     assert replace(TrainResult(Path("."), 1, "finished", {}, 10, None), step=2).step == 2
+
+
+def test_a_run_that_goes_on_has_no_report_of_an_end(tmp_path: Path) -> None:
+    """Killed after that, it would be taken for finished. And no samples are no mistake."""
+    path = gpt_config(tmp_path, train={"max_steps": 4}, evaluation={"every_steps": 4, "samples": 0})
+    folder = run_here(path).run_dir
+    assert (folder / "report.md").is_file()
+    run_folder.Metrics(folder, 4, 4, over=True).close()
+    assert (folder / "report.md").is_file(), "it is at its end"
+    run_folder.Metrics(folder, 4, 4).close()
+    assert not (folder / "report.md").exists()

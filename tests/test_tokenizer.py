@@ -203,6 +203,9 @@ def test_frequencies_say_what_a_higher_min_frequency_would_leave():
     assert r["frequencies"]["tokens"] == 18 and r["seen_once"] == 0.25  # of the whole training, not of the sample
     assert r["frequencies"]["at_least"]["5"] == {"size": 2, "coverage": round(15 / 18, 5)}
     assert r["frequencies"]["at_least"]["2"]["size"] == 3 and r["frequencies"]["at_least"]["50"]["size"] == 0
+    rare_left_out = trained(type="char", min_frequency=5, lines=["常" * 10 + "中" * 5 + "少少" + "稀"])
+    assert tokenizers.report(rare_left_out, {"text": ["常"]}, 8)["seen_once"] == 0
+    assert tokenizers.report(trained(lines=["常中少"], vocab_size=300), {"text": ["常"]}, 8)["frequencies"] is None  # bpe has no such cut
 
 
 def test_words_are_kept_whole_and_each_clause_of_chinese_is_one(tmp_path):

@@ -184,13 +184,14 @@ def seconds_per_step(config: Config, probe: Probe) -> float:
     return probe.step(config.train.gradient_accumulation_steps) + probe.evaluation / evaluate_every + probe.save / save_every
 
 
-def of_time(config: Config, probe: Probe, horizon: dict[str, Any], flops: int, peak: float | None) -> dict[str, Any]:
+def of_time(config: Config, probe: Probe, horizon: dict[str, Any], flops: int, peak: float | None, world: int) -> dict[str, Any]:
     """The section `time`: what the probe's seconds mean for the whole horizon.
 
     Args:
         horizon: the section, with its steps by `seconds_per_step`.
         flops: of a micro-batch of mean size.
         peak: FLOP/s that the device has, for the utilisation.
+        world: how many devices do so at once.
     """
     accumulation = config.train.gradient_accumulation_steps
     step, steps = probe.step(accumulation), horizon["steps"] or 0
@@ -203,19 +204,23 @@ def of_time(config: Config, probe: Probe, horizon: dict[str, Any], flops: int, p
         "saving_seconds": round(saving, 2), "seconds": round(training + evaluating + saving, 2), "evaluations": evaluations,
         "one_evaluation_seconds": probe.evaluation,
         "tokens_per_second": round(horizon["tokens"] / max(1e-9, training), 1) if steps else None,
-        "flops_per_step": accumulation * flops, "achieved_flops": achieved, "device_flops": peak,
+        "flops_per_step": accumulation * flops * world, "achieved_flops": achieved, "device_flops": peak,
         "utilisation": round(achieved / peak, 4) if peak else None, "probe": probe.as_dict(),
     }  # fmt: skip
 
 
-def of_time_on(device: str, precision: str, horizon: dict[str, Any], flops_per_step: int, world: int) -> dict[str, Any]:
-    """The section `time` without a probe, for a device by name: FLOPs over an assumed share of what the data sheet says.
+def step_seconds_on(device: str, precision: str, flops_per_step: int, world: int) -> float:
+    """A step on a device by name: FLOPs over an assumed share of what the data sheet says.
 
     Args:
         precision: as `train.mixed_precision`, `auto` resolved.
     """
-    peak = SHEETS[device].flops(precision)
-    step = flops_per_step / (world * peak * UTILISATION)
+    return flops_per_step / (world * SHEETS[device].flops(precision) * UTILISATION)
+
+
+def of_time_on(device: str, precision: str, horizon: dict[str, Any], flops_per_step: int, world: int) -> dict[str, Any]:
+    """The section `time` without a probe, by `step_seconds_on` for every step of the horizon; it has the arguments."""
+    peak, step = SHEETS[device].flops(precision), step_seconds_on(device, precision, flops_per_step, world)
     seconds = step * horizon["steps"] if horizon["steps"] else None
     return {
         "measured": False, "device": device, "step_seconds": step, "training_seconds": seconds, "seconds": seconds,

@@ -6,6 +6,7 @@ the verdicts that need it stay silent.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 
 from training import config as configs
 from training import run_folder
-from training.config import Config, ConfigError
+from training.config import Config, ConfigError, sources
 
 
 class Point(NamedTuple):
@@ -109,6 +110,11 @@ class Records:
         """That number of the last evaluation, if it can be one."""
         return plausible(key, self.evaluations[-1].get(key)) if self.evaluations else None
 
+    @property
+    def predicted_peak(self) -> float | None:
+        """Bytes at the peak of a device, which is what is measured of a process; with one device it is that of the run."""
+        return self.predicted("memory", "each_device_bytes") or self.predicted("memory", "peak_bytes")
+
     def predicted(self, *keys: str) -> float | None:
         """A number of preflight.json, if it can be one, named by its keys from outside in."""
         found: Any = self.preflight
@@ -126,11 +132,12 @@ def read(folder: Path, config: Config | None = None) -> Records:
     Raises:
         ConfigError: if the folder is not that of a run, or its config cannot be read.
     """
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; name a run folder, e.g. runs/verses")
     wanted = ["metrics.jsonl"] if config else ["config.yaml", "metrics.jsonl"]
+    if not folder.is_dir():
+        what = "a file, not a run folder" if folder.exists() else "no such folder"
+        raise ConfigError(f"{folder}: {what}; {_meant(folder)}")
     if missing := [name for name in wanted if not (folder / name).is_file()]:
-        raise ConfigError(f"{folder}: not a run folder ({' and '.join(missing)} missing); name one that training/train.py wrote")
+        raise ConfigError(f"{folder}: not a run folder ({' and '.join(missing)} missing); {_meant(folder)}")
     try:
         (folder / "metrics.jsonl").open("rb").close()  # run_folder.read takes what it cannot open for empty
     except OSError as error:
@@ -149,6 +156,16 @@ def read(folder: Path, config: Config | None = None) -> Records:
         parts[0] if isinstance(parts, list) and parts and isinstance(parts[0], dict) else {},
         _json(folder / "preflight.json"), (folder / "report.md").is_file(), unreadable,
     )  # fmt: skip
+
+
+def _meant(path: Path) -> str:
+    """What to name instead of a path that is no run folder: the run that it is in, or the runs beside it."""
+    if above := next((p for p in path.parents if (p / "metrics.jsonl").is_file()), None):
+        return f"name its run, {above}"
+    with contextlib.suppress(OSError):
+        if beside := sorted(str(p.parent) for p in [*path.glob("*/metrics.jsonl"), *path.parent.glob("*/metrics.jsonl")])[:5]:
+            return f"there are {', '.join(beside)}"
+    return "name one that training/train.py wrote"
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -184,6 +201,18 @@ def rows_lost(report: dict[str, Any], task: str) -> tuple[dict[str, int], int]:
     harmless = {"duplicate", "empty"} if task == "gpt" else {"duplicate"}
     reasons, rows = rejected(report)
     return {reason: n for reason, n in reasons.items() if reason not in harmless}, rows
+
+
+MIXED = 0.02  # share of the pairs that go the other way than most (Khayrallah & Koehn 2018 measured 5% and more of noise)
+SWAPPED = 0.5  # share of the pairs against the names of their columns
+CHINESE, ENGLISH = {"chinese", "zh", "cn"}, {"english", "en"}  # names of columns
+
+
+def says_chinese_to_english(config: Config) -> dict[str, str] | None:
+    """The names of the source's and the target's column if they say so; None if they do not, or if aligned files have no columns."""
+    first = next(iter(sources(config.corpus.train)), None)
+    names = {"source": "chinese", "target": "english"} | config.corpus.columns | ((first and first.columns) or {})
+    return names if not (first and first.target_path) and names["source"] in CHINESE and names["target"] in ENGLISH else None
 
 
 # ---- curves

@@ -251,6 +251,8 @@ def relations(config: Config) -> list[str]:
         "tokenizer.alphabet_coverage": c.tokenizer.alphabet_coverage,
     }
     problems += [f"{k}: {v} must lie between 0 and 1" for k, v in shares.items() if not 0 <= v <= 1]
+    dropouts = {f"model.{k}": v for k, v in c.model.items() if "drop" in k and type(v) in (int, float)}
+    problems += [f"{k}: {v} must be at least 0 and below 1" for k, v in dropouts.items() if not 0 <= v < 1]
     counts = {
         "corpus.workers": c.corpus.workers, "optim.warmup_steps": c.optim.warmup_steps,
         "optim.weight_decay": c.optim.weight_decay, "optim.max_grad_norm": c.optim.max_grad_norm,

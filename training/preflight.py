@@ -15,6 +15,7 @@ if __name__ == "__main__":  # as in train.py
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import argparse
+import difflib
 import json
 import math
 from dataclasses import replace
@@ -35,10 +36,14 @@ if TYPE_CHECKING:
     from training.prepare import Data
 
 
+MOST = 1_000_000_000  # devices, GB, money an hour: beyond is a slip
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     try:
         options, rest = _options().parse_known_args(argv)
+        _refuse_misspelt(rest)
         config = configs.parse_args(rest, __doc__ or "")
         language = findings.spoken(options.lang or (None if config.log.language == "auto" else config.log.language))
         found = of_config(config, options, language)
@@ -64,8 +69,8 @@ def _options() -> argparse.ArgumentParser:
         return text.lower() == "true"
 
     def count(text: str) -> int:
-        if not text.isdecimal() or int(text) < 1:
-            raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 on")
+        if not text.isdecimal() or not 1 <= int(text) <= MOST:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r}: a whole number from 1 to {MOST:,}")
         return int(text)
 
     def positive(text: str) -> float:
@@ -73,8 +78,8 @@ def _options() -> argparse.ArgumentParser:
             number = float(text)
         except ValueError:
             number = math.nan
-        if not 0 < number < math.inf:
-            raise argparse.ArgumentTypeError(f"{text!r}: a number above 0")
+        if not 1 / MOST <= number <= MOST:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r}: a number above 0, at most {MOST:,}")
         return number
 
     p = argparse.ArgumentParser(
@@ -95,6 +100,15 @@ def _options() -> argparse.ArgumentParser:
     p.add_argument("--fit", type=yes, default=False, metavar="true|false", help="write a config that fits into the memory")
     p.add_argument("--out", metavar="FILE", help="where --fit writes it (default: beside the config file, NAME.fit.yaml)")
     return p
+
+
+def _refuse_misspelt(rest: list[str]) -> None:
+    """Raises ConfigError for what is nearly an option of this command: the config's keys alone would be offered for it."""
+    own = [option for action in _options()._actions for option in action.option_strings if option.startswith("--")]
+    for name in (word.partition("=")[0] for word in rest if word.startswith("--") and "." not in word.partition("=")[0]):
+        near = difflib.get_close_matches(name, own, 1, 0.7)
+        if near and name[2:] not in Config.__dataclass_fields__ and name != "--config":
+            raise ConfigError(f"the command line: unknown option {name}; did you mean {near[0]}?")
 
 
 def device_names() -> list[str]:
@@ -144,8 +158,7 @@ def of_config(config: Config, options: argparse.Namespace, language: Language) -
                 found = on_paper(chosen, data, place)
             by_probe(chosen, data, net, found, seconds)
         elif options.device:
-            precision = chosen.train.mixed_precision
-            found["time"] = assess.of_time_on(options.device, precision, found["horizon"], found["flops_per_step"], options.devices)
+            by_sheet(chosen, found, options.device)
         if options.price and found["time"].get("seconds"):
             found["time"]["money"] = float(f"{options.price * options.devices * found['time']['seconds'] / 3600:.6g}")
         processes.say(words["at_variants"])
@@ -184,9 +197,9 @@ def sketch(config: Config, vocabulary: int, device: str) -> dict[str, Any]:
         found["memory"]["largest_batch"] = assess.largest(config, vocabulary, shapes, place)
     per_step = footprint.targets * config.train.gradient_accumulation_steps
     found["data"] = {"tokens_per_step": per_step, "tokens": 0}
-    found["horizon"] = {**assess.of_horizon(config, found["data"], None), "epochs": None}
-    flops = footprint.flops * config.train.gradient_accumulation_steps
-    found["time"] = assess.of_time_on(device, config.train.mixed_precision, found["horizon"], flops, 1)
+    found["flops_per_step"] = footprint.flops * config.train.gradient_accumulation_steps
+    by_sheet(config, found, device)
+    found["horizon"]["epochs"] = None  # of a corpus that nobody knows
     found["vocabulary"], found["forecast"] = {"size": vocabulary}, {}
     found["findings"] = judged(config, found, rules.OF_A_MODEL)
     return found
@@ -251,7 +264,7 @@ def shapes_of(config: Config, data: Data) -> Shapes:
 
 
 def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, Any], seconds: dict[str, float] | None) -> None:
-    """Time some steps and fill in the sections `time` and `horizon`.
+    """Time some steps and fill in the sections `time` and `horizon`, unless there is no batch to time.
 
     Args:
         seconds: of a step by precision, as `prepare.choose_precision` found them.
@@ -260,12 +273,24 @@ def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, 
 
     where = next(net.parameters()).device
     timed = probe.run(config, data, net, where)
+    if timed is None:
+        return
     peak = device.peak_flops(where, config.train.mixed_precision)
     found["horizon"] = assess.of_horizon(config, found["data"], assess.seconds_per_step(config, timed))
-    found["time"] = assess.of_time(config, timed, found["horizon"], found["flops_per_micro_batch"], peak)
+    found["time"] = assess.of_time(config, timed, found["horizon"], found["flops_per_micro_batch"], peak, found["memory"]["devices"])
     if seconds is None:
         seconds = probe.by_precision(config, data, net, where) if config.train.mixed_precision != "no" else {}
     found["time"]["step_seconds_by_precision"] = seconds
+
+
+def by_sheet(config: Config, found: dict[str, Any], device: str) -> None:
+    """Fill in the sections `time` and `horizon` by what is known of a device."""
+    from training import assess
+
+    on = (device, config.train.mixed_precision)
+    flops, world = found["flops_per_step"], found["memory"]["devices"]
+    found["horizon"] = assess.of_horizon(config, found["data"], assess.step_seconds_on(*on, flops, world))
+    found["time"] = assess.of_time_on(*on, found["horizon"], flops, world)
 
 
 def judged(config: Config, found: dict[str, Any], which: tuple[facts.Rule, ...] | None = None) -> list[Finding]:

@@ -9,6 +9,8 @@ from training import facts, findings
 from training.config import Config
 from training.findings import Language, size
 
+LAUNCHES = 0.005  # seconds; below, a step of an eager model is bound by the launching of its kernels and not by its FLOPs
+
 
 def page(config: Config, found: dict[str, Any], language: Language) -> str:
     """The whole answer of `training/preflight.py`."""
@@ -27,7 +29,7 @@ def page(config: Config, found: dict[str, Any], language: Language) -> str:
 def short(found: dict[str, Any], language: Language) -> list[str]:
     """For the start of a run: what it will take, and what is wrong with it."""
     words = findings.phrases("page", language)
-    line = words["short_memory"].format(peak=size(found["memory"]["peak_bytes"]))
+    line = words["short_memory"].format(peak=size(found["memory"]["each_device_bytes"]))
     if found["time"].get("seconds"):
         line += words["short_time"].format(time=duration(found["time"]["seconds"], words))
     return [line, *findings.lines(found["findings"], language)]
@@ -67,6 +69,8 @@ def vocabulary(found: dict[str, Any], words: dict[str, Any]) -> list[str]:
     v = found["vocabulary"]
     cut = [words["cut"].format(side=words[k], **c) for k, c in v["columns"].items()]
     lines = [words["vocabulary"].format(size=v["size"], bytes=size(v["training_bytes"]), once=v["seen_once"], cut=words["comma"].join(cut))]
+    if not v["frequencies"]:
+        return lines
     table = v["frequencies"]["at_least"]
     told = []
     for least in sorted(table, key=int):  # JSON may have sorted them as text
@@ -100,6 +104,8 @@ def time(found: dict[str, Any], words: dict[str, Any]) -> list[str]:
     whole = duration(t["seconds"], words) if t["seconds"] else "?"
     line = words[kind].format(time=whole, milliseconds=1e3 * t["step_seconds"], speed=t["tokens_per_second"] or 0)
     lines = [line]
+    if not t["measured"] and t["step_seconds"] < LAUNCHES:
+        lines.append("  " + words["launches"])
     if t["measured"]:
         parts = {k: duration(t[f"{k}_seconds"], words) for k in ("training", "evaluation", "saving")}
         lines.append("  " + words["time_parts"].format(**parts, count=t["evaluations"]))

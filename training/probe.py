@@ -61,10 +61,12 @@ class Probe:
         return {k: round(v, 6) for k, v in asdict(self).items()}
 
 
-def run(config: Config, data: Data, net: PreTrainedModel, device: torch.device) -> Probe:
-    """Do some of the run's steps, an evaluation's parts and a save, and time them."""
+def run(config: Config, data: Data, net: PreTrainedModel, device: torch.device) -> Probe | None:
+    """Do some of the run's steps, an evaluation's parts and a save, and time them; None if every pair is too long for a batch."""
     began = time.perf_counter()
     batches, _ = data.task.make_batches(data.sample, np.random.default_rng(config.seed))
+    if not batches:
+        return None
     dealing = (time.perf_counter() - began) / max(1, len(batches)) if not config.corpus.workers else 0.0
     still = replace(config.optim, learning_rate=0.0, muon_learning_rate=0.0)
     optimizers = make_optimizers(net, still, device)

@@ -131,7 +131,7 @@ def _came_out(told: evidence.Records, words: dict[str, Any]) -> list[str]:
         turned = None  # it was to turn later
     peak, seconds = (evidence.plausible(key, told.end.get(key)) for key in ("peak_memory_bytes", "seconds"))
     pairs = [
-        ("peak_memory", told.predicted("memory", "peak_bytes"), peak, lambda v: f"{v / 1e6:,.0f} MB"),
+        ("peak_memory", told.predicted_peak, peak, lambda v: f"{v / 1e6:,.0f} MB"),
         ("time", told.predicted("time", "seconds"), seconds, lambda v: _time(v, words)),
         ("turned", told.predicted("forecast", "overfit_step"), turned, lambda v: f"{v:,.0f}"),
     ]

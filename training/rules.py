@@ -47,15 +47,14 @@ def vocabulary_dominates(f: Facts) -> Finding | None:
     size, share = f.vocabulary.get("size", 0), f.memory.get("vocabulary_share", 0.0)
     if size < MANY_ENTRIES or share < DOMINATES:
         return None
-    if f.config.tokenizer.type != "word" or f.config.tokenizer.path or "frequencies" not in f.vocabulary:
-        evidence = {
-            "size": size, "share": share, "gigabytes": f.memory["vocabulary_bytes"] / 1e9, "peak_gigabytes": f.memory["peak_bytes"] / 1e9,
-            "size_then": 32_000, "gigabytes_then": f.memory["vocabulary_bytes"] * 32_000 / size / 1e9,
-        }  # fmt: skip
-        return Finding("vocabulary_large", "problem", evidence, VOCABULARIES)
+    if f.config.tokenizer.type != "word" or f.config.tokenizer.path or not f.vocabulary.get("frequencies"):
+        return _vocabulary_large(f)
     counted = f.vocabulary["frequencies"].get("at_least", {})
-    better = next((k for k in ("5", "10", "20", "50") if k in counted and counted[k]["size"] < MANY_ENTRIES), "10")
-    left = counted.get(better, {"size": 32_000})["size"]
+    higher = [k for k in ("5", "10", "20", "50") if int(k) > f.config.tokenizer.min_frequency and k in counted]
+    better = next((k for k in higher if counted[k]["size"] < MANY_ENTRIES), higher[-1] if higher else None)
+    if better is None or counted[better]["size"] >= size:  # vocab_size holds it down, or it is cut as far as this table goes
+        return _vocabulary_large(f)
+    left = counted[better]["size"]
     rest = f.memory["peak_bytes"] - f.memory["vocabulary_bytes"]
     then = f.memory["vocabulary_bytes"] * left / size
     evidence = {
@@ -64,6 +63,16 @@ def vocabulary_dominates(f: Facts) -> Finding | None:
         "once": f.vocabulary.get("seen_once", 0.0),
     }  # fmt: skip
     return Finding("vocabulary_dominates", "problem", evidence, VOCABULARIES)
+
+
+def _vocabulary_large(f: Facts) -> Finding:
+    """The same where no `min_frequency` helps."""
+    size, there = f.vocabulary["size"], f.memory["vocabulary_bytes"]
+    evidence = {
+        "size": size, "share": f.memory["vocabulary_share"], "gigabytes": there / 1e9, "peak_gigabytes": f.memory["peak_bytes"] / 1e9,
+        "size_then": 32_000, "gigabytes_then": there * 32_000 / size / 1e9,
+    }  # fmt: skip
+    return Finding("vocabulary_large", "problem", evidence, VOCABULARIES)
 
 
 def memory_short(f: Facts) -> Finding | None:
@@ -179,13 +188,17 @@ def too_few_pairs(f: Facts) -> Finding | None:
     if words >= WORDS_AND_BLEU[-1][0] or length < 12:
         return None
     evidence = {
-        "rows": f.data["rows"], "words": words, "length": length, "wanted_rows": round(15e6 / length, -4),
-        "some_rows": round(1.5e6 / length, -4),
+        "rows": f.data["rows"], "words": words, "length": length, "wanted_rows": _two_digits(15e6 / length),
+        "some_rows": _two_digits(1.5e6 / length),
     }  # fmt: skip
     sources = f"{CHALLENGES}; {LOW_RESOURCE}"
     if words < WORDS_AND_BLEU[0][0]:
         return Finding("too_few_pairs", "problem", evidence, sources)
     return Finding("few_pairs", "warning", evidence | {"expected": expected_bleu(words)}, sources)
+
+
+def _two_digits(number: float) -> int:
+    return int(float(f"{number:.1e}"))
 
 
 def expected_bleu(words: float) -> float:
@@ -232,10 +245,9 @@ def sides_swapped(f: Facts) -> Finding | None:
     if f.config.task != "translation" or not f.data.get("rows"):
         return None
     swapped, against = f.data.get("swapped_share", 0.0), f.data.get("chinese_targets", 0.0)
-    if swapped > 0.02:
+    if swapped >= records.MIXED:
         return Finding("sides_mixed", "warning", {"share": swapped})
-    names = {**{"source": "chinese", "target": "english"}, **f.config.corpus.columns}
-    if against > 0.5 and names["source"] in ("chinese", "zh", "cn") and names["target"] in ("english", "en"):
+    if against > records.SWAPPED and (names := records.says_chinese_to_english(f.config)):
         return Finding("sides_swapped", "problem", {"share": against, "source": names["source"], "target": names["target"]})
     return None
 

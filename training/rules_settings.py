@@ -6,17 +6,16 @@ import math
 
 from training.facts import Facts, micro_batch
 from training.findings import Finding, Severity
-from training.verdicts import ADAMW_HIGH
+from training.verdicts import ADAMW_HIGH, BATCHES, MUON_HIGH, MUON_LOW, SMALL_BATCH
 
 LAYER_NORM = "Xiong et al. 2020, arXiv:2002.04745"
 WIDTHS = "Yang et al. 2022, arXiv:2203.03466"
 SQUARE_ROOT = "Malladi et al. 2022, arXiv:2205.10287"
-BATCHES = "Popel & Bojar 2018, arXiv:1804.00247"
 
 # Models of transformers that normalise after the residual sum, and have no switch for it.
 POST_NORM = {
     "marian", "bart", "fsmt", "bert", "roberta", "xlm-roberta", "electra", "openai-gpt", "camembert", "xlm", "prophetnet", "led", "plbart",
-    "mvp", "blenderbot-small",
+    "mvp", "blenderbot-small", "bert-generation", "big_bird", "data2vec-text", "ernie", "git", "rembert", "roc_bert", "roformer",
 }  # fmt: skip
 
 
@@ -58,9 +57,9 @@ def usual_rate(width: int, tokens: int) -> float:
 def learning_rate_odd(f: Facts) -> Finding | None:
     """AdamW's or Muon's rate is far from what models of this width are trained with."""
     o, width, tokens = f.config.optim, f.shape.get("width"), f.data.get("tokens_per_step", 0)
-    if o.name == "muon" and not 0.001 <= o.muon_learning_rate <= 0.2:
+    if o.name == "muon" and not MUON_LOW <= o.muon_learning_rate <= MUON_HIGH:
         evidence = {"rate": o.muon_learning_rate}
-        return Finding("muon_rate_high" if o.muon_learning_rate > 0.2 else "muon_rate_low", "warning", evidence)
+        return Finding("muon_rate_high" if o.muon_learning_rate > MUON_HIGH else "muon_rate_low", "warning", evidence)
     if not width:
         return None
     usual = usual_rate(width, tokens)
@@ -71,9 +70,6 @@ def learning_rate_odd(f: Facts) -> Finding | None:
     if o.learning_rate < usual / 30 and o.name == "adamw":
         return Finding("learning_rate_low", "warning", evidence, sources)
     return None
-
-
-SMALL_BATCH = {"gpt": 256, "translation": 500}  # target tokens a step
 
 
 def batch_small(f: Facts) -> Finding | None:
@@ -98,7 +94,10 @@ def evaluation_costly(f: Facts) -> Finding | None:
     if not training or not evaluating or evaluating <= 0.5 * training:
         return None
     every = f.config.evaluation.every_steps
-    evidence = {"share": evaluating / (evaluating + training), "every": every, "better": math.ceil(every * 4 * evaluating / training)}
+    better = math.ceil(every * 4 * evaluating / training)
+    evidence = {"share": evaluating / (evaluating + training), "every": every, "better": better}
+    if better > (f.horizon.get("steps") or better) // 2:  # then there would be no curve
+        return Finding("evaluation_costly_short", "problem" if evaluating > training else "warning", evidence)
     return Finding("evaluation_costly", "problem" if evaluating > training else "warning", evidence)
 
 

@@ -98,6 +98,8 @@ class Metrics:
         last = {"evaluate": evaluated, "sample": evaluated, "end": -1}
         kept = [r for r in read(folder) if r["step"] <= last.get(r["event"], step) or (over and _finished(r, step))]
         self.finished = any(_finished(r, step) for r in kept)
+        if not self.finished:
+            (folder / "report.md").unlink(missing_ok=True)  # of an end that is none any more
         write(self.path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in kept))
         self._file = open(self.path, "a", encoding="utf-8", newline="\n")
 
@@ -156,7 +158,7 @@ def _sound(record: Any) -> bool:
         return False
     samples = record.get("samples", [] if record["event"] != "sample" else None)
     listed = isinstance(samples, list) and all(isinstance(s, dict) and {"prompt", "text"} <= set(s) for s in samples)
-    return listed and abs(step) < LARGEST and all(_plottable(record.get(key)) for key in CURVES)
+    return listed and 0 <= step < LARGEST and all(_plottable(record.get(key)) for key in CURVES)
 
 
 def _plottable(value: Any) -> bool:

@@ -185,7 +185,7 @@ def report(tokenizer: PreTrainedTokenizerFast, columns: dict[str, list[str]], pa
         tokenizer counts it, in these texts otherwise), han
         (entries that are one Chinese character), bytes
         (of the embeddings, float32) and training_bytes (with gradients and both Adam moments); in `columns` for each its
-        tokens_per_text and tokens_per_character; frequencies (of the whole training, or of these texts).
+        tokens_per_text and tokens_per_character; frequencies (of the whole training, None where the tokenizer does not count it).
     """
     size, special = len(tokenizer), set(tokenizer.all_special_tokens)
     seen: Counter[int] = Counter()
@@ -206,12 +206,12 @@ def report(tokenizer: PreTrainedTokenizerFast, columns: dict[str, list[str]], pa
     once = sum(seen[at[t]] <= 1 for t in entries)
     han = sum(len(t) == 1 and bool(HAN.match(t)) for t in entries)
     counted = tokenizer.init_kwargs.get("frequencies")  # of the whole training; a sample would call most words rare
+    if counted:  # the most frequent were kept, so that those seen twice stand before those seen once
+        once = max(0, len(entries) - counted["at_least"]["2"]["size"])
     share = once / max(1, len(entries))
-    if counted and counted["at_least"]["1"]["size"] == len(entries):
-        share = 1 - counted["at_least"]["2"]["size"] / max(1, len(entries))
     result |= {
         "seen_once": round(share, 4), "han": han, "unknown": round(unknown / max(1, seen.total()), 6),
-        "bytes": 4 * parameters, "training_bytes": 16 * parameters, "frequencies": counted or frequencies(seen),
+        "bytes": 4 * parameters, "training_bytes": 16 * parameters, "frequencies": counted,
     }  # fmt: skip
     return result
 

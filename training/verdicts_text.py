@@ -9,7 +9,19 @@ import statistics
 from typing import Any
 
 from training.config import sources
-from training.evidence import Records, level, missing, number, plausible, rejected, rows_lost, shown
+from training.evidence import (
+    MIXED,
+    SWAPPED,
+    Records,
+    level,
+    missing,
+    number,
+    plausible,
+    rejected,
+    rows_lost,
+    says_chinese_to_english,
+    shown,
+)  # fmt: skip
 from training.filters import FILTERS, chinese
 from training.findings import Finding, Severity
 from training.outcome import OutOfMemory
@@ -27,9 +39,7 @@ UNKNOWN, UNKNOWN_MANY = 0.01, 0.05  # share of tokens
 FINE_CHINESE, FINE_OTHER = 1.3, 0.5  # tokens a character: one is a token a character; English at 8,000 entries has 0.25
 QUARANTINED, QUARANTINED_MANY, FILTERED = 0.01, 0.2, 0.5  # share of the rows: faults of the file; rows that the filters leave out
 DUPLICATE, DUPLICATE_MANY = 0.05, 0.2  # share of the rows
-MIXED, MIXED_MANY = 0.02, 0.2  # share of the pairs that go the other way than most (Khayrallah & Koehn 2018 measured 5% and more of noise)
-SWAPPED = 0.5  # share of the pairs against the names of their columns
-CHINESE, ENGLISH = {"chinese", "zh", "cn"}, {"english", "en"}  # such names
+MIXED_MANY = 0.2  # share of the pairs
 SLOW = 0.5  # of the probe's tokens a second
 TIME_FACTOR, MEMORY_FACTOR, STEP_FACTOR = 1.5, 1.25, 2.0  # a prediction within these is called right
 # Bytes. Models of a few million parameters in bf16 had up to 70 MB more resident than foretold after a thousand steps (docs/log.md,
@@ -168,15 +178,17 @@ def rows_quarantined(r: Records) -> Finding | None:
     """Rows that cannot be read or are incomplete; or filters that leave out most of a corpus."""
     lost, rows = rows_lost(r.corpus, r.config.task)
     filters = set(FILTERS) | ({"too_long"} if r.config.corpus.filters.max_chars else set())
-    faults, left_out = sum(n for reason, n in lost.items() if reason not in filters), sum(lost.values())
-    if rows <= 0 or not left_out or (faults < QUARANTINED * rows and left_out < FILTERED * rows):
+    faults = {reason: n for reason, n in lost.items() if reason not in filters}
+    told = lost if sum(lost.values()) >= FILTERED * rows else faults  # of filtering that was asked for, nothing is said
+    count = sum(told.values())
+    if rows <= 0 or not count or count < QUARANTINED * rows:
         return None
-    share = max(faults, left_out) / rows
-    reason = max(lost, key=lambda k: lost[k])
+    share = count / rows
+    reason = max(told, key=lambda k: told[k])
     examples = r.corpus.get("examples")
     evidence = {
-        "rows": rows, "quarantined": max(faults, left_out), "share": round(share, 4), "reason": shown(reason),
-        "of_reason": lost[reason], "example": shown(examples.get(reason, "–") if isinstance(examples, dict) else "–")[:200],
+        "rows": rows, "quarantined": count, "share": round(share, 4), "reason": shown(reason),
+        "of_reason": told[reason], "example": shown(examples.get(reason, "–") if isinstance(examples, dict) else "–")[:200],
     }  # fmt: skip
     return finding("rows_quarantined", "problem" if share >= QUARANTINED_MANY else "warning", evidence)
 
@@ -194,9 +206,8 @@ def rows_duplicate(r: Records) -> Finding | None:
 
 def sides_swapped(r: Records) -> Finding | None:
     """The columns say Chinese to English, and most pairs go the other way."""
-    against, c = r.predicted("data", "chinese_targets"), r.config.corpus
-    names = {"source": "chinese", "target": "english"} | c.columns | (sources(c.train)[0].columns or {})
-    if against is None or against <= SWAPPED or names["source"] not in CHINESE or names["target"] not in ENGLISH:
+    against, names = r.predicted("data", "chinese_targets"), says_chinese_to_english(r.config)
+    if against is None or against <= SWAPPED or names is None:
         return None
     return finding("sides_swapped", "problem", {"share": round(against, 4), "source": names["source"], "target": names["target"]})
 
@@ -235,11 +246,10 @@ def prediction_time(r: Records) -> Finding | None:
 
 def prediction_memory(r: Records) -> Finding | None:
     """The measured peak against its forecast; a miss that no machine would notice is none."""
-    if abs((r.predicted("memory", "peak_bytes") or 0) - (plausible("bytes", r.end.get("peak_memory_bytes")) or 0)) < NOTICED:
+    predicted, measured = r.predicted_peak, plausible("bytes", r.end.get("peak_memory_bytes"))
+    if abs((predicted or 0) - (measured or 0)) < NOTICED:
         return None
-    return _missed(
-        r, "prediction_memory", r.predicted("memory", "peak_bytes"), plausible("bytes", r.end.get("peak_memory_bytes")), MEMORY_FACTOR
-    )
+    return _missed(r, "prediction_memory", predicted, measured, MEMORY_FACTOR)
 
 
 def prediction_overfit(r: Records) -> Finding | None:
@@ -286,6 +296,13 @@ def records_unreadable(r: Records) -> Finding | None:
     return finding("records_unreadable", "warning" if r.train else "problem", evidence)
 
 
+def records_empty(r: Records) -> Finding | None:
+    """A run that has its report, which is written at the end, and no records: silence would be a clean bill."""
+    if r.unreadable or r.train or r.evaluations or r.end or not r.reported:
+        return None
+    return finding("records_empty", "problem", {})
+
+
 def losses_missing(r: Records) -> Finding | None:
     """Losses that are no numbers, in a run that did not stop because of them."""
     train, validation = missing(r.train, "loss"), missing(r.evaluations, "val_loss")
@@ -309,5 +326,5 @@ def ending(r: Records) -> Finding | None:
 TEXT_AND_DATA = (
     memorised_text, repetition_loops, empty_output, truncated_output, untranslated_output, tokenizer_unknowns, tokenizer_too_fine,
     rows_quarantined, rows_duplicate, sides_swapped, sides_mixed, throughput_low, prediction_time, prediction_memory, prediction_overfit,
-    records_unreadable, losses_missing, ending,
+    records_unreadable, records_empty, losses_missing, ending,
 )  # fmt: skip

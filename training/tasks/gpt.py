@@ -121,7 +121,7 @@ class Gpt:
     def samples(self, model: PreTrainedModel, rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
         """Continuations of evaluation.prompts: [{prompt, text, stopped}]; `stopped`: it ended by itself. Each prompt has its own dice."""
         e, found = self.config.evaluation, []
-        for number, prompt in enumerate(e.prompts):
+        for number, prompt in enumerate(e.prompts if e.samples else []):
             ids = self.tokenizer(prompt, return_tensors="pt")["input_ids"][:, -self.context :]
             longest = max(1, min(e.max_new_tokens, self.context - ids.shape[1]))  # the prompt goes before the length
             inputs = ids.repeat(e.samples, 1).to(model.device)
