@@ -46,8 +46,13 @@ def test_a_sentence_is_translated_by_the_int8_copy() -> None:
 def test_a_verse_is_written_and_the_overfitted_model_is_another() -> None:
     engine = Engine([ROOT])
     texts = []
-    for info in engine.models("gpt"):
-        *_, last = engine.generate("世界", model=info.name, seed=1)  # as the page does it: greedily the better one goes round in circles
+    for name in ("stray_birds", "stray_birds_overfitted"):
+        *_, last = engine.generate("世界", model=name, seed=1)  # as the page does it: greedily the better one goes round in circles
         assert last.ending == "end" and len(last.text) > 6
         texts.append(last.text)
     assert len(texts) == len(set(texts)) == 2
+
+
+def test_the_novels_model_knows_the_manner_of_the_novels() -> None:
+    *_, last = Engine([ROOT]).generate("宝玉笑道：", model="novels", seed=1, max_new_tokens=60)
+    assert len(last.text) > 30 and last.text.count("，") > 2
