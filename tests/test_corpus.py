@@ -8,10 +8,16 @@ from collections import Counter
 import datasets
 import pytest
 
+from training import findings
 from training.config import ConfigError, CorpusConfig, FiltersConfig, SourceConfig
 from training.corpus import open_corpus, summary
 from training.filters import length
 from training.text_files import MAX_RECORD_BYTES
+
+
+def told(report):
+    """The line for people, in English."""
+    return summary(report, findings.phrases("report", "en"))
 
 
 def opened(tmp_path, task="translation", seed=1, most=1000, folder="scan", **config):
@@ -66,7 +72,7 @@ def test_each_bad_row_is_counted_once_with_its_file_and_line(tmp_path):
     ]  # fmt: skip
     assert all(q["file"] == str(path) for q in found)
     assert found[0]["data"] == "{broken" and "'english' is int, not text" in found[2]["detail"] and "\\xff" in found[9]["data"]
-    line = summary(corpus.report)
+    line = told(corpus.report)
     assert line.startswith("2 of 13 rows used; rejected: ") and "2 missing_field" in line and "1 wrong_type" in line
     assert f"(first: {path}:2: not JSON" in line and line.endswith(f"; all in {tmp_path / 'scan' / 'quarantine.jsonl'})")
 
@@ -89,7 +95,7 @@ def test_only_the_first_hundred_are_written_down(tmp_path):
     path = jsonl(tmp_path / "a.jsonl", ["{"] * 250 + [pair("好", "good")])
     corpus, _ = opened(tmp_path, train=path)
     assert corpus.report["rejected"] == {"malformed": 250} and len(quarantine(tmp_path)) == 100
-    assert f"; the first 100 in {tmp_path / 'scan' / 'quarantine.jsonl'})" in summary(corpus.report)
+    assert f"; the first 100 in {tmp_path / 'scan' / 'quarantine.jsonl'})" in told(corpus.report)
     jsonl(tmp_path / "a.jsonl", [pair("好", "good")])
     opened(tmp_path, train=path)
     assert not (tmp_path / "scan" / "quarantine.jsonl").exists(), "nothing is rejected any more"
@@ -177,7 +183,7 @@ def test_hold_out(tmp_path, how):
         assert validation is corpus and corpus.report["held_out"] == 60 and corpus.count() == 540
         held = [(r["_shard"], r["_row"]) for r in validation.held_out()]
         assert len(set(held)) == 60 and held == sorted(held) and not set(held) & set(numbers(corpus))
-        assert "60 of them held out" in summary(corpus.report)
+        assert "60 of them held out" in told(corpus.report)
         found.append(held)
     assert found[0] == found[1], "the same for every seed"
     if how == "tail":
@@ -196,8 +202,8 @@ def test_a_validation_set_of_its_own_is_not_filtered(tmp_path):
     corpus, validation = opened(tmp_path, train=train, validation=valid, filters=FiltersConfig(max_chars=5))
     assert corpus.count() == 1 and [r["target"] for r in validation.held_out()] == ["six", "six"]
     assert json.loads((tmp_path / "scan" / "quarantine_validation.jsonl").read_text())["line"] == 3
-    assert "quarantine_validation.jsonl" in summary(validation.report) and "first" in summary(corpus.report)
-    assert "first" not in summary(opened(tmp_path, "gpt", train=jsonl(tmp_path / "t.jsonl", texts(3)))[0].report)
+    assert "quarantine_validation.jsonl" in told(validation.report) and "first" in summary(corpus.report, findings.phrases("report", "en"))
+    assert "first" not in told(opened(tmp_path, "gpt", train=jsonl(tmp_path / "t.jsonl", texts(3)))[0].report)
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
+from training import findings
 from training import tokenizer as tokenizers
 from training.config import ConfigError, TokenizerConfig
 
@@ -193,7 +194,7 @@ def test_the_report_says_what_a_vocabulary_holds():
     assert r["bytes"] == len(tokenizer) * 64 * 4 * 2 and r["training_bytes"] == 4 * r["bytes"]
     assert r["columns"]["source"] == {"tokens_per_text": 12, "tokens_per_character": 1}
     assert r["columns"]["target"]["tokens_per_text"] == 15
-    line = tokenizers.summary(r)
+    line = tokenizers.summary(r, findings.phrases("report", "en"))
     assert "100 single Chinese characters" in line and "15.0 tokens a target" in line and " MB" in line
 
 

@@ -317,16 +317,16 @@ def _sound(report: Any) -> bool:
     return all(type(n) is int for n in counts) and isinstance(report["examples"], dict)
 
 
-def summary(report: dict[str, Any]) -> str:
-    """What a scan found, in one line for people."""
-    line = f"{report['rows_kept']:,} of {report['rows_read']:,} rows used"
+def summary(report: dict[str, Any], words: dict[str, Any]) -> str:
+    """What a scan found, in one line for people; `words` of wording/report."""
+    line: str = words["rows"].format(**report)
     if report.get("held_out"):
-        line += f", {report['held_out']:,} of them held out for validation"
+        line += words["held_out"].format(**report)
     if report["not_selected"]:
-        line += f"; {report['not_selected']:,} not selected by `where`"
+        line += words["not_selected"].format(**report)
     if report["rejected"]:
-        line += "; rejected: " + ", ".join(f"{n:,} {reason}" for reason, n in report["rejected"].items())
+        line += words["rejected"].format(reasons=", ".join(f"{n:,} {reason}" for reason, n in report["rejected"].items()))
     if report.get("first_rejected"):
-        listed = "all" if sum(report["rejected"].values()) <= QUARANTINE else f"the first {QUARANTINE}"
-        line += f" (first: {report['first_rejected']}; {listed} in {report['quarantine']})"
+        whole = sum(report["rejected"].values()) <= QUARANTINE
+        line += words["first_rejected"].format(listed=words["all"] if whole else words["first"].format(n=QUARANTINE), **report)
     return line

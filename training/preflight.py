@@ -133,7 +133,7 @@ def of_config(config: Config, options: argparse.Namespace, language: Language) -
     before = assess.resident_at_first()
     processes, words = Processes(), findings.phrases("page", language)
     with TemporaryDirectory(prefix="preflight-") as folder:
-        inside = replace(config, run_dir=folder)
+        inside = replace(config, run_dir=folder, log=replace(config.log, language=language))
         # Of a device that is not here, the precision cannot be checked against what is here.
         prepare.check(with_precision(inside, "no") if options.device else inside, processes)
         data = prepare.open_data(inside, processes)

@@ -15,7 +15,7 @@ import torch
 from accelerate.tracking import get_available_trackers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from training import checkpoint, mistakes, run_folder
+from training import checkpoint, doctor, findings, mistakes, run_folder
 from training import config as configs
 from training import corpus as corpora
 from training import model as models
@@ -164,15 +164,17 @@ def open_data(config: Config, processes: Processes, memory: Memory | None = None
         memory: of token ids, for callers that train several runs on the same rows.
     """
 
+    words = findings.phrases("report", doctor.language_of(config))
+
     def read() -> tuple[Corpus, Corpus, PreTrainedTokenizerFast, list[list[str]]]:
         bar = Progress("reading the corpus, rows", shown=processes.main)
         corpus, validation = corpora.open_corpus(
             config.corpus, config.task, Path(config.run_dir) / "corpus", config.seed, config.evaluation.max_rows, bar.to
         )
         bar.close()
-        processes.say(f"corpus: {corpora.summary(corpus.report)}")
+        processes.say(words["corpus"].format(line=corpora.summary(corpus.report, words)))
         if validation is not corpus:
-            processes.say(f"validation: {corpora.summary(validation.report)}")
+            processes.say(words["validation"].format(line=corpora.summary(validation.report, words)))
         shards = corpus.shards + (validation.shards if validation is not corpus else [])
         return corpus, validation, _tokenizer(config, corpus, processes), _contents(shards, Path(config.run_dir) / "corpus/contents.json")
 
@@ -187,7 +189,7 @@ def open_data(config: Config, processes: Processes, memory: Memory | None = None
     if left_out:  # what is not in a batch is not in the numbers either
         there = {(int(s), int(r)) for b in batches for s, r in b["rows"]}
         held_out = [row for row in held_out if (row["_shard"], row["_row"]) in there]
-        processes.say(f"  note: {left_out:,} validation pairs are longer than the batch section allows and are left out")
+        processes.say(words["too_long"].format(n=left_out))
     return Data(processes, corpus, validation, tokenizer, task, sample, held_out, batches, contents)
 
 

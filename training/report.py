@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training import doctor, evidence, findings, run_folder
+from training import corpus, doctor, evidence, findings, run_folder, tokenizer
 from training.config import Config, sources
 from training.corpus import COLUMNS
 from training.filters import HAN
@@ -85,11 +85,14 @@ def meta(config: Config, step: int, parameters: int, metrics: dict[str, Any], ro
     }  # fmt: skip
 
 
-def report(run_dir: Path, config: Config, parameters: int, corpus_line: str, tokenizer_line: str, ended: str) -> str:
+def report(
+    run_dir: Path, config: Config, parameters: int, scan: dict[str, Any], left_out: int, vocabulary: dict[str, Any], ended: str
+) -> str:
     """report.md, and the same text to print, in the run's language: what was trained, how it came out and what the doctor says of it.
 
     Args:
-        corpus_line, tokenizer_line: as they were printed when the run started, in English.
+        scan, vocabulary: as `corpus.summary` and `tokenizer.summary` take them.
+        left_out: pairs that were longer than the batch section allows.
         ended: how, in the words of the record of the end; a capital and a full stop do not matter.
     """
     language = doctor.language_of(config)
@@ -100,7 +103,9 @@ def report(run_dir: Path, config: Config, parameters: int, corpus_line: str, tok
     ended = ended.rstrip(".").lower()
     how = words["ended"].get(ended, ended.capitalize())
     lines = [f"# {Path(config.run_dir).name}", "", words["model"].format(type=config.model["type"], parameters=parameters, ended=how), ""]
-    lines += [f"- {words['corpus'].format(line=corpus_line)}", f"- {words['tokenizer'].format(line=tokenizer_line)}"]
+    corpus_line = corpus.summary(scan, words) + (words["left_out"].format(n=left_out) if left_out else "")
+    lines += [f"- {words['corpus'].format(line=corpus_line)}"]
+    lines += [f"- {words['tokenizer'].format(line=tokenizer.summary(vocabulary, words))}"]
     if steps:
         last = steps[-1]
         loss = words["not_finite"] if last["loss"] is None else f"{last['loss']:.4g}"

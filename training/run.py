@@ -22,8 +22,7 @@ from accelerate.utils import DistributedType, parse_flag_from_env, set_seed
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel
 
-from training import assess, checkpoint, evaluation, findings, preflight, preflight_page, prepare, report, run_folder, saving
-from training import corpus as corpora
+from training import assess, checkpoint, doctor, evaluation, findings, preflight, preflight_page, prepare, report, run_folder, saving
 from training import model as models
 from training import tokenizer as tokenizers_
 from training.config import Config, ConfigError
@@ -164,9 +163,9 @@ class Run:
         self.improved, self.grad_norm, self.latest = False, 0.0, dict[str, Any]()
         if threading.current_thread() is threading.main_thread():
             self.handlers = {n: signal.signal(n, self._interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
-        self.vocabulary_line = tokenizers_.summary(self.vocabulary)
+        words = findings.phrases("report", doctor.language_of(c))
         say = self.processes.say
-        say(f"tokenizer: {self.vocabulary_line}")
+        say(words["tokenizer"].format(line=tokenizers_.summary(self.vocabulary, words)))
         say(
             f"model: {c.model['type']}, {self.parameters:,} parameters; {world} process{'es' if world > 1 else ''} on "
             f"{self.processes.device.type}, {torch.get_num_threads()} thread(s), precision {c.train.mixed_precision}{self.measured}"
@@ -370,10 +369,9 @@ class Run:
             name = next((n for n in step if n), "signal")
             self.processes.say(f"{name}: saved at step {self.state.step:,}; go on with --resume true --run_dir {self.dir}")
         elif self.main:
-            line = corpora.summary(self.data.corpus.report)
-            if left := self.batches.left_out:
-                line += f"; {left:,} pairs longer than the batch section allows were left out"
-            printed(report.report(self.dir, self.config, self.parameters, line, self.vocabulary_line, ended.capitalize() + "."))
+            printed(report.report(
+                self.dir, self.config, self.parameters, self.data.corpus.report, self.batches.left_out, self.vocabulary, ended.capitalize() + "."
+            ))  # fmt: skip
             printed(f"model: {place}")
         best = {k: v for k, v in (self.state.best or {}).items() if k != "step"}
         return TrainResult(self.dir, self.state.step, ended, best, self.parameters, place)

@@ -216,11 +216,8 @@ def report(tokenizer: PreTrainedTokenizerFast, columns: dict[str, list[str]], pa
     return result
 
 
-def summary(r: dict[str, Any]) -> str:
-    """A report in two lines for people."""
-    sides = ", ".join(f"{v['tokens_per_text']} tokens a {k}" for k, v in r["columns"].items())
-    return (
-        f"{r['size']:,} entries ({r['han']:,} single Chinese characters, {100 * r['seen_once']:.0f}% seen at most once); "
-        f"{sides}; "
-        f"embeddings take {r['bytes'] / 1e6:.1f} MB, {r['training_bytes'] / 1e6:.1f} MB in training"
-    )
+def summary(r: dict[str, Any], words: dict[str, Any]) -> str:
+    """A report in one line for people; `words` of wording/report."""
+    sides = words["comma"].join(words["cut"].format(side=words[k], tokens=v["tokens_per_text"]) for k, v in r["columns"].items())
+    megabytes = {"embeddings": r["bytes"] / 1e6, "training": r["training_bytes"] / 1e6}
+    return str(words["entries"].format(**r, sides=sides, **megabytes))

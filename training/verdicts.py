@@ -153,7 +153,7 @@ def learning_rate_too_low(r: Records) -> Finding | None:
     """Slow, steady progress that never bends, at a small rate (the left end of a range test, Smith 2017)."""
     key, rate = _rate(r)
     low = MUON_LOW if key == "optim.muon_learning_rate" else ADAMW_LOW
-    if rate >= low or r.config.optim.learning_rate >= ADAMW_LOW or not r.start or len(r.losses) < FEWEST:
+    if rate >= low or not r.start or len(r.losses) < FEWEST:
         return None
     first, middle, final = r.losses[0].value, level(r.losses, 0.45, 0.55), level(r.losses, 0.9, 1.0)
     if middle is None or final is None or final < (1 - SLOW_PROGRESS) * r.start:
