@@ -145,6 +145,10 @@ def test_the_forecast_may_be_off_by_a_factor_of_two(tmp_path):
         ([5.0, 4.6, 4.55, 4.56, 4.57, 4.59, 4.57], False, False),
         ([5.0, 4.6, 4.55, 4.56, 4.57, 4.59, 4.54], True, False),
         ([5.0, 4.6, 4.55, 4.56, 4.65], True, True),
+        ([5.0, 5.2], True, False),  # two are no course
+        ([5.0, 5.1, 5.2], True, True),
+        ([1.0, 0.5, 0.53], True, False),  # 6%, but of next to nothing
+        ([1.0, 0.5, 0.56], True, True),
     ],
 )
 def test_a_validation_loss_that_stands_still_while_the_training_goes_on_is_overfitting_too(values, falls, said):
@@ -393,6 +397,7 @@ def test_the_report_has_the_same_words_in_both_languages():
         ([*FALLING[:8], 5.0, 5.3, 5.3, 5.4, 5.6, 5.8, 5.9, 6.0], "climb", 160),
         ([7.5, 9.5, 11.0, 8.0, 7.0, 6.5, 6.4, 6.4], "climb", 30),  # worse than knowing nothing
         ([7.5, 6.0, 5.0, 4.9, 5.1, 4.8, 5.0, 4.7, 4.9, 4.6, 4.8, 4.5], None, 0),  # noise
+        ([7.5, 6.0, 4.0, 5.0, 4.0, 5.0, 4.0, 6.0, 4.0, 5.0, 4.0, 6.0, 4.0, 5.0], None, 0),  # 1.0 beyond its neighbours, as noise may be
     ],
 )
 def test_jumps_of_the_loss_are_a_rate_too_high_and_noise_is_not(values, sign, step):

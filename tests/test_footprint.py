@@ -96,6 +96,19 @@ def test_each_part_follows_its_cause() -> None:
     assert muon.memory["optimizer"] < plain.memory["optimizer"]
 
 
+def test_the_vocabulary_is_blamed_for_its_share_of_whatever_goes_with_the_weights() -> None:
+    memory = {"weights": 4000, "gradients": 3000, "optimizer": 8000, "average": 5000, "activations": 999, "logits": 600}
+    found = measure(small(), 600, full_batch(small()), bf16=False)
+    found = replace(found, parameters={"total": 1000}, vocabulary=250, memory=memory)
+    assert found.vocabulary_bytes == 20_000 / 4 + 600
+
+
+def test_a_full_batch_of_pairs_has_as_many_as_the_longer_side_allows() -> None:
+    config = small("translation")
+    config = replace(config, batch=replace(config.batch, tokens_per_batch=4000, max_source_length=200, max_target_length=100))
+    assert full_batch(config) == {"input_ids": (20, 200), "attention_mask": (20, 200), "labels": (20, 100)}
+
+
 def test_flops_are_six_for_each_parameter_and_token_and_attention_on_top() -> None:
     config = small()
     found = measure(config, 600, full_batch(config), bf16=False)

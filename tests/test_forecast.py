@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +37,19 @@ def test_the_power_law_is_found_again_with_its_error() -> None:
     assert near > 0 and math.isfinite(far) and far / forecast.fit(noisy).at(1e9, 1e9)[0] > near / forecast.fit(noisy).at(1e6, 4e5)[0]
     with pytest.raises(ValueError, match="three sizes"):
         forecast.fit(points[:4])
+
+
+def test_the_error_of_a_prediction_worked_out_by_hand() -> None:
+    """Three sizes, two numbers of tokens, all on one level of 5 nats but for scatter that no power law takes up.
+
+    In the logarithms the design is orthogonal, and its scatter stands at right angles to it: of its squares, 12e-4, six points less
+    three coefficients leave 0.02. In the middle, where nothing hangs on a single size, a prediction adds a sixth of one more point.
+    """
+    scatter = {-1: 0.01, 0: -0.02, 1: 0.01}
+    law = forecast.fit([(math.exp(p), math.exp(t), 5 * math.exp(e * t)) for p, e in scatter.items() for t in (-1, 1)])
+    assert (law.constant, law.of_size, law.of_tokens) == pytest.approx((math.log(5), 0, 0), abs=1e-12)
+    assert law.residual == pytest.approx(0.02)
+    assert law.at(1, 1) == pytest.approx((5, 5 * 0.02 * math.sqrt(7 / 6)))
 
 
 def test_more_tokens_put_the_turning_off_and_the_wanted_tokens_do_too() -> None:
@@ -80,10 +94,14 @@ def test_the_time_is_that_of_steps_evaluations_and_checkpoints() -> None:
     config.evaluation.every_steps, config.checkpoint.every_steps = 25, 10
     timed = Probe(micro_batch=1.0, optimizer=0.5, deal=0.25, evaluate_loss=3.0, evaluate_texts=4.0, save=2.0)
     assert timed.step(4) == 5.5 and timed.evaluation == 7.0
+    assert assess.seconds_per_step(config, timed) == pytest.approx(5.5 + 7 / 25 + 2 / 10)
     data = {"tokens_per_step": 1000, "tokens": 50_000}
     t = assess.of_time(config, timed, assess.of_horizon(config, data, assess.seconds_per_step(config, timed)), 10**9, 1e10, 1)
     assert (t["step_seconds"], t["training_seconds"], t["evaluation_seconds"], t["saving_seconds"]) == (5.5, 550, 28, 20)
     assert t["seconds"] == 598 and t["flops_per_step"] == 4 * 10**9 and t["utilisation"] == pytest.approx(4e9 / 5.5 / 1e10, abs=1e-4)
+    config.checkpoint.every_steps = 50  # an evaluation that is the best so far saves too
+    assert assess.seconds_per_step(config, timed) == pytest.approx(5.5 + 7 / 25 + 2 / 25)
+    assert assess.of_time(config, timed, {"steps": 100, "tokens": 100_000}, 10**9, None)["saving_seconds"] == 4 * 2
     horizon = assess.of_horizon(config, data, None)
     one, four = (assess.of_time_on("t4", "fp16", horizon, 10**15, world) for world in (1, 4))
     assert one["step_seconds"] == pytest.approx(1e15 / (65e12 * assess.UTILISATION)) == pytest.approx(4 * four["step_seconds"])
@@ -108,3 +126,30 @@ def test_what_is_timed_of_an_evaluation_is_scaled_to_all_of_it(monkeypatch: pyte
     monkeypatch.setattr(probe, "generate", lambda *_, **__: None)
     texts = probe._texts_seconds(config, data, net, cpu, clock)  # type: ignore[arg-type]
     assert texts == pytest.approx(3 * 30 / probe.GENERATED), "for each prompt as many tokens as the texts have"
+
+
+def test_the_time_of_a_micro_batch_is_that_of_one_of_mean_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that counts the tokens that went through the model: 10, 20 and 60 of them are 30 in the mean."""
+    config = configs.Config(task="gpt", run_dir=str(tmp_path / "run"))
+    net, seen = torch.nn.Embedding(5, 4), [0]
+
+    def loss(model: torch.nn.Module, batch: dict[str, torch.Tensor], smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+        seen[0] += batch["input_ids"].numel()
+        return model(batch["input_ids"]).sum(), torch.tensor(batch["input_ids"].numel())
+
+    class Tokens:
+        def __init__(self, device: torch.device):
+            pass
+
+        def __call__(self, work: Callable[[], Any]) -> float:
+            before = seen[0]
+            work()
+            return float(seen[0] - before)
+
+    batches = [{k: np.zeros((rows, 10), dtype=np.int64) for k in ("input_ids", "labels")} for rows in (1, 2, 6)]
+    task = SimpleNamespace(name="gpt", loss=loss, make_batches=lambda *_: (batches, 0))
+    data: Any = SimpleNamespace(task=task, sample=[], held_out_batches=batches)
+    monkeypatch.setattr(probe, "_Clock", Tokens)
+    monkeypatch.setattr(probe, "_texts_seconds", lambda *_: 0.0)
+    found = probe.run(config, data, net, torch.device("cpu"))  # type: ignore[arg-type]
+    assert found.micro_batch == pytest.approx(30) and found.evaluate_loss == pytest.approx(90) and found.optimizer == 0

@@ -101,17 +101,34 @@ def test_pairs_that_are_all_too_long_are_a_finding(tmp_path: Path, capsys: pytes
     assert code == 0 and not found["time"] and "pairs_too_long" in {f["id"] for f in found["findings"]}
 
 
-def test_a_named_device_computes_in_the_precision_that_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(("device", "times"), [("h100", 989 / 67), ("t4", 65 / 8.1)])  # bf16, and fp16, which takes as much memory
+def test_a_named_device_computes_in_the_precision_that_is_asked_for(
+    device: str, times: float, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     """`auto` is what it will choose there, for memory and for time."""
     path = str(gpt_config(tmp_path, batch={"block_size": 48, "micro_batch_size": 64}))
     found = {}
     for precision in ("auto", "no"):
-        code, out, _ = ask(capsys, "--config", path, "--device", "h100", "--json", "true", "--train.mixed_precision", precision)
+        code, out, _ = ask(capsys, "--config", path, "--device", device, "--json", "true", "--train.mixed_precision", precision)
         found[precision] = json.loads(out)
         assert code == 0
-    assert found["no"]["time"]["step_seconds"] == pytest.approx(989 / 67 * found["auto"]["time"]["step_seconds"])
+    assert found["no"]["time"]["step_seconds"] == pytest.approx(times * found["auto"]["time"]["step_seconds"])
     memory = found["auto"]["memory"]
     assert memory["peak_bytes"] == memory["variants"]["bf16"] < memory["variants"]["float32"] == found["no"]["memory"]["peak_bytes"]
+
+
+def test_four_devices_do_four_times_as_much_and_cost_four_times_as_much(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    found = {}
+    for devices in (1, 4):
+        options = ["--device", "t4", "--devices", str(devices), "--price", "3", "--json", "true"]
+        found[devices] = json.loads(ask(capsys, "--config", str(gpt_config(tmp_path)), *options)[1])
+    one, four = (found[n]["time"] for n in (1, 4))
+    assert four["flops_per_step"] == pytest.approx(4 * one["flops_per_step"], rel=0.01)
+    assert one["step_seconds"] == pytest.approx(one["flops_per_step"] / (8.1e12 * assess.UTILISATION))  # float32, as its config says
+    assert four["step_seconds"] == pytest.approx(one["step_seconds"], rel=0.01)
+    assert found[4]["data"]["tokens_per_step"] == pytest.approx(4 * found[1]["data"]["tokens_per_step"], rel=0.01)
+    assert one["money"] == pytest.approx(3 * one["seconds"] / 3600, rel=1e-4)
+    assert four["money"] == pytest.approx(12 * four["seconds"] / 3600, rel=1e-4)
 
 
 def test_several_devices_count_for_the_largest_batch_and_the_variants(tmp_path: Path) -> None:

@@ -129,6 +129,14 @@ EDGES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [  # what is sile
     ("overfit_forecast", "gpt", {"forecast": {"overfit_step": 15_000, "overfit_epoch": 4.1}}, {"forecast": {"overfit_step": 12_000, "overfit_epoch": 4.1}}),
     ("many_epochs", "gpt", {"horizon": {"epochs": 15.0}}, {"horizon": {"epochs": 18.0}}),
     ("model_large_for_tokens", "gpt", {"parameters": {"total": 300_000_000}, "data": {"tokens": 10**10}, "horizon": {"tokens": 1_600_000_000}}, {"parameters": {"total": 400_000_000}, "data": {"tokens": 10**10}, "horizon": {"tokens": 1_600_000_000}}),
+    ("vocabulary_for_data", "translation", {"data": {"rows": 30_000}, "vocabulary": {"size": 11_900, "han": 2000}}, {"data": {"rows": 30_000}, "vocabulary": {"size": 12_100, "han": 2000}}),
+    ("english_cut_small", "translation", {"vocabulary": {"size": 4000, "han": 3000, "columns": {"target": {"tokens_per_text": 25, "tokens_per_character": 0.30}}}}, {"vocabulary": {"size": 4000, "han": 3000, "columns": {"target": {"tokens_per_text": 25, "tokens_per_character": 0.36}}}}),
+    ("few_pairs", "translation", {"data": {"rows": 40_000, "words_per_target": 11.0}}, {"data": {"rows": 40_000, "words_per_target": 13.0}}),
+    ("many_epochs", "gpt", {"horizon": {"epochs": 40.0}, "forecast": {"overfit_step": 30_000, "overfit_epoch": 60.0}}, {"horizon": {"epochs": 40.0}}),
+    ("model_large_for_tokens", "gpt", {"parameters": {"total": 500_000_000}, "data": {"tokens": 310_000_000}}, {"parameters": {"total": 500_000_000}, "data": {"tokens": 320_000_000}}),
+    ("order_of_file", "gpt", {"data": {"front_to_back_rows": 32_000, "mixed_rows": 16_384}}, {"data": {"front_to_back_rows": 33_000, "mixed_rows": 16_384}}),
+    ("warmup_short_post_norm", "translation", {"model": {"type": "marian"}, "shape": {"layers": 5}, "config": {"optim.warmup_steps": 50}}, {"model": {"type": "marian"}, "shape": {"layers": 6}, "config": {"optim.warmup_steps": 50}}),
+    ("warmup_missing", "translation", {"shape": {"layers": 5}, "config": {"optim.warmup_steps": 0}}, {"shape": {"layers": 6}, "config": {"optim.warmup_steps": 0}}),
     ("sides_mixed", "translation", {"data": {"swapped_share": 0.015}}, {"data": {"swapped_share": 0.03}}),
     ("rows_lost", "gpt", {"data": {"rejected_share": 0.15, "rejected": {"not_utf8": 5}}}, {"data": {"rejected_share": 0.25, "rejected": {"not_utf8": 5}}}),
     ("pairs_too_long", "translation", {"data": {"left_out_share": 0.04}}, {"data": {"left_out_share": 0.06}}),
@@ -143,7 +151,7 @@ EDGES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [  # what is sile
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("wanted", "task", "silent", "speaks"), EDGES, ids=[f"{e[0]}-{e[1]}" for e in EDGES])
+@pytest.mark.parametrize(("wanted", "task", "silent", "speaks"), EDGES, ids=[f"{k}-{e[0]}-{e[1]}" for k, e in enumerate(EDGES)])
 def test_thresholds_stand_where_they_are_said_to(wanted: str, task: str, silent: dict[str, Any], speaks: dict[str, Any]) -> None:
     said = [{f.id for f in rules.judge(facts(task, **dict(sections)))} for sections in (silent, speaks)]
     assert wanted not in said[0] and wanted in said[1]
@@ -180,6 +188,12 @@ def test_the_advice_has_the_right_numbers() -> None:
     assert large["wanted"] == round(160e6 / math.sqrt(20)) and large["ratio"] == pytest.approx(1.0)
     turning = evidence_of("overfit_forecast", forecast={"overfit_step": 4000, "overfit_epoch": 4.1})[1]
     assert (turning["low"], turning["high"]) == (2000, 8000)
+    # 500 steps of 8000 tokens see a million tokens four times; that is a hundredth of the parameters, and of 25 a row 40,000 rows.
+    short = {"parameters": {"total": 100_000_000}, "horizon": {"steps": 500}, "forecast": {"overfit_step": 100, "overfit_epoch": 1.0}}
+    wanted = evidence_of("overfit_forecast", **short)[1]
+    assert (wanted["wanted_tokens"], wanted["wanted_rows"]) == (1_000_000, 40_000)
+    few = evidence_of("few_pairs", "translation", data={"rows": 40_000, "words_per_target": 25.0})[1]
+    assert (few["words"], few["wanted_rows"], few["some_rows"]) == (1_000_000, 600_000, 60_000), "15 and 1.5 million words"
 
 
 def test_lines_name_the_source() -> None:

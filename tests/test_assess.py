@@ -1,0 +1,59 @@
+"""training.assess: what it counts, on cases small enough to be worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from training_runs import translation_config
+
+from training import assess, prepare
+from training import config as configs
+from training.processes import Processes
+from training.tokenizer import report
+
+
+def pairs(path: Path, forward: int, backward: int) -> str:
+    """A file of pairs of four characters a side, as the columns say or the other way round."""
+    sides = [("".join(chr(0x4E00 + 7 * k + i) for i in range(4)), "".join(chr(97 + (k + 5 * i) % 26) for i in range(4)))
+             for k in range(forward + backward)]  # fmt: skip
+    rows = [{"chinese": zh, "english": en} if k < forward else {"chinese": en, "english": zh} for k, (zh, en) in enumerate(sides)]
+    path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(("forward", "backward"), [(15, 5), (5, 15)])
+def test_what_is_counted_of_the_pairs(forward: int, backward: int, tmp_path: Path) -> None:
+    """A token a character and one for the end; five are padded to eight, so 40 tokens of a micro-batch are five pairs."""
+    corpus = {"train": pairs(tmp_path / "train.jsonl", forward, backward), "validation": pairs(tmp_path / "valid.jsonl", 3, 0)}
+    path = translation_config(tmp_path, corpus=corpus, tokenizer={"type": "char", "min_frequency": 1}, batch={"tokens_per_batch": 40},
+                              train={"gradient_accumulation_steps": 3})  # fmt: skip
+    config = configs.load(path)
+    data = prepare.open_data(config, Processes())
+    columns = {k: [r[k] for r in data.sample] for k in ("source", "target")}
+    found = assess.of_data(config, data, report(data.tokenizer, columns, 0), world=2)
+    assert (found["rows"], found["tokens_per_row"], found["tokens"]) == (20, 5.0, 100)
+    assert (found["micro_batches"], found["tokens_per_step"]) == (4, 5 * 5 * 3 * 2)
+    assert (found["chinese_sources"], found["chinese_targets"], found["swapped_share"]) == (forward / 20, backward / 20, 0.25)
+
+
+def test_what_fits_is_what_each_device_holds() -> None:
+    for each, there in ((3, False), (2, True), (1, True)):
+        assert assess.fits({"memory": {"peak_bytes": 3 - each, "each_device_bytes": each, "available_bytes": 2}}) == there
+
+
+def test_a_micro_batch_that_cannot_hold_the_longest_pair_is_none(tmp_path: Path) -> None:
+    """Of a corpus of short pairs a few would fit, but one of 512 tokens may come: 32 rows of 16."""
+    config = configs.load(
+        translation_config(tmp_path, batch={"tokens_per_batch": 1024, "max_source_length": 512, "max_target_length": 300})
+    )
+
+    def shapes(rows: int) -> dict[str, tuple[int, ...]]:
+        return dict.fromkeys(("input_ids", "attention_mask", "labels"), (rows, 16))
+
+    several = replace(config, train=replace(config.train, gradient_accumulation_steps=2))  # a smaller micro-batch means more of them
+    takes = {rows: assess.of_model(several, 2000, shapes(rows))[0]["memory"]["each_device_bytes"] for rows in (24, 40)}
+    found = {rows: assess.largest(config, 2000, shapes(64), assess.Place(available=n)) for rows, n in takes.items()}
+    assert found[24] == 0 and 512 <= found[40] <= 40 * 16 + 15
