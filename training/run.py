@@ -369,9 +369,8 @@ class Run:
             name = next((n for n in step if n), "signal")
             self.processes.say(f"{name}: saved at step {self.state.step:,}; go on with --resume true --run_dir {self.dir}")
         elif self.main:
-            printed(report.report(
-                self.dir, self.config, self.parameters, self.data.corpus.report, self.batches.left_out, self.vocabulary, ended.capitalize() + "."
-            ))  # fmt: skip
+            scan, left_out = self.data.corpus.report, self.batches.left_out
+            printed(report.report(self.dir, self.config, self.parameters, scan, left_out, self.vocabulary, ended.capitalize() + "."))
             printed(f"model: {place}")
         best = {k: v for k, v in (self.state.best or {}).items() if k != "step"}
         return TrainResult(self.dir, self.state.step, ended, best, self.parameters, place)
