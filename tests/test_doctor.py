@@ -22,12 +22,11 @@ from doctor_recordings import (
     ended,
     losses,
     one,
-    places,
     predicted,
 )
 
 from training import config as configs
-from training import doctor, evidence, findings, report, rules_settings, verdicts, verdicts_text
+from training import doctor, evidence, findings, rules_settings, verdicts, verdicts_text
 from training import forecast as forecasts
 from training.doctor import diagnose
 
@@ -342,49 +341,6 @@ def test_a_warmup_that_never_ended_is_told_from_the_last_step_alone(how, step, w
     r = evidence.Records(replace(c, optim=replace(c.optim, warmup_steps=warmup)), end={"ended": how, "step": step})
     found = [v.evidence["share"] for v in doctor.judge(r) if v.id == "warmup_unended"]
     assert found == ([step / warmup] if said else [])
-
-
-# ---- the report
-
-
-@pytest.mark.parametrize(
-    ("language", "words"),
-    [
-        ("en", ["1,000 parameters. Finished.", "240 steps", "best validation loss", "BLEU", "time 9 s, was 2.2 min",
-                "corpus: 900 of 1,000 rows used, 50 of them held out for validation; rejected: 100 empty; 3 pairs longer",
-                "tokenizer: 55 entries (50 single Chinese characters, 25% seen at most once); 9 tokens a text",
-                "best validation loss about step 30, was 140", "## Doctor\n", "overfitting begins about step"]),
-        ("zh", ["1,000 个参数。训练完成。", "240 步", "最低验证损失", "BLEU 为", "时间预计 9 秒，实际 2.2 分钟",
-                "语料：读了 1,000 行，用 900 行，其中 50 行留作验证；弃用：100 empty；有 3 对超过",
-                "分词器：55 个词条（50 个单个汉字，25% 最多只出现过一次）；文本每行 9 个词元",
-                "最低验证损失预计在第 30 步左右，实际在第 140 步", "## 诊断\n", "开始过拟合"]),
-    ],
-)  # fmt: skip
-def test_the_report_is_in_the_runs_language(language, words, tmp_path):
-    folder = changed("prediction_overfit", tmp_path / "run")
-    (folder / "preflight.json").write_text(json.dumps({"forecast": {"overfit_step": 30}, "time": {"seconds": 9.0}}), encoding="utf-8")
-    config = replace(config_of("overfitting"), log=replace(config_of("overfitting").log, language=language))
-    scan = {"rows_kept": 900, "rows_read": 1000, "held_out": 50, "not_selected": 0, "rejected": {"empty": 100}}
-    vocabulary = {
-        "size": 55,
-        "han": 50,
-        "seen_once": 0.25,
-        "columns": {"text": {"tokens_per_text": 9}},
-        "bytes": 1e6,
-        "training_bytes": 4e6,
-    }
-    text = report.report(folder, config, 1000, scan, 3, vocabulary, "Finished.")
-    assert text in (folder / "report.md").read_text(encoding="utf-8")
-    for word in words:
-        assert word in text
-    assert language == "en" or not {"validation", "Doctor", "predicted", "steps,"} & set(text.split())
-
-
-def test_the_report_has_the_same_words_in_both_languages():
-    english, chinese = findings.phrases("report", "en"), findings.phrases("report", "zh")
-    assert list(english) == list(chinese) and list(english["ended"]) == list(chinese["ended"])
-    for name in set(english) - {"ended"}:
-        assert places(english[name]) == places(chinese[name]), name
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_the_time_is_that_of_steps_evaluations_and_checkpoints() -> None:
     assert t["seconds"] == 598 and t["flops_per_step"] == 4 * 10**9 and t["utilisation"] == pytest.approx(4e9 / 5.5 / 1e10, abs=1e-4)
     config.checkpoint.every_steps = 50  # an evaluation that is the best so far saves too
     assert assess.seconds_per_step(config, timed) == pytest.approx(5.5 + 7 / 25 + 2 / 25)
-    assert assess.of_time(config, timed, {"steps": 100, "tokens": 100_000}, 10**9, None)["saving_seconds"] == 4 * 2
+    assert assess.of_time(config, timed, {"steps": 100, "tokens": 100_000}, 10**9, None, 1)["saving_seconds"] == 4 * 2
     horizon = assess.of_horizon(config, data, None)
     one, four = (assess.of_time_on("t4", "fp16", horizon, 10**15, world) for world in (1, 4))
     assert one["step_seconds"] == pytest.approx(1e15 / (65e12 * assess.UTILISATION)) == pytest.approx(4 * four["step_seconds"])
