@@ -10,7 +10,7 @@ from typing import Any
 
 import filelock
 import pytest
-from test_study import opened
+from test_study import opened, told
 from test_sweep import run, sweep_config
 from training_runs import gpt_config
 
@@ -63,6 +63,23 @@ def test_a_repeat_is_never_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     worker = sweep.Worker(study.sweep, study.base, study, Processes())
     assert [worker.trial(repeats) for repeats in (False, True)] == [True, True]
     assert verdicts == ["pruned", None]
+
+
+def test_a_repeat_that_was_killed_is_not_pruned_when_the_search_takes_it_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = opened(tmp_path, trials=1, repeat_best=1, repeat_seeds=1)
+    assert told(study, 1.0) == 0 and study.claim(True) is not None
+    study.lock.release()  # its worker is dead
+    verdicts = []
+
+    def judged(config: configs.Config, judge: Callable[[dict[str, Any]], str | None], memory: Any) -> tuple[str, str, int]:
+        verdicts.append(judge({"val_loss": 9.0, "step": 3}))
+        return "finished", "", 10
+
+    monkeypatch.setattr(trial, "run", judged)
+    monkeypatch.setattr(trial, "record", lambda *_: {"value": 9.0, "best_step": 3, "training_seconds": 1.0})
+    monkeypatch.setattr(study, "worse", lambda value, step: True)
+    assert sweep.Worker(study.sweep, study.base, study, Processes()).trial(False)
+    assert verdicts == [None]
 
 
 def test_one_worker_at_a_time_trains_the_shared_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,7 +163,7 @@ class Worker:
         if claim is None:
             return False
         self._show(f"trial {claim.number}")
-        self.repeats = repeats
+        self.repeats = claim.repeat_of is not None  # also one that a dead worker left, which the search takes up
         config = trials.config_of(self.base, claim, self.tokenizer)
         reason = self.processes.from_main(trials.refusal(config, self._entries(config), self.processes) if self.study else "")
         ended, parameters, earlier = "refused", 0, 0.0
