@@ -156,7 +156,7 @@ def test_the_seconds_before_a_kill_count_too(tmp_path: Path, monkeypatch: pytest
     claim.folder.mkdir(parents=True)
     (claim.folder / "metrics.jsonl").write_text('{"event": "train", "step": 3, "seconds": 100.0, "loss": 1.0, "tokens": 5}\n')
     study.lock.release()  # its worker is dead
-    monkeypatch.setattr(trial, "run", lambda *_: ("finished", "", 10))
+    monkeypatch.setattr(trial, "run", lambda *_: trial.Outcome("finished", "", 10))
     monkeypatch.setattr(trial, "record", lambda *_: {"value": 1.0, "best_step": 3, "training_seconds": 101.0})
     assert sweep.Worker(study.sweep, study.base, study, Processes()).trial(False)
     (ended,) = study.study.get_trials()

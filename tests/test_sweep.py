@@ -144,6 +144,27 @@ def test_two_workers_one_killed_one_stopped_and_the_study_goes_on(tmp_path: Path
         assert steps == list(range(3, 13, 3))
 
 
+def interrupted_at_the_end() -> None:
+    """A Ctrl-C between a run's report and its result, when nothing is left to be cut short."""
+    from training.run import Run
+
+    finish = Run.finish
+
+    def late(self: Run, ended: str) -> Any:
+        result = finish(self, ended)
+        os.kill(os.getpid(), signal.SIGINT)
+        return result
+
+    Run.finish = late  # type: ignore[method-assign]
+
+
+def test_a_signal_that_comes_too_late_for_a_trial_stops_the_sweep_after_it(tmp_path: Path) -> None:
+    config = sweep_config(tmp_path, {"model.n_embd": [8, 16]}, search="grid")
+    done = training_runs.run_to_end(config, command="sweep", before=interrupted_at_the_end)
+    assert done.returncode == 0 and "the same command goes on" in done.stderr and "Traceback" not in done.stderr
+    assert [t["state"] for t in study(tmp_path / "study")["trials"]] == ["complete"]
+
+
 @pytest.mark.soak
 def test_killed_ten_times_no_trial_is_lost_or_counted_twice(tmp_path: Path) -> None:
     over = {"optim.learning_rate": [1e-3, 2e-3, 3e-3, 4e-3], "model.n_embd": WIDTHS, "optim.weight_decay": [0.0, 0.1]}

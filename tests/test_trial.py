@@ -53,9 +53,9 @@ def test_a_repeat_is_never_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     study = opened(tmp_path, trials=1, repeat_best=1, repeat_seeds=1)
     verdicts = []
 
-    def judged(config: configs.Config, judge: Callable[[dict[str, Any]], str | None], memory: Any) -> tuple[str, str, int]:
+    def judged(config: configs.Config, judge: Callable[[dict[str, Any]], str | None], memory: Any) -> trial.Outcome:
         verdicts.append(judge({"val_loss": 9.0, "step": 3}))
-        return "finished", "", 10
+        return trial.Outcome("finished", "", 10)
 
     monkeypatch.setattr(trial, "run", judged)
     monkeypatch.setattr(trial, "record", lambda *_: {"value": 9.0, "best_step": 3, "training_seconds": 1.0})
@@ -71,9 +71,9 @@ def test_a_repeat_that_was_killed_is_not_pruned_when_the_search_takes_it_up(tmp_
     study.lock.release()  # its worker is dead
     verdicts = []
 
-    def judged(config: configs.Config, judge: Callable[[dict[str, Any]], str | None], memory: Any) -> tuple[str, str, int]:
+    def judged(config: configs.Config, judge: Callable[[dict[str, Any]], str | None], memory: Any) -> trial.Outcome:
         verdicts.append(judge({"val_loss": 9.0, "step": 3}))
-        return "finished", "", 10
+        return trial.Outcome("finished", "", 10)
 
     monkeypatch.setattr(trial, "run", judged)
     monkeypatch.setattr(trial, "record", lambda *_: {"value": 9.0, "best_step": 3, "training_seconds": 1.0})

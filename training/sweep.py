@@ -33,6 +33,7 @@ from training.train import DISK, die_with_the_launcher
 if TYPE_CHECKING:
     from training.processes import Processes
     from training.study import Claim, Study
+    from training.trial import Outcome
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -155,7 +156,11 @@ class Worker:
         self.tokenizer, self.entries = f"{shelf}/base/tokenizer", len(data.tokenizer)
 
     def trial(self, repeats: bool) -> bool:
-        """Take a trial and see it to its end; False if none is left."""
+        """Take a trial and see it to its end; False if none is left.
+
+        Raises:
+            KeyboardInterrupt: after a signal; it may have come too late to interrupt the trial, which is recorded then.
+        """
         from training import trial as trials
 
         began = time.monotonic()
@@ -166,20 +171,23 @@ class Worker:
         self.repeats = claim.repeat_of is not None  # also one that a dead worker left, which the search takes up
         config = trials.config_of(self.base, claim, self.tokenizer)
         reason = self.processes.from_main(trials.refusal(config, self._entries(config), self.processes) if self.study else "")
-        ended, parameters, earlier = "refused", 0, 0.0
+        outcome, earlier = trials.Outcome("refused", reason), 0.0
         if not reason:
             if self.study:
                 trials.borrow(config, self.shelf)
             earlier = trials.seconds_so_far(config)
             try:
-                ended, reason, parameters = trials.run(config, self._judge, self.memory)
+                outcome = trials.run(config, self._judge, self.memory)
             except trials.Interrupted:
                 raise KeyboardInterrupt from None
         if self.study:
-            self._tell(claim, config, ended, reason, parameters, earlier + time.monotonic() - began)
+            self._tell(claim, config, outcome, earlier + time.monotonic() - began)
             if not gc.get_freeze_count():
                 gc.collect()
                 gc.freeze()  # the libraries' million objects need not be looked through after every trial
+        (signalled,) = self.processes.sum(bool(outcome.signal))
+        if signalled:
+            raise KeyboardInterrupt
         return True
 
     def _entries(self, config: Config) -> int:
@@ -194,12 +202,13 @@ class Worker:
             return None
         return "pruned" if self.study.worse(float(value), int(evaluation["step"])) else None
 
-    def _tell(self, claim: Claim, config: Config, ended: str, reason: str, parameters: int, wall: float) -> None:
+    def _tell(self, claim: Claim, config: Config, outcome: Outcome, wall: float) -> None:
         from optuna.trial import TrialState
 
         from training import trial as trials
 
         assert self.study is not None, "only the main process tells"
+        ended, reason, parameters = outcome.ended, outcome.reason, outcome.parameters
         record = trials.record(config, self.sweep.metric) if ended != "refused" else {}
         if not reason and "value" not in record:
             reason = f"no evaluation has {self.sweep.metric}; the base needs a validation set"
