@@ -295,6 +295,28 @@ def test_another_study_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.C
     ]
 
 
+def test_a_study_does_not_go_on_with_another_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    over = {"tokenizer.min_frequency": [1, 2]}  # without a tokenizer of the study's own, its corpus is not read before the trials
+    config = sweep_config(tmp_path, over, search="grid", metric="bits_per_character")
+    corpus, kept = tmp_path / "verses.jsonl", tmp_path / "study/sweep.yaml"
+    run(config, "--minutes", "0.00001")
+    before = corpus.read_text("utf-8")
+    corpus.write_text(before.replace("。", "，"), "utf-8")
+    capsys.readouterr()
+    assert sweep.main(["--config", str(config)]) == 2
+    err = capsys.readouterr().err
+    assert "verses.jsonl is not what the study" in err and err.count("\n") == 1
+    assert sweep.main(["--config", str(config), "--report", "true"]) == 0
+    corpus.write_text(before, "utf-8")  # another time, the same bytes
+    assert len(run(config, "--minutes", "0.00002")["trials"]) == 1
+    said = yaml.safe_load(kept.read_text("utf-8"))
+    kept.write_text(yaml.safe_dump({**said, "contents": 3}), "utf-8")
+    assert sweep.main(["--config", str(config)]) == 2 and "sweep.yaml is damaged" in capsys.readouterr().err
+    del said["contents"]  # as a study of before had it
+    kept.write_text(yaml.safe_dump(said), "utf-8")
+    assert len(run(config)["trials"]) == 2 and "contents:" in kept.read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [

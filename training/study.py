@@ -120,11 +120,10 @@ class Study:
                 before = space.read_identity(self.dir / "sweep.yaml")
                 if before is None:
                     run_folder.write(self.dir / "sweep.yaml", space.dump(now))
-                (self.dir / "trials").mkdir(exist_ok=True)
+                for name in ("trials", "shared"):
+                    (self.dir / name).mkdir(exist_ok=True)
         if before == {}:
-            raise ConfigError(
-                f"run_dir: {self.dir / 'sweep.yaml'} is damaged, so nobody knows which study that is; choose another --run_dir"
-            )
+            raise self._damaged()
         if before is not None and (changed := [k for k in now if now[k] != before.get(k)]):
             old, new = (dict(mistakes.leaves("", {k: said.get(k) for k in changed})) for said in (before, now))
             keys = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
@@ -133,6 +132,33 @@ class Study:
             raise ConfigError(
                 f"run_dir: the study in {self.dir} has another {' and another '.join(changed)} ({told}{more}); its "
                 "trials would not compare. Choose another --run_dir, or put it back (the budget, keep, and the repeats may change)"
+            )
+
+    def _damaged(self) -> ConfigError:
+        return ConfigError(f"run_dir: {self.dir / 'sweep.yaml'} is damaged, so nobody knows which study that is; choose another --run_dir")
+
+    def same_corpus(self, now: list[list[str]]) -> None:
+        """Note down what the base's files hold (prepare.contents_of), or see that they hold what the study began with.
+
+        A study of before this was noted down goes on with what is there.
+
+        Raises:
+            ConfigError: if they hold something else.
+        """
+        from training.prepare import changed
+
+        with self.turn, run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
+            said = space.read_identity(self.dir / "sweep.yaml") or {}
+            if "contents" not in said:
+                run_folder.write(self.dir / "sweep.yaml", space.dump({**said, "contents": now}))
+        try:
+            other = changed(said["contents"], now) if "contents" in said else ""
+        except (TypeError, ValueError):
+            raise self._damaged() from None
+        if other:
+            raise ConfigError(
+                f"run_dir: {other} is not what the study in {self.dir} began with; its trials would not compare. Put back what it was "
+                "(a copy with the same bytes will do), or choose another --run_dir"
             )
 
     def _journal(self, path: Path) -> optuna.Study:

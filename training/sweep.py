@@ -15,6 +15,7 @@ if __name__ == "__main__":  # see train.py
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import gc
+import itertools
 import signal
 import threading
 import time
@@ -128,7 +129,11 @@ class Worker:
         self.best, self.repeats, self.first = "", False, True
 
     def prepare(self) -> None:
-        """Read the base's corpus and train its tokenizer once, for all trials and all workers."""
+        """Read the base's corpus and train its tokenizer once, for all trials and all workers.
+
+        Raises:
+            ConfigError: also if the corpus is not what the study began with.
+        """
         import filelock
 
         from training import prepare
@@ -143,6 +148,7 @@ class Worker:
                 ]
                 if all("has no such key" in why for why in said):
                     raise ConfigError(f"space.{knob.key}: {said[0]}")
+        self._same_corpus()
         if any(key.startswith("tokenizer.") for key in turned):
             return
         shelf = self.processes.from_main(str(self.shelf))
@@ -154,6 +160,22 @@ class Worker:
             if self.study:
                 trials.lend(base, self.shelf)
         self.tokenizer, self.entries = f"{shelf}/base/tokenizer", len(data.tokenizer)
+
+    def _same_corpus(self) -> None:
+        import filelock
+
+        from training import corpus, prepare
+
+        problem = ""
+        if self.study:
+            try:
+                shards = itertools.chain(*corpus.shards_of(self.base.corpus, self.base.task))
+                with filelock.FileLock(self.shelf / ".lock"):
+                    contents = prepare.contents_of(list(shards), self.shelf / "contents.json")
+                self.study.same_corpus(contents)
+            except ConfigError as error:
+                problem = str(error)
+        self.processes.stop_if(problem)
 
     def trial(self, repeats: bool) -> bool:
         """Take a trial and see it to its end; False if none is left.
