@@ -45,8 +45,10 @@ def test_a_difference_is_compared_with_that_between_repeats(tmp_path: Path) -> N
     best, found = effects.best(records), effects.noise(records)
     assert best is not None and found is not None and found.noise is not None
     assert best.mean == pytest.approx(1.2) and best.error == pytest.approx(0.2 / math.sqrt(3))
-    pooled = math.sqrt((2 * 0.04 + 2 * 0.07) / 4)  # variances 0.04 and 0.07, two degrees of freedom each
-    assert found.size == pytest.approx(1.0) and found.noise == pytest.approx(2.78 * pooled * math.sqrt(2 / 3))
+    pooled = math.sqrt((0.02 + 0.08) / 2)  # variances of two repeats each; the first runs were chosen because they were good
+    assert found.size == pytest.approx(1.0) and found.noise == pytest.approx(4.30 * pooled * math.sqrt(2 / 3))
+    (effect,) = effects.effects(records)
+    assert effect.metric is not None and effect.metric.noise == pytest.approx(4.30 * pooled * math.sqrt(2))
     assert found.within_noise is False
     trials[3]["values"], trials[4]["values"] = [1.9], [3.0]
     found = effects.noise(read(study(trials), tmp_path))
@@ -55,7 +57,7 @@ def test_a_difference_is_compared_with_that_between_repeats(tmp_path: Path) -> N
 
 def test_a_lucky_single_run_does_not_beat_what_was_repeated(tmp_path: Path) -> None:
     trials = widths((32, 1.0), (64, 1.1), (128, 1.15))
-    trials += [again(3, trials[0], 1.6), again(4, trials[1], 1.1), again(5, trials[1], None, "failed")]
+    trials += [again(3, trials[0], 1.5), again(4, trials[1], 1.1), again(5, trials[1], None, "failed"), again(6, trials[0], 1.7)]
     records = read(study(trials), tmp_path)
     best = effects.best(records)
     assert best is not None and best.params == {"model.hidden_size": 64} and best.lost == 1
@@ -79,6 +81,12 @@ def test_without_repeats_noise_is_not_known(tmp_path: Path) -> None:
     lines = sweep_report.write(put(tmp_path, study(widths((32, 1.0), (64, 2.0)))), "en")
     assert "(a single run)" in lines[0] and "is not known" in lines[1]
     assert "part of which is luck" in (tmp_path / "report.md").read_text("utf-8")
+
+
+def test_one_repeat_of_a_setting_tells_nothing_of_the_noise(tmp_path: Path) -> None:
+    trials = widths((32, 1.0), (64, 2.0))
+    found = effects.noise(read(study([*trials, again(2, trials[0], 1.4), again(3, trials[1], 2.4)]), tmp_path))
+    assert found is not None and found.verdict == "unknown"
 
 
 def test_values_that_are_alike_in_python_are_told_apart(tmp_path: Path) -> None:
