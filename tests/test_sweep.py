@@ -334,7 +334,7 @@ def test_a_study_does_not_go_on_with_another_corpus(tmp_path: Path, capsys: pyte
         ({"space": {"b": {"values": {"x": {"seed": 1}, "y": {"resume": True}}}}}, "the sweep sees to resume itself"),
         ({"space": {"b": {"values": {"x": {"model.n_embd": 8}, "y": {"tokenizer.vocab_size": 99}}}}}, "use bits_per_character"),
         ({"space": {"optim.weight_decay": {"values": [0.1], "when": {"optim.name": "moun"}}, "optim.name": ["muon"]}}, "has no value moun"),
-        ({"search": "tpe"}, "budget: none"),
+        ({"search": "tpe"}, "no budget for tpe"),
         ({"search": "nsga2", "trials": 3}, "nsga2 is for two aims"),
         ({"against": "seconds", "prune": "median", "trials": 3}, "cannot be judged early by two aims"),
         ({"trials": 0}, "trials: 0 is not a positive number"),
@@ -365,6 +365,21 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path, said: dict[str, Any], told:
     err = capsys.readouterr().err
     assert told in err and err.startswith("error: ") and "Traceback" not in err
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(("said", "told"), [({"serch": "grid"}, "did you mean search?"), ({"search": "gird"}, "'gird' is not valid")])
+def test_a_search_that_was_misspelt_is_one_mistake(
+    said: dict[str, Any], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep.main(["--config", str(sweep_config(tmp_path, GRID, **said))]) == 2
+    err = capsys.readouterr().err
+    assert told in err and err.count("\n") == 1
+
+
+def test_the_language_is_asked_for_as_of_the_other_commands(tmp_path: Path) -> None:
+    config = str(sweep_config(tmp_path, GRID, search="grid"))
+    for said in (["--lang", "zh"], ["--lang=zh"], ["--language", "zh"]):
+        assert space.parse_args(["--config", config, *said]).language == "zh"
 
 
 def test_a_key_of_the_trials_is_sent_where_it_belongs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -73,16 +74,17 @@ class SweepConfig:
     repeat_seeds: int = 2
     """With so many other seeds each."""
     language: Literal["auto", "zh", "en"] = "auto"
-    """Of the report; `auto` goes by the locale."""
+    """Of the report; `auto` goes by the locale. On the command line `--lang` too."""
     report: bool = False
     """Only write the report, of the trials that there are."""
 
 
 def parse_args(argv: list[str] | None = None, description: str = "") -> SweepConfig:
     """Read `--config FILE` and overrides such as `--trials 20`; raises ConfigError with all mistakes."""
+    said = [re.sub(r"^--lang(?=$|=)", "--language", a) for a in (sys.argv[1:] if argv is None else argv)]  # as other commands have it
     run = ("task", "is the config of a run; a sweep's names it under `base` and has a `space`, see configs/sweep")
     try:
-        return command_line.read(SweepConfig, argv, description, relations, {"base": "FILE"}, "configs/sweep/sentence.yaml", run)
+        return command_line.read(SweepConfig, said, description, relations, {"base": "FILE"}, "configs/sweep/sentence.yaml", run)
     except ConfigError as error:
         raise ConfigError(re.sub(r"unknown key (\w+); .*", _of_the_trials, str(error))) from None
 
@@ -129,7 +131,7 @@ def relations(sweep: SweepConfig) -> list[str]:
     budget = {"trials": sweep.trials, "minutes": sweep.minutes, "tokens": sweep.tokens}
     problems += [f"{k}: {v} is not a positive number" for k, v in budget.items() if v is not None and not 0 < v < math.inf]
     if sweep.search != "grid" and all(v is None for v in budget.values()):
-        problems.append("budget: none; set trials, minutes or tokens (a grid ends by itself)")
+        problems.append(f"search: no budget for {sweep.search}; set trials, minutes or tokens (a grid ends by itself)")
     counts = {"seed": sweep.seed, "keep": sweep.keep, "repeat_best": sweep.repeat_best, "repeat_seeds": sweep.repeat_seeds}
     problems += [f"{k}: {v} must lie between 0 and {2**31 - 1}" for k, v in counts.items() if not 0 <= v < 2**31]
     if sweep.search == "nsga2" and sweep.against == "none":
