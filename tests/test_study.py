@@ -109,6 +109,19 @@ def test_importance_is_about_the_best_and_repeats_do_not_count(against: str, met
     assert len(study.study.get_trials()) > 60 and study.importance(study.study.get_trials()) == before
 
 
+def test_importance_takes_ten_trials_that_differ(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    for n in range(9):
+        told(study, 1.0 + n)
+    assert study.importance(study.study.get_trials()) == {}
+    told(study, 10.0)
+    assert study.importance(study.study.get_trials())
+    study = opened(tmp_path / "alike")
+    for _ in range(10):
+        told(study, 1.0)
+    assert study.importance(study.study.get_trials()) == {}
+
+
 def test_a_full_disk_is_no_trial_s_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     study = opened(tmp_path)
     del study

@@ -127,6 +127,16 @@ def test_an_effect_is_told_beside_noise(tmp_path: Path) -> None:
     assert "Within noise: the seed alone makes two such means differ by up to" in (tmp_path / "report.md").read_text("utf-8")
 
 
+def test_why_there_is_no_importance_is_told_with_the_number_that_counts(tmp_path: Path) -> None:
+    trials = widths(*((32, 1.0 + n) for n in range(9)))
+    trials += [again(9 + n, trials[n], 1.0) for n in range(6)]
+    sweep_report.write(put(tmp_path, study(trials)), "en")
+    assert "it takes 10 complete ones, repeats not counted, and there are 9." in (tmp_path / "report.md").read_text("utf-8")
+    sweep_report.write(put(tmp_path, study(widths(*((32, 1.0) for _ in range(12))))), "en")
+    report = (tmp_path / "report.md").read_text("utf-8")
+    assert "the 12 complete trials (repeats not counted) came out so alike" in report and "too few" not in report
+
+
 def test_a_later_report_keeps_no_picture_of_an_earlier_one(tmp_path: Path) -> None:
     sweep_report.write(put(tmp_path, lively(40)), "en")
     sweep_report.write(put(tmp_path, study([])), "en")

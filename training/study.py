@@ -32,6 +32,7 @@ from training import mistakes, run_folder, space
 from training.config import Config, ConfigError
 from training.knob import Knob, label
 from training.space import HIGHER_IS_BETTER, SweepConfig
+from training.study_records import LEAST_WEIGHED
 
 NAME = "study"  # a journal may hold several; ours has one
 HOPELESS = 100  # trials in a row without a single step, after which a search is over
@@ -351,16 +352,18 @@ class Study:
         }  # fmt: skip
 
     def importance(self, trials: list[FrozenTrial]) -> dict[str, float]:
-        """How much each knob decides about being among the best (PED-ANOVA, Watanabe et al. 2023): shares of 1; empty for few trials."""
+        """How much each knob decides about being among the best (PED-ANOVA, Watanabe et al. 2023): shares of 1; empty for few
+        trials, and where all came out alike.
+        """
         done = [t for t in _searched(trials) if t.state == TrialState.COMPLETE]
-        if len(done) < 10:
+        if len(done) < LEAST_WEIGHED or len({t.values[0] for t in done}) == 1:
             return {}
         # A study of its own: without the repeats, which would give the best settings more weight, and with the metric as its one aim.
         alone = optuna.create_study(direction=self.directions[0])
         alone.add_trials([create_trial(params=t.params, distributions=t.distributions, value=t.values[0]) for t in done])
         try:
             found = optuna.importance.get_param_importances(alone)
-        except (ValueError, RuntimeError):  # all trials alike
+        except (ValueError, RuntimeError):  # numbers that it cannot rank
             return {}
         return {k: round(float(v), 4) for k, v in found.items()}
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from training.config import ConfigError
 
 STATES = ("complete", "pruned", "failed", "running")
+LEAST_WEIGHED = 10  # complete trials, repeats not counted, below which the knobs' importance is not worked out
 Cost = Literal["seconds", "parameters", "second"]
 
 

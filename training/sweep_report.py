@@ -159,7 +159,7 @@ def _knobs(records: Records, words: dict[str, Any], drawn: dict[str, str]) -> li
     told: list[Block] = [
         Heading(words["knobs"]),
         Text(words["knobs_how"]),
-        Text(words["importance_what" if weighed else "importance_none"]),
+        Text(words["importance_what"] if weighed else _unweighed(records, words)),
     ]
     rows: list[list[Cell]] = []
     for e in found:
@@ -189,6 +189,13 @@ def _knobs(records: Records, words: dict[str, Any], drawn: dict[str, str]) -> li
             rows.append([m.label if m.turned else words["not_turned"], *numbers, *counts])
         told.append(Table(head, rows, plot=f"slice-{at}"))
     return told
+
+
+def _unweighed(records: Records, words: dict[str, Any]) -> str:
+    """Why there is no importance."""
+    count = sum(r.repeat_of is None for r in records.complete)
+    few = count < study_records.LEAST_WEIGHED
+    return str(words["importance_few" if few else "importance_alike"]).format(count=count, least=study_records.LEAST_WEIGHED)
 
 
 def _overfit(records: Records, words: dict[str, Any]) -> list[Block]:
