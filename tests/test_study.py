@@ -17,7 +17,7 @@ from training_runs import gpt_config
 from training import config as configs
 from training import run_folder, space, sweep, trial
 from training.config import ConfigError
-from training.knob import Knob, label
+from training.knob import Knob, label, number_of
 from training.outcome import Stopped
 from training.processes import Processes
 from training.study import HOPELESS, Claim, Study
@@ -148,7 +148,18 @@ def test_names_of_folders_fit_and_say_which_name(tmp_path: Path) -> None:
     assert name == "0007-optim.name=muon,learning_rate=0.001"
     name = label(8, {"corpus.train": "飞" * 300})
     assert name.startswith("0008-train=飞") and len(name.encode()) <= 120
+    assert [number_of(label(n, p)) for n, p in ((7, {}), (12345, {"a": "飞=" * 300}), (8, {"b": 1.0}))] == [7, 12345, 8]
     assert Knob("optim.name").name == "optim.name" and Knob("model.hidden_size").name == "hidden_size"
+
+
+def test_a_folder_of_the_user_s_among_the_trials_is_no_trial(tmp_path: Path) -> None:
+    told(opened(tmp_path), 1.0)
+    for name in ("2024-notes", "2024", "2024-01-02", "12345678"):
+        (tmp_path / "study/trials" / name).mkdir()
+    assert opened(tmp_path).claim() is not None
+    (tmp_path / "study/trials/12345-n_layer=1").mkdir()  # of a trial that the journal does not know
+    with pytest.raises(ConfigError, match="number 12345"):
+        opened(tmp_path)
 
 
 def test_a_repeat_costs_nothing_of_the_budget(tmp_path: Path) -> None:

@@ -350,6 +350,8 @@ def test_a_study_does_not_go_on_with_another_corpus(tmp_path: Path, capsys: pyte
         ({"space": {"train.max_tokens": {"low": 1, "high": 2**40}}}, "the grid has more than"),
         ({"space": {"optim.learning_rate": {"low": -1e308, "high": 1e308}}, "search": "random", "trials": 1}, "is too far"),
         ({"space": {"optim.learning_rate": {"low": 0.1, "high": 0.2, "step": 1.0}}}, "step: 1.0 must be positive and fit"),
+        ({"space": {"optim.weight_decay": {"low": 0.0, "high": 1e10, "step": 1e-300}}}, "more than 1,000,000 steps"),
+        ({"space": {"optim.weight_decay": {"low": 1e-5, "high": 1.0, "step": 1e-300}}, "search": "random", "trials": 1}, "1,000,000 steps"),
         ({"space": {"model.n_embd": [8, 16], "w": {"values": {"a": {"model.n_embd": 8}}}}}, "space.w: sets model.n_embd, which"),
         ({"space": {"model.resid_pdrop": [0, 0.0]}}, "a value stands there twice"),
         ({"space": {"model.resid_pdrop": [0.1, float("nan")]}}, "nan is not a finite number"),
@@ -413,11 +415,14 @@ def test_a_study_goes_on_where_its_folder_was_moved_to(tmp_path: Path) -> None:
     [
         ("study.journal", "{}\n", "study.journal is damaged"),
         ("study.journal", "", "tells of 0 trials, but trials/ has number 1"),
+        ("study.journal", "[" * 100_000 + "\n", "study.journal is damaged"),
         ("sweep.yaml", "- nothing", "sweep.yaml is damaged"),
+        ("sweep.yaml", "[" * 5000, "sweep.yaml is damaged"),
+        ("sweep.yaml", "a: 2024-13-45", "sweep.yaml is damaged"),
     ],
 )
 def test_a_damaged_study_is_not_begun_anew(file: str, text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = sweep_config(tmp_path, {"model.n_embd": [8, 16]}, search="grid")
+    config = sweep_config(tmp_path, {"model.n_embd": [8, 16]}, {"train": {"max_steps": 1, "mixed_precision": "no"}}, search="grid")
     run(config)
     (tmp_path / "study" / file).write_text(text, encoding="utf-8")
     capsys.readouterr()

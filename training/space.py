@@ -115,7 +115,7 @@ def read_identity(path: Path) -> dict[str, Any] | None:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (UnicodeDecodeError, yaml.YAMLError):
+    except (ValueError, RecursionError, yaml.YAMLError):  # no UTF-8, a date that is none; brackets without end
         found = {}
     return found if isinstance(found, dict) else {}
 
@@ -242,9 +242,10 @@ def value_of(config: Config, key: str, missing: Any = None) -> Any:
     return found
 
 
-def holds(knob: Knob, params: dict[str, Any], base: Config) -> bool:
-    """Whether a knob's condition holds: a knob that is not turned itself has no value."""
-    return all((params[key] if key in params else value_of(base, key)) in wanted for key, wanted in knob.when)
+def holds(knob: Knob, params: dict[str, Any], base: Config, axes: list[Knob]) -> bool:
+    """Whether a knob's condition holds: one of `axes` that is not turned itself has no value; what is no knob has the base's."""
+    names = {k.key for k in axes} if knob.when else set()
+    return all((key in params and params[key] in wanted) if key in names else value_of(base, key) in wanted for key, wanted in knob.when)
 
 
 def with_values(config: Config, values: dict[str, Any]) -> Config:
@@ -266,7 +267,7 @@ def grid(axes: list[Knob], base: Config) -> list[dict[str, Any]]:
     for values in itertools.product(*(k.points() for k in axes)):
         params: dict[str, Any] = {}
         for knob, value in zip(axes, values):
-            if holds(knob, params, base):
+            if holds(knob, params, base, axes):
                 params[knob.key] = value
         found[json.dumps(params, sort_keys=True)] = params
     return list(found.values())

@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from training import mistakes, run_folder, space
 from training.config import Config, ConfigError
-from training.knob import Knob, label
+from training.knob import Knob, label, number_of
 from training.space import HIGHER_IS_BETTER, SweepConfig
 from training.study_records import LEAST_WEIGHED
 
@@ -164,7 +164,7 @@ class Study:
 
     def _journal(self, path: Path) -> optuna.Study:
         """The study that the journal tells of; raises ConfigError if it cannot be read, or tells of fewer trials than there are folders."""
-        begun = [int(p.name[:4]) for p in (self.dir / "trials").iterdir() if p.name[:4].isdecimal()]
+        begun = [n for p in (self.dir / "trials").iterdir() if (n := number_of(p.name)) is not None]
         with run_folder.complaints(f"run_dir: {path} cannot be used"):
             try:
                 storage = JournalStorage(JournalFileBackend(str(path), lock_obj=Lock(path)))
@@ -172,7 +172,7 @@ class Study:
                     storage=storage, study_name=NAME, directions=self.directions, pruner=self._pruner(), load_if_exists=True
                 )
                 known = len(study.get_trials(deepcopy=False))
-            except (ValueError, KeyError, TypeError, AssertionError) as error:  # as a line is damaged
+            except (ValueError, KeyError, TypeError, AssertionError, RecursionError) as error:  # as a line is damaged
                 raise ConfigError(f"run_dir: {path} is damaged ({' '.join(repr(error).split())[:120]}); choose another --run_dir") from None
         if max(begun, default=-1) >= known:
             raise ConfigError(
@@ -254,7 +254,7 @@ class Study:
         params: dict[str, Any] = {}
         settings: dict[str, Any] = {}
         for knob in self.axes:
-            if space.holds(knob, params, self.base):
+            if space.holds(knob, params, self.base, self.axes):
                 params[knob.key] = suggest(trial, knob)
                 settings |= knob.settings(params[knob.key])
         about = dict(trial.user_attrs.get("begun", {}))
