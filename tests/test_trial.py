@@ -14,7 +14,7 @@ from test_study import opened, told
 from test_sweep import run, sweep_config
 from training_runs import gpt_config
 
-from training import assess, prepare, space, sweep, trial
+from training import assess, corpus, prepare, space, sweep, trial
 from training import config as configs
 from training.outcome import OutOfMemory
 from training.processes import Processes
@@ -29,6 +29,29 @@ def test_the_record_is_of_the_best_evaluation_and_so_are_its_samples(metric: str
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     found = trial.record(replace(configs.load(gpt_config(tmp_path)), run_dir=str(tmp_path)), metric)
     assert (found["value"], found["best_step"], found["samples"][0]["text"]) == (value, step, f"at {step}")
+    assert (found["step"], found["training_seconds"]) == (9, 9.0)  # of the whole run
+
+
+@pytest.mark.parametrize("count", [trial.POINTS + 1, trial.POINTS + 2])
+def test_a_curve_that_is_thinned_keeps_its_end(count: int, tmp_path: Path) -> None:
+    lines = [{"event": "evaluate", "step": at, "seconds": 1.0 * at, "val_loss": 1.0} for at in range(1, count + 1)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    curve = trial.record(replace(configs.load(gpt_config(tmp_path)), run_dir=str(tmp_path)), "val_loss")["curve"]
+    assert len(curve) <= trial.POINTS and curve[-1][0] == count
+
+
+def test_a_scan_is_borrowed_by_trials_of_the_same_corpus_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans, scan = [], corpus.scan
+    monkeypatch.setattr(corpus, "scan", lambda *a, **k: (scans.append(1), scan(*a, **k))[1])
+    base, rows = configs.load(gpt_config(tmp_path)), []
+    for n, most in enumerate((20, 40, 20, 40)):
+        config = replace(space.with_values(base, {"corpus.max_rows": most}), run_dir=str(tmp_path / f"{n}"))
+        (tmp_path / f"{n}").mkdir()
+        trial.borrow(config, tmp_path)
+        found, _ = corpus.open_corpus(config.corpus, config.task, tmp_path / f"{n}/corpus", config.seed, config.evaluation.max_rows)
+        trial.lend(config, tmp_path)
+        rows.append(found.report["rows_kept"])
+    assert rows == [20, 40, 20, 40] and len(scans) == 2
 
 
 def test_an_out_of_memory_trial_does_not_end_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
