@@ -230,6 +230,11 @@ def test_a_slower_step_has_a_plus_and_pruned_runs_are_not_in_its_mean(root: Path
     assert ">+4" in told and ">-3" in told and ">+-3" not in told
 
 
+def test_seconds_are_rounded_before_they_become_minutes() -> None:
+    said = {v: study_html.seconds(v, "en") for v in (119.94, 119.96, 179.7, -179.7, 130.0, -0.01)}
+    assert list(said.values()) == ["119.9 s", "2 min 0 s", "3 min 0 s", "-3 min 0 s", "2 min 10 s", "0.0 s"]
+
+
 def test_a_failed_neighbour_shows_its_reason_and_no_number(root: Path) -> None:
     found = put(root / "x", [trial(0, 1.0, width=32), trial(1, None, "failed", width=64) | {"reason": "out of <memory>"}], WIDTH)
     (step,) = neighbours.steps(found, found.runs[0], found.knobs[0])

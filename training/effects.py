@@ -219,7 +219,7 @@ def rows(records: Records, axis: Axis) -> Bins:
             values.append(value)
             known.add(_key(value))
     if axis.values is not None or len(values) <= BINS:
-        return Bins(axis, [text(v) for v in values], {_key(v): k for k, v in enumerate(values)})
+        return Bins(axis, [label(v) for v in values], {_key(v): k for k, v in enumerate(values)})
     raw = np.array(seen, dtype=float)
     cuts = np.quantile(np.log(raw) if axis.log else raw, np.arange(1, BINS) / BINS)
     edges = sorted({float(c) for c in (np.exp(cuts) if axis.log else cuts)})
@@ -361,7 +361,15 @@ def speed(records: Records) -> Speed:
 
 
 def text(value: Any) -> str:
-    """A knob's value as it stands in YAML."""
+    """A knob's value as it may stand in a config: YAML reads the same number, for which an exponent needs a point before it."""
+    said = repr(value)
+    if isinstance(value, float):
+        return said.replace("e", ".0e") if "e" in said and "." not in said else said
+    return label(value)
+
+
+def label(value: Any) -> str:
+    """A knob's value in short, for tables and pictures."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{value:.4g}" if isinstance(value, float) else str(value)
