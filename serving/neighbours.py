@@ -19,7 +19,7 @@ class Step:
     """A setting that differs in one knob, which has `value` there; `along` are knobs that come or go with that value.
 
     `change` and `seconds` are differences between the means of complete runs, None where either side has none. `noise` is how much
-    two such means differ by chance, None where there is no change to compare or nothing was repeated.
+    two such means differ by chance, None where there is no change to compare or that is not known.
     """
 
     value: Any

@@ -176,12 +176,12 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "within_noise": ("在噪声之内", "within noise"),
     "or_chance": ("，或只是偶然", ", or chance"),
     "noise_known": (
-        "设置相同的几次训练说明了噪声有多大：两次单独的训练仅凭偶然就可能相差 {noise}（二十次里有十九次不超过它）。",
-        "Runs of one setting tell the noise: two single runs differ by up to {noise} by chance (in 19 of 20 cases).",
+        "重复的几次训练说明了噪声有多大：两次单独的训练仅凭偶然就可能相差 {noise}（二十次里有十九次不超过它）。",
+        "Repeats of one setting tell the noise: two single runs differ by up to {noise} by chance (in 19 of 20 cases).",
     ),
     "noise_unknown": (
-        "没有重复过，不知道这些差异是否大于噪声。",
-        "Whether these differences are more than noise is not known, because nothing was repeated.",
+        "没有哪个设置重复过两次，不知道这些差异是否大于噪声。",
+        "Whether these differences are more than noise is not known, because no setting was repeated twice.",
     ),
     "average_title": ("平均来看，拧一格", "One step on average"),
     "average_hint": (

@@ -1,8 +1,8 @@
 """Sweeps on disk, for the page: which studies there are, the recorded run nearest to a setting of the knobs, and what is one step off.
 
 Every number is a recorded run's or a mean of some; nothing is interpolated. A study folder is one with study.json, which is read
-as if a stranger had written it. Nothing of the trainer is imported, so what the report says too (the best setting, the noise, the
-ranges of a knob's values) is worked out here by the same rules as in training/effects.py; a test compares the two.
+as if a stranger had written it. Of the trainer only chance.py is imported, so what the report says too (the best setting, the ranges
+of a knob's values) is worked out here by the same rules as in training/effects.py; a test compares the two.
 """
 
 from __future__ import annotations
@@ -17,15 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from serving.folders import default_roots
+from training.chance import of_the_seed
 
 STATES = ("complete", "pruned", "failed", "running")
 FEW = 12  # values of a range that are offered one by one
 MAX_BYTES = 64_000_000
-# Student's t, two-sided 95 %, by degrees of freedom; between two rows the smaller one's, which claims less.
-T95 = {
-    1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23, 11: 2.20, 12: 2.18, 13: 2.16, 14: 2.14,
-    15: 2.13, 16: 2.12, 17: 2.11, 18: 2.10, 19: 2.09, 20: 2.09, 25: 2.06, 30: 2.04, 40: 2.02, 60: 2.00, 120: 1.98,
-}  # fmt: skip
 
 
 class StudyError(Exception):
@@ -136,13 +132,8 @@ class Study:
         return sorted(found, key=lambda runs: self.worth(runs[0])[1])
 
     def noise(self, first: int, second: int) -> float | None:
-        """By how much the means of so many runs of two settings differ by chance, at most, in 19 of 20 cases; None without repeats."""
-        repeated = [[r.value or 0.0 for r in runs] for runs in self.leaders if len(runs) > 1]
-        freedom = sum(len(values) - 1 for values in repeated)
-        if not freedom:
-            return None
-        pooled = math.sqrt(sum(statistics.stdev(values) ** 2 * (len(values) - 1) for values in repeated) / freedom)
-        return T95[max(k for k in T95 if k <= freedom)] * pooled * math.sqrt(1 / first + 1 / second)
+        """By how much the means of so many runs of two settings differ by chance, at most, in 19 of 20 cases; None if that is not known."""
+        return of_the_seed(([(r.value or 0.0, r.repeat) for r in runs] for runs in self.settings.values()), first, second)
 
     def seeds(self, run: Run) -> list[Run]:
         """The complete runs of the same setting; the run alone if it is not complete."""

@@ -45,7 +45,7 @@ def escape(said: str) -> str:
 
 
 def text(value: Any) -> str:
-    """A knob's value as it stands in YAML."""
+    """A knob's value in short, with YAML's words for what is no number."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -121,9 +121,11 @@ def number(value: float | None) -> str:
 
 
 def seconds(value: float, speaks: Language) -> str:
-    if abs(value) < 120:
-        return say(speaks, "seconds", seconds=round(value, 1) + 0.0)  # without -0.0
-    return say(speaks, "minutes", minutes=f"{int(value / 60)}", seconds=abs(value) % 60)
+    tenths = round(value, 1) + 0.0  # without -0.0
+    if abs(tenths) < 120:
+        return say(speaks, "seconds", seconds=tenths)
+    minutes, rest = divmod(round(abs(value)), 60)
+    return say(speaks, "minutes", minutes=f"{'-' * (value < 0)}{minutes}", seconds=rest)
 
 
 def _word(speaks: Language, key: str) -> str:

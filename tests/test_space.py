@@ -33,7 +33,25 @@ def test_a_condition_on_what_is_no_knob_asks_the_base(tmp_path: Path) -> None:
     other = "adamw" if base.optim.name == "muon" else "muon"
     for name, turned in ((base.optim.name, True), (other, False)):
         knob = Knob("optim.weight_decay", (0.0, 0.1), when=(("optim.name", (name,)),))
-        assert space.holds(knob, {}, base) == turned
+        assert space.holds(knob, {}, base, [knob]) == turned
+
+
+def test_a_condition_on_a_knob_that_is_not_turned_does_not_hold_whatever_the_base_has(tmp_path: Path) -> None:
+    base = configs.load(gpt_config(tmp_path, model={"resid_pdrop": 0.1}))
+    over: dict[str, Any] = {
+        "model.n_layer": [1, 2],
+        "model.resid_pdrop": {"values": [0.1, 0.2], "when": {"model.n_layer": 2}},
+        "model.embd_pdrop": {"values": [0.0, 0.3], "when": {"model.resid_pdrop": 0.1}},
+    }
+    points = space.grid(space.knobs(space.SweepConfig(base="x", space=over, search="grid")), base)
+    assert [p for p in points if p["model.n_layer"] == 1] == [{"model.n_layer": 1}]
+    assert len(points) == 1 + 2 + 1
+    study = opened(tmp_path, over)
+    for _ in range(20):
+        told(study, 1.0)
+    drawn = [t.params for t in study.study.get_trials()]
+    assert {p["model.n_layer"] for p in drawn} == {1, 2}
+    assert all(("model.embd_pdrop" in p) == (p.get("model.resid_pdrop") == 0.1) for p in drawn)
 
 
 def test_a_grid_has_both_ends_of_a_range_and_no_point_twice(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from training_runs import gpt_config
 from training import config as configs
 from training import run_folder, space, sweep, trial
 from training.config import ConfigError
-from training.knob import Knob, label
+from training.knob import Knob, label, number_of
 from training.outcome import Stopped
 from training.processes import Processes
 from training.study import HOPELESS, Claim, Study
@@ -109,6 +109,19 @@ def test_importance_is_about_the_best_and_repeats_do_not_count(against: str, met
     assert len(study.study.get_trials()) > 60 and study.importance(study.study.get_trials()) == before
 
 
+def test_importance_takes_ten_trials_that_differ(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    for n in range(9):
+        told(study, 1.0 + n)
+    assert study.importance(study.study.get_trials()) == {}
+    told(study, 10.0)
+    assert study.importance(study.study.get_trials())
+    study = opened(tmp_path / "alike")
+    for _ in range(10):
+        told(study, 1.0)
+    assert study.importance(study.study.get_trials()) == {}
+
+
 def test_a_full_disk_is_no_trial_s_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     study = opened(tmp_path)
     del study
@@ -135,7 +148,18 @@ def test_names_of_folders_fit_and_say_which_name(tmp_path: Path) -> None:
     assert name == "0007-optim.name=muon,learning_rate=0.001"
     name = label(8, {"corpus.train": "飞" * 300})
     assert name.startswith("0008-train=飞") and len(name.encode()) <= 120
+    assert [number_of(label(n, p)) for n, p in ((7, {}), (12345, {"a": "飞=" * 300}), (8, {"b": 1.0}))] == [7, 12345, 8]
     assert Knob("optim.name").name == "optim.name" and Knob("model.hidden_size").name == "hidden_size"
+
+
+def test_a_folder_of_the_user_s_among_the_trials_is_no_trial(tmp_path: Path) -> None:
+    told(opened(tmp_path), 1.0)
+    for name in ("2024-notes", "2024", "2024-01-02", "12345678"):
+        (tmp_path / "study/trials" / name).mkdir()
+    assert opened(tmp_path).claim() is not None
+    (tmp_path / "study/trials/12345-n_layer=1").mkdir()  # of a trial that the journal does not know
+    with pytest.raises(ConfigError, match="number 12345"):
+        opened(tmp_path)
 
 
 def test_a_repeat_costs_nothing_of_the_budget(tmp_path: Path) -> None:
@@ -156,7 +180,7 @@ def test_the_seconds_before_a_kill_count_too(tmp_path: Path, monkeypatch: pytest
     claim.folder.mkdir(parents=True)
     (claim.folder / "metrics.jsonl").write_text('{"event": "train", "step": 3, "seconds": 100.0, "loss": 1.0, "tokens": 5}\n')
     study.lock.release()  # its worker is dead
-    monkeypatch.setattr(trial, "run", lambda *_: ("finished", "", 10))
+    monkeypatch.setattr(trial, "run", lambda *_: trial.Outcome("finished", "", 10))
     monkeypatch.setattr(trial, "record", lambda *_: {"value": 1.0, "best_step": 3, "training_seconds": 101.0})
     assert sweep.Worker(study.sweep, study.base, study, Processes()).trial(False)
     (ended,) = study.study.get_trials()

@@ -144,6 +144,27 @@ def test_two_workers_one_killed_one_stopped_and_the_study_goes_on(tmp_path: Path
         assert steps == list(range(3, 13, 3))
 
 
+def interrupted_at_the_end() -> None:
+    """A Ctrl-C between a run's report and its result, when nothing is left to be cut short."""
+    from training.run import Run
+
+    finish = Run.finish
+
+    def late(self: Run, ended: str) -> Any:
+        result = finish(self, ended)
+        os.kill(os.getpid(), signal.SIGINT)
+        return result
+
+    Run.finish = late  # type: ignore[method-assign]
+
+
+def test_a_signal_that_comes_too_late_for_a_trial_stops_the_sweep_after_it(tmp_path: Path) -> None:
+    config = sweep_config(tmp_path, {"model.n_embd": [8, 16]}, search="grid")
+    done = training_runs.run_to_end(config, command="sweep", before=interrupted_at_the_end)
+    assert done.returncode == 0 and "the same command goes on" in done.stderr and "Traceback" not in done.stderr
+    assert [t["state"] for t in study(tmp_path / "study")["trials"]] == ["complete"]
+
+
 @pytest.mark.soak
 def test_killed_ten_times_no_trial_is_lost_or_counted_twice(tmp_path: Path) -> None:
     over = {"optim.learning_rate": [1e-3, 2e-3, 3e-3, 4e-3], "model.n_embd": WIDTHS, "optim.weight_decay": [0.0, 0.1]}
@@ -274,6 +295,28 @@ def test_another_study_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.C
     ]
 
 
+def test_a_study_does_not_go_on_with_another_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    over = {"tokenizer.min_frequency": [1, 2]}  # without a tokenizer of the study's own, its corpus is not read before the trials
+    config = sweep_config(tmp_path, over, search="grid", metric="bits_per_character")
+    corpus, kept = tmp_path / "verses.jsonl", tmp_path / "study/sweep.yaml"
+    run(config, "--minutes", "0.00001")
+    before = corpus.read_text("utf-8")
+    corpus.write_text(before.replace("。", "，"), "utf-8")
+    capsys.readouterr()
+    assert sweep.main(["--config", str(config)]) == 2
+    err = capsys.readouterr().err
+    assert "verses.jsonl is not what the study" in err and err.count("\n") == 1
+    assert sweep.main(["--config", str(config), "--report", "true"]) == 0
+    corpus.write_text(before, "utf-8")  # another time, the same bytes
+    assert len(run(config, "--minutes", "0.00002")["trials"]) == 1
+    said = yaml.safe_load(kept.read_text("utf-8"))
+    kept.write_text(yaml.safe_dump({**said, "contents": 3}), "utf-8")
+    assert sweep.main(["--config", str(config)]) == 2 and "sweep.yaml is damaged" in capsys.readouterr().err
+    del said["contents"]  # as a study of before had it
+    kept.write_text(yaml.safe_dump(said), "utf-8")
+    assert len(run(config)["trials"]) == 2 and "contents:" in kept.read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [
@@ -291,7 +334,7 @@ def test_another_study_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.C
         ({"space": {"b": {"values": {"x": {"seed": 1}, "y": {"resume": True}}}}}, "the sweep sees to resume itself"),
         ({"space": {"b": {"values": {"x": {"model.n_embd": 8}, "y": {"tokenizer.vocab_size": 99}}}}}, "use bits_per_character"),
         ({"space": {"optim.weight_decay": {"values": [0.1], "when": {"optim.name": "moun"}}, "optim.name": ["muon"]}}, "has no value moun"),
-        ({"search": "tpe"}, "budget: none"),
+        ({"search": "tpe"}, "no budget for tpe"),
         ({"search": "nsga2", "trials": 3}, "nsga2 is for two aims"),
         ({"against": "seconds", "prune": "median", "trials": 3}, "cannot be judged early by two aims"),
         ({"trials": 0}, "trials: 0 is not a positive number"),
@@ -307,6 +350,8 @@ def test_another_study_in_the_folder_is_refused(tmp_path: Path, capsys: pytest.C
         ({"space": {"train.max_tokens": {"low": 1, "high": 2**40}}}, "the grid has more than"),
         ({"space": {"optim.learning_rate": {"low": -1e308, "high": 1e308}}, "search": "random", "trials": 1}, "is too far"),
         ({"space": {"optim.learning_rate": {"low": 0.1, "high": 0.2, "step": 1.0}}}, "step: 1.0 must be positive and fit"),
+        ({"space": {"optim.weight_decay": {"low": 0.0, "high": 1e10, "step": 1e-300}}}, "more than 1,000,000 steps"),
+        ({"space": {"optim.weight_decay": {"low": 1e-5, "high": 1.0, "step": 1e-300}}, "search": "random", "trials": 1}, "1,000,000 steps"),
         ({"space": {"model.n_embd": [8, 16], "w": {"values": {"a": {"model.n_embd": 8}}}}}, "space.w: sets model.n_embd, which"),
         ({"space": {"model.resid_pdrop": [0, 0.0]}}, "a value stands there twice"),
         ({"space": {"model.resid_pdrop": [0.1, float("nan")]}}, "nan is not a finite number"),
@@ -322,6 +367,21 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path, said: dict[str, Any], told:
     err = capsys.readouterr().err
     assert told in err and err.startswith("error: ") and "Traceback" not in err
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(("said", "told"), [({"serch": "grid"}, "did you mean search?"), ({"search": "gird"}, "'gird' is not valid")])
+def test_a_search_that_was_misspelt_is_one_mistake(
+    said: dict[str, Any], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep.main(["--config", str(sweep_config(tmp_path, GRID, **said))]) == 2
+    err = capsys.readouterr().err
+    assert told in err and err.count("\n") == 1
+
+
+def test_the_language_is_asked_for_as_of_the_other_commands(tmp_path: Path) -> None:
+    config = str(sweep_config(tmp_path, GRID, search="grid"))
+    for said in (["--lang", "zh"], ["--lang=zh"], ["--language", "zh"]):
+        assert space.parse_args(["--config", config, *said]).language == "zh"
 
 
 def test_a_key_of_the_trials_is_sent_where_it_belongs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -355,11 +415,14 @@ def test_a_study_goes_on_where_its_folder_was_moved_to(tmp_path: Path) -> None:
     [
         ("study.journal", "{}\n", "study.journal is damaged"),
         ("study.journal", "", "tells of 0 trials, but trials/ has number 1"),
+        ("study.journal", "[" * 100_000 + "\n", "study.journal is damaged"),
         ("sweep.yaml", "- nothing", "sweep.yaml is damaged"),
+        ("sweep.yaml", "[" * 5000, "sweep.yaml is damaged"),
+        ("sweep.yaml", "a: 2024-13-45", "sweep.yaml is damaged"),
     ],
 )
 def test_a_damaged_study_is_not_begun_anew(file: str, text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = sweep_config(tmp_path, {"model.n_embd": [8, 16]}, search="grid")
+    config = sweep_config(tmp_path, {"model.n_embd": [8, 16]}, {"train": {"max_steps": 1, "mixed_precision": "no"}}, search="grid")
     run(config)
     (tmp_path / "study" / file).write_text(text, encoding="utf-8")
     capsys.readouterr()

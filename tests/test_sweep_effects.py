@@ -45,8 +45,10 @@ def test_a_difference_is_compared_with_that_between_repeats(tmp_path: Path) -> N
     best, found = effects.best(records), effects.noise(records)
     assert best is not None and found is not None and found.noise is not None
     assert best.mean == pytest.approx(1.2) and best.error == pytest.approx(0.2 / math.sqrt(3))
-    pooled = math.sqrt((2 * 0.04 + 2 * 0.07) / 4)  # variances 0.04 and 0.07, two degrees of freedom each
-    assert found.size == pytest.approx(1.0) and found.noise == pytest.approx(2.78 * pooled * math.sqrt(2 / 3))
+    pooled = math.sqrt((0.02 + 0.08) / 2)  # variances of two repeats each; the first runs were chosen because they were good
+    assert found.size == pytest.approx(1.0) and found.noise == pytest.approx(4.30 * pooled * math.sqrt(2 / 3))
+    (effect,) = effects.effects(records)
+    assert effect.metric is not None and effect.metric.noise == pytest.approx(4.30 * pooled * math.sqrt(2))
     assert found.within_noise is False
     trials[3]["values"], trials[4]["values"] = [1.9], [3.0]
     found = effects.noise(read(study(trials), tmp_path))
@@ -55,7 +57,7 @@ def test_a_difference_is_compared_with_that_between_repeats(tmp_path: Path) -> N
 
 def test_a_lucky_single_run_does_not_beat_what_was_repeated(tmp_path: Path) -> None:
     trials = widths((32, 1.0), (64, 1.1), (128, 1.15))
-    trials += [again(3, trials[0], 1.6), again(4, trials[1], 1.1), again(5, trials[1], None, "failed")]
+    trials += [again(3, trials[0], 1.5), again(4, trials[1], 1.1), again(5, trials[1], None, "failed"), again(6, trials[0], 1.7)]
     records = read(study(trials), tmp_path)
     best = effects.best(records)
     assert best is not None and best.params == {"model.hidden_size": 64} and best.lost == 1
@@ -79,6 +81,20 @@ def test_without_repeats_noise_is_not_known(tmp_path: Path) -> None:
     lines = sweep_report.write(put(tmp_path, study(widths((32, 1.0), (64, 2.0)))), "en")
     assert "(a single run)" in lines[0] and "is not known" in lines[1]
     assert "part of which is luck" in (tmp_path / "report.md").read_text("utf-8")
+
+
+def test_the_best_is_compared_with_the_next_best(tmp_path: Path) -> None:
+    for repeated in ((0, 1, 2), (0,)):
+        trials = widths((32, 1.0), (64, 2.0), (128, 4.0))
+        trials += [again(3 + k, trials[of], trials[of]["value"]) for k, of in enumerate(repeated)]
+        found = effects.noise(read(study(trials), tmp_path))
+        assert found is not None and (found.size, found.second.params["model.hidden_size"]) == (1.0, 64)
+
+
+def test_one_repeat_of_a_setting_tells_nothing_of_the_noise(tmp_path: Path) -> None:
+    trials = widths((32, 1.0), (64, 2.0))
+    found = effects.noise(read(study([*trials, again(2, trials[0], 1.4), again(3, trials[1], 2.4)]), tmp_path))
+    assert found is not None and found.verdict == "unknown"
 
 
 def test_values_that_are_alike_in_python_are_told_apart(tmp_path: Path) -> None:
@@ -131,9 +147,10 @@ def test_interaction_is_of_complete_runs(tmp_path: Path) -> None:
     knobs = [{"key": k, "name": k, "kind": "categorical", "values": [1, 2]} for k in "ab"]
     rows = [(1, 1, 4.0), (2, 1, 1.0), (1, 2, 3.0)]
     trials = [trial(n, {"a": a, "b": b}, v) for n, (a, b, v) in enumerate(rows)]
-    trials.append(trial(3, {"a": 1, "b": 1}, 9.0, "pruned"))
+    trials += [trial(3, {"a": 1, "b": 1}, 9.0, "pruned"), again(4, trials[1], 7.0)]
     found = effects.interaction(read(study(trials, knobs), tmp_path))
     assert found is not None and sorted(v for row in found.mean for v in row if v is not None) == [1.0, 3.0, 4.0]
+    assert sum(map(sum, found.runs)) == 3  # and no repeats
 
 
 def test_speed_counts_what_is_not_training(tmp_path: Path) -> None:
@@ -204,6 +221,31 @@ def test_noise_is_of_the_seed_and_of_the_other_knobs(tmp_path: Path) -> None:
     pair = [trial(0, {"a": 1, "b": 1}, 1.0), trial(1, {"a": 2, "b": 2}, 2.0)]  # they differ in both knobs
     found = effects.effects(read(study([*pair, again(2, pair[0], 1.02), again(3, pair[0], 0.98)], knobs), tmp_path))
     assert {e.axis.key: e.metric.verdict for e in found if e.metric} == {"a": "alone", "b": "alone"}
+
+
+def test_a_grid_that_conditions_thin_is_not_balanced(tmp_path: Path) -> None:
+    knobs = [{"key": k, "name": k, "kind": "categorical", "values": v} for k, v in (("a", ["x", "y"]), ("b", [1, 2]), ("c", [1, 2, 3]))]
+    settings: list[dict[str, Any]] = [{"a": "x", "b": 1, "c": c} for c in (1, 2, 3)]
+    settings += [{"a": "x", "b": 2}, {"a": "y", "b": 1}, {"a": "y", "b": 2}]
+    trials = [trial(n, s, 1.0 + (s["a"] == "y") + n / 1000) for n, s in enumerate(settings)]  # b does nothing
+    trials += [again(6, trials[0], 1.001), again(7, trials[0], 1.0)]
+    records = read(study(trials, knobs, grid_points=6), tmp_path)
+    assert {e.axis.key: e.metric.verdict for e in effects.effects(records) if e.metric}["b"] == "others"
+
+
+def test_a_grid_with_a_pruned_point_is_not_balanced(tmp_path: Path) -> None:
+    knobs = [{"key": k, "name": k, "kind": "categorical", "values": [1, 2]} for k in "ab"]
+    trials = [trial(n, {"a": 1 + n % 2, "b": 1 + n // 2}, 1.0) for n in range(4)]
+    assert read(study(trials, knobs, grid_points=4), tmp_path).balanced
+    trials[3] |= {"state": "pruned", "values": None}
+    assert not read(study(trials, knobs, grid_points=4), tmp_path).balanced
+    assert not read(study([*trials, again(4, trials[0], 1.0)], knobs, grid_points=4), tmp_path).balanced
+
+
+def test_a_grid_of_ranges_is_balanced_too(tmp_path: Path) -> None:
+    knobs = [{"key": k, "name": k, "kind": "int", "low": 1, "high": 3, "log": False, "step": 1} for k in "ab"]
+    trials = [trial(n, {"a": 1 + n % 3, "b": 1 + n // 3}, 1.0) for n in range(9)]
+    assert read(study(trials, knobs, grid_points=9), tmp_path).balanced
 
 
 def test_many_repeats_need_less_of_a_margin() -> None:

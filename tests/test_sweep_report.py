@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 from sweep_studies import KNOBS, again, lively, put, study, trial, widths
 
 from training import findings, study_records, sweep_report
@@ -125,6 +126,25 @@ def test_an_effect_is_told_beside_noise(tmp_path: Path) -> None:
     trials += [again(2, trials[0], 1.2), again(3, trials[0], 0.8)]
     sweep_report.write(put(tmp_path, study(trials)), "en")
     assert "Within noise: the seed alone makes two such means differ by up to" in (tmp_path / "report.md").read_text("utf-8")
+
+
+def test_why_there_is_no_importance_is_told_with_the_number_that_counts(tmp_path: Path) -> None:
+    trials = widths(*((32, 1.0 + n) for n in range(9)))
+    trials += [again(9 + n, trials[n], 1.0) for n in range(6)]
+    sweep_report.write(put(tmp_path, study(trials)), "en")
+    assert "it takes 10 complete ones, repeats not counted, and there are 9." in (tmp_path / "report.md").read_text("utf-8")
+    sweep_report.write(put(tmp_path, study(widths(*((32, 1.0) for _ in range(12))))), "en")
+    report = (tmp_path / "report.md").read_text("utf-8")
+    assert "the 12 complete trials (repeats not counted) came out so alike" in report and "too few" not in report
+
+
+def test_the_best_setting_can_be_copied_into_a_config(tmp_path: Path) -> None:
+    for value in (1e-05, 0.00123456, 1e16, 3.0, 1.5e-7, 7, "1cycle", None, True):
+        put(tmp_path, study([trial(0, {"model.hidden_size": value}, 1.0)]))
+        printed = sweep_report.write(tmp_path, "en")[0]
+        (row,) = re.findall(r"^\| model.hidden\\?_size \| (\S+) \|$", (tmp_path / "report.md").read_text("utf-8"), flags=re.M)
+        read = yaml.safe_load(row)
+        assert (read, type(read)) == (value, type(value)) and printed.endswith(f"hidden_size {row}")
 
 
 def test_a_later_report_keeps_no_picture_of_an_earlier_one(tmp_path: Path) -> None:

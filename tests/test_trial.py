@@ -10,11 +10,11 @@ from typing import Any
 
 import filelock
 import pytest
-from test_study import opened
+from test_study import opened, told
 from test_sweep import run, sweep_config
 from training_runs import gpt_config
 
-from training import assess, prepare, space, sweep, trial
+from training import assess, corpus, prepare, space, sweep, trial
 from training import config as configs
 from training.outcome import OutOfMemory
 from training.processes import Processes
@@ -29,6 +29,29 @@ def test_the_record_is_of_the_best_evaluation_and_so_are_its_samples(metric: str
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     found = trial.record(replace(configs.load(gpt_config(tmp_path)), run_dir=str(tmp_path)), metric)
     assert (found["value"], found["best_step"], found["samples"][0]["text"]) == (value, step, f"at {step}")
+    assert (found["step"], found["training_seconds"]) == (9, 9.0)  # of the whole run
+
+
+@pytest.mark.parametrize("count", [trial.POINTS + 1, trial.POINTS + 2])
+def test_a_curve_that_is_thinned_keeps_its_end(count: int, tmp_path: Path) -> None:
+    lines = [{"event": "evaluate", "step": at, "seconds": 1.0 * at, "val_loss": 1.0} for at in range(1, count + 1)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    curve = trial.record(replace(configs.load(gpt_config(tmp_path)), run_dir=str(tmp_path)), "val_loss")["curve"]
+    assert len(curve) <= trial.POINTS and curve[-1][0] == count
+
+
+def test_a_scan_is_borrowed_by_trials_of_the_same_corpus_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans, scan = [], corpus.scan
+    monkeypatch.setattr(corpus, "scan", lambda *a, **k: (scans.append(1), scan(*a, **k))[1])
+    base, rows = configs.load(gpt_config(tmp_path)), []
+    for n, most in enumerate((20, 40, 20, 40)):
+        config = replace(space.with_values(base, {"corpus.max_rows": most}), run_dir=str(tmp_path / f"{n}"))
+        (tmp_path / f"{n}").mkdir()
+        trial.borrow(config, tmp_path)
+        found, _ = corpus.open_corpus(config.corpus, config.task, tmp_path / f"{n}/corpus", config.seed, config.evaluation.max_rows)
+        trial.lend(config, tmp_path)
+        rows.append(found.report["rows_kept"])
+    assert rows == [20, 40, 20, 40] and len(scans) == 2
 
 
 def test_an_out_of_memory_trial_does_not_end_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,9 +76,9 @@ def test_a_repeat_is_never_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     study = opened(tmp_path, trials=1, repeat_best=1, repeat_seeds=1)
     verdicts = []
 
-    def judged(config: configs.Config, judge: Callable[[dict[str, Any]], str | None], memory: Any) -> tuple[str, str, int]:
+    def judged(config: configs.Config, judge: Callable[[dict[str, Any]], str | None], memory: Any) -> trial.Outcome:
         verdicts.append(judge({"val_loss": 9.0, "step": 3}))
-        return "finished", "", 10
+        return trial.Outcome("finished", "", 10)
 
     monkeypatch.setattr(trial, "run", judged)
     monkeypatch.setattr(trial, "record", lambda *_: {"value": 9.0, "best_step": 3, "training_seconds": 1.0})
@@ -63,6 +86,23 @@ def test_a_repeat_is_never_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     worker = sweep.Worker(study.sweep, study.base, study, Processes())
     assert [worker.trial(repeats) for repeats in (False, True)] == [True, True]
     assert verdicts == ["pruned", None]
+
+
+def test_a_repeat_that_was_killed_is_not_pruned_when_the_search_takes_it_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = opened(tmp_path, trials=1, repeat_best=1, repeat_seeds=1)
+    assert told(study, 1.0) == 0 and study.claim(True) is not None
+    study.lock.release()  # its worker is dead
+    verdicts = []
+
+    def judged(config: configs.Config, judge: Callable[[dict[str, Any]], str | None], memory: Any) -> trial.Outcome:
+        verdicts.append(judge({"val_loss": 9.0, "step": 3}))
+        return trial.Outcome("finished", "", 10)
+
+    monkeypatch.setattr(trial, "run", judged)
+    monkeypatch.setattr(trial, "record", lambda *_: {"value": 9.0, "best_step": 3, "training_seconds": 1.0})
+    monkeypatch.setattr(study, "worse", lambda value, step: True)
+    assert sweep.Worker(study.sweep, study.base, study, Processes()).trial(False)
+    assert verdicts == [None]
 
 
 def test_one_worker_at_a_time_trains_the_shared_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

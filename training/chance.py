@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # Student's t, two-sided 95 %, by degrees of freedom; between two rows the smaller one's, which claims less.
@@ -15,7 +16,7 @@ T95 = {
 
 @dataclass(frozen=True)
 class Compared:
-    """Two means `size` apart; `noise` is how much two such differ by the seed alone in 19 of 20 cases, None if nothing was repeated."""
+    """Two means `size` apart; `noise` is how much two such differ by the seed alone in 19 of 20 cases, None if that is not known."""
 
     size: float
     noise: float | None
@@ -29,6 +30,17 @@ class Compared:
     def verdict(self) -> str:
         """Within, beyond or unknown."""
         return {True: "within", False: "beyond", None: "unknown"}[self.within_noise]
+
+
+def of_the_seed(settings: Iterable[Iterable[tuple[float, bool]]], first: int, second: int) -> float | None:
+    """By how much the means of so many runs differ by the seed alone, judged by the repeats; None if no setting has two of them.
+
+    A setting's first run does not count: it was repeated because that one was good, so it lies further from the others than chance has it.
+
+    Args:
+        settings: of each setting its runs' numbers, and whether the run is a repeat.
+    """
+    return chance([[value for value, repeat in runs if repeat] for runs in settings], first, second)
 
 
 def chance(groups: list[list[float]], first: int, second: int) -> float | None:

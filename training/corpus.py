@@ -254,9 +254,7 @@ def open_corpus(
     Raises:
         ConfigError: for sources that cannot be found or have no usable row.
     """
-    columns = {**COLUMNS[task], **config.columns}
-    train = resolve(source_list(config.train), columns, config.document, "corpus.train")
-    valid = resolve(source_list(config.validation), columns, config.document, "corpus.validation")
+    train, valid = shards_of(config, task)
     keys = [config.filters, config.max_rows, config.strict, config.validation_share, config.holdout, most_validation, task]
     stamp = [[s.fingerprint() for s in train], [s.fingerprint() for s in valid], repr(keys)]
     print_of = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
@@ -277,6 +275,13 @@ def open_corpus(
         part.report["quarantine"] = str(folder / name)
     parts = [Corpus(shards, *s, seed, config.shuffle_rows) for shards, s in zip((train, valid), found)]
     return parts[0], parts[-1]
+
+
+def shards_of(config: CorpusConfig, task: str) -> tuple[list[Shard], list[Shard]]:
+    """Of training and of validation (empty if that is held out of training's); raises ConfigError for sources that cannot be found."""
+    columns = {**COLUMNS[task], **config.columns}
+    train = resolve(source_list(config.train), columns, config.document, "corpus.train")
+    return train, resolve(source_list(config.validation), columns, config.document, "corpus.validation")
 
 
 def _save(folder: Path, fingerprint: str, found: list[Scan]) -> None:

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from training.chance import Compared, chance
+from training.chance import Compared, chance, of_the_seed
 from training.study_records import STATES, Axis, Cost, Records, Run, Setting
 
 BINS = 6  # of a range, at most
+Seeds = list[list[tuple[float, bool]]]  # of each setting its runs' numbers, and whether the run is a repeat
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,12 @@ def noise(records: Records) -> Difference | None:
 
 def difference(records: Records, first: Setting, second: Setting) -> Difference:
     """Two settings compared."""
-    by_chance = chance([s.values for s in records.leaders], len(first.values), len(second.values))
+    by_chance = of_the_seed(_values(records), len(first.values), len(second.values))
     return Difference(abs(first.mean - second.mean), by_chance, first, second)
+
+
+def _values(records: Records) -> Seeds:
+    return [[(float(r.value or 0.0), r.repeat_of is not None) for r in s.runs] for s in records.settings]
 
 
 def better_once(records: Records) -> tuple[Run, float] | None:
@@ -214,7 +219,7 @@ def rows(records: Records, axis: Axis) -> Bins:
             values.append(value)
             known.add(_key(value))
     if axis.values is not None or len(values) <= BINS:
-        return Bins(axis, [text(v) for v in values], {_key(v): k for k, v in enumerate(values)})
+        return Bins(axis, [label(v) for v in values], {_key(v): k for k, v in enumerate(values)})
     raw = np.array(seen, dtype=float)
     cuts = np.quantile(np.log(raw) if axis.log else raw, np.arange(1, BINS) / BINS)
     edges = sorted({float(c) for c in (np.exp(cuts) if axis.log else cuts)})
@@ -244,16 +249,14 @@ def interaction(records: Records) -> Interaction | None:
 def _effect(records: Records, axis: Axis) -> Effect:
     found = marginals(records, axis)
     turned = [m for m in found if m.turned]
-    again = [[records.rises[r.number] for r in s.runs if r.number in records.rises] for s in records.leaders]
-    metric = _contrast(records, turned, [m.values for m in turned], [s.values for s in records.leaders], records.maximize)
-    rise = _contrast(records, turned, [m.rises for m in turned], again, False)
+    rises = [[(records.rises[r.number], r.repeat_of is not None) for r in s.runs if r.number in records.rises] for s in records.settings]
+    metric = _contrast(records, turned, [m.values for m in turned], _values(records), records.maximize)
+    rise = _contrast(records, turned, [m.rises for m in turned], rises, False)
     return Effect(axis, found, records.importance.get(axis.key), metric, rise)
 
 
-def _contrast(
-    records: Records, turned: list[Marginal], inside: list[list[float]], repeats: list[list[float]], maximize: bool
-) -> Contrast | None:
-    """Of rows with these numbers inside; `repeats` are those of each setting that was repeated."""
+def _contrast(records: Records, turned: list[Marginal], inside: list[list[float]], seeds: Seeds, maximize: bool) -> Contrast | None:
+    """Of rows with these numbers inside; what the seed does is judged by `seeds`."""
     means = sorted(((statistics.fmean(v), at) for at, v in enumerate(inside) if v), key=lambda m: -m[0] if maximize else m[0])
     if len(means) < 2:
         return None
@@ -262,7 +265,7 @@ def _contrast(
     others = None
     if not records.balanced:
         others = by_chance if (by_chance := chance(inside, *counts)) is not None else math.inf
-    return Contrast(abs(one - other), chance(repeats, *counts), turned[best], turned[worst], others)
+    return Contrast(abs(one - other), of_the_seed(seeds, *counts), turned[best], turned[worst], others)
 
 
 def _marginal(records: Records, label: str, turned: bool, runs: list[Run]) -> Marginal:
@@ -358,7 +361,15 @@ def speed(records: Records) -> Speed:
 
 
 def text(value: Any) -> str:
-    """A knob's value as it stands in YAML."""
+    """A knob's value as it may stand in a config: YAML reads the same number, for which an exponent needs a point before it."""
+    said = repr(value)
+    if isinstance(value, float):
+        return said.replace("e", ".0e") if "e" in said and "." not in said else said
+    return label(value)
+
+
+def label(value: Any) -> str:
+    """A knob's value in short, for tables and pictures."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{value:.4g}" if isinstance(value, float) else str(value)

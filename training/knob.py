@@ -13,6 +13,7 @@ from training import mistakes
 from training.config import ConfigError
 
 VAGUE = ("name", "type", "path")  # names that say nothing without the section that they stand in
+MOST_STEPS = 1_000_000  # of a range: nobody tries more, and far more overflow
 KEYS = ("values", "low", "high", "step", "log", "when")  # that a knob may have
 
 
@@ -128,6 +129,8 @@ def _range(key: str, where: str, said: dict[str, Any], conditions: tuple[tuple[s
         raise ConfigError(f"{where}.step: {step} must be positive and fit between low and high")
     if not math.isfinite(float(high) - float(low)):
         raise ConfigError(f"{where}: from {low} to {high} is too far")
+    if step is not None and (high - low) / step > MOST_STEPS:
+        raise ConfigError(f"{where}.step: {step} makes more than {MOST_STEPS:,} steps; choose a larger one, or leave it out")
     if step is not None:
         high = low + step * int((high - low) / step + 1e-9)  # its last value
     whole = all(isinstance(v, int) for _, v in numbers)
@@ -176,6 +179,12 @@ def label(number: int, params: dict[str, Any]) -> str:
     cut = name.encode()[:120].decode(errors="ignore")
     whole = cut.rpartition(",")[0]
     return whole if cut != name and whole else cut
+
+
+def number_of(folder: str) -> int | None:
+    """The number of the trial that has a folder with this name (`label`); None for one that a user put there."""
+    found = re.fullmatch(r"(\d{4,})-(?:[^=]+=.*)?", folder, re.ASCII)
+    return int(found[1]) if found else None
 
 
 def short(key: str) -> str:

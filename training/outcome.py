@@ -11,6 +11,7 @@ class Stopped(Exception):
     """The run cannot go on (a full disk, say), told in words; the last checkpoint is whole."""
 
     ended = "stopped"
+    signal = ""  # as TrainResult has it
 
 
 class NotFinite(Stopped):
@@ -45,6 +46,7 @@ class TrainResult:
         metrics: the record of the best evaluation (val_loss, perplexity, …); empty without a validation set.
         parameters: of the model.
         model_dir: the checkpoint to use: the best one, or without a validation set the latest.
+        signal: the name of one that asked this process to stop, also where it came too late to interrupt; else empty.
     """
 
     run_dir: Path
@@ -53,3 +55,4 @@ class TrainResult:
     metrics: dict[str, Any]
     parameters: int
     model_dir: Path | None
+    signal: str = ""

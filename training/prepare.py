@@ -139,7 +139,7 @@ def _unchanging(config: Config) -> dict[str, Any]:
 
 @dataclass
 class Data:
-    """What is trained on. `sample` has some training rows, `held_out` the validation rows; `contents`: see `_contents`."""
+    """What is trained on. `sample` has some training rows, `held_out` the validation rows; `contents`: see `contents_of`."""
 
     processes: Processes
     corpus: Corpus
@@ -176,7 +176,7 @@ def open_data(config: Config, processes: Processes, memory: Memory | None = None
         if validation is not corpus:
             processes.say(words["validation"].format(line=corpora.summary(validation.report, words)))
         shards = corpus.shards + (validation.shards if validation is not corpus else [])
-        return corpus, validation, _tokenizer(config, corpus, processes), _contents(shards, Path(config.run_dir) / "corpus/contents.json")
+        return corpus, validation, _tokenizer(config, corpus, processes), contents_of(shards, Path(config.run_dir) / "corpus/contents.json")
 
     corpus, validation, tokenizer, contents = processes.in_turn(read)
     sample = list(corpus.some(SAMPLE_ROWS, SAMPLE_CHARACTERS))
@@ -193,7 +193,7 @@ def open_data(config: Config, processes: Processes, memory: Memory | None = None
     return Data(processes, corpus, validation, tokenizer, task, sample, held_out, batches, contents)
 
 
-def _contents(shards: list[Shard], remembered: Path) -> list[list[str]]:
+def contents_of(shards: list[Shard], remembered: Path) -> list[list[str]]:
     """(label, hash of the files' bytes) of each shard: a resumed run needs the same bytes, whatever their place and time.
 
     Files whose size and time are those of the last look are not read again. A dataset of the hub has no files here: "".

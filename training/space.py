@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -73,16 +74,17 @@ class SweepConfig:
     repeat_seeds: int = 2
     """With so many other seeds each."""
     language: Literal["auto", "zh", "en"] = "auto"
-    """Of the report; `auto` goes by the locale."""
+    """Of the report; `auto` goes by the locale. On the command line `--lang` too."""
     report: bool = False
     """Only write the report, of the trials that there are."""
 
 
 def parse_args(argv: list[str] | None = None, description: str = "") -> SweepConfig:
     """Read `--config FILE` and overrides such as `--trials 20`; raises ConfigError with all mistakes."""
+    said = [re.sub(r"^--lang(?=$|=)", "--language", a) for a in (sys.argv[1:] if argv is None else argv)]  # as other commands have it
     run = ("task", "is the config of a run; a sweep's names it under `base` and has a `space`, see configs/sweep")
     try:
-        return command_line.read(SweepConfig, argv, description, relations, {"base": "FILE"}, "configs/sweep/sentence.yaml", run)
+        return command_line.read(SweepConfig, said, description, relations, {"base": "FILE"}, "configs/sweep/sentence.yaml", run)
     except ConfigError as error:
         raise ConfigError(re.sub(r"unknown key (\w+); .*", _of_the_trials, str(error))) from None
 
@@ -113,7 +115,7 @@ def read_identity(path: Path) -> dict[str, Any] | None:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (UnicodeDecodeError, yaml.YAMLError):
+    except (ValueError, RecursionError, yaml.YAMLError):  # no UTF-8, a date that is none; brackets without end
         found = {}
     return found if isinstance(found, dict) else {}
 
@@ -129,7 +131,7 @@ def relations(sweep: SweepConfig) -> list[str]:
     budget = {"trials": sweep.trials, "minutes": sweep.minutes, "tokens": sweep.tokens}
     problems += [f"{k}: {v} is not a positive number" for k, v in budget.items() if v is not None and not 0 < v < math.inf]
     if sweep.search != "grid" and all(v is None for v in budget.values()):
-        problems.append("budget: none; set trials, minutes or tokens (a grid ends by itself)")
+        problems.append(f"search: no budget for {sweep.search}; set trials, minutes or tokens (a grid ends by itself)")
     counts = {"seed": sweep.seed, "keep": sweep.keep, "repeat_best": sweep.repeat_best, "repeat_seeds": sweep.repeat_seeds}
     problems += [f"{k}: {v} must lie between 0 and {2**31 - 1}" for k, v in counts.items() if not 0 <= v < 2**31]
     if sweep.search == "nsga2" and sweep.against == "none":
@@ -240,9 +242,10 @@ def value_of(config: Config, key: str, missing: Any = None) -> Any:
     return found
 
 
-def holds(knob: Knob, params: dict[str, Any], base: Config) -> bool:
-    """Whether a knob's condition holds: a knob that is not turned itself has no value."""
-    return all((params[key] if key in params else value_of(base, key)) in wanted for key, wanted in knob.when)
+def holds(knob: Knob, params: dict[str, Any], base: Config, axes: list[Knob]) -> bool:
+    """Whether a knob's condition holds: one of `axes` that is not turned itself has no value; what is no knob has the base's."""
+    names = {k.key for k in axes} if knob.when else set()
+    return all((key in params and params[key] in wanted) if key in names else value_of(base, key) in wanted for key, wanted in knob.when)
 
 
 def with_values(config: Config, values: dict[str, Any]) -> Config:
@@ -264,7 +267,7 @@ def grid(axes: list[Knob], base: Config) -> list[dict[str, Any]]:
     for values in itertools.product(*(k.points() for k in axes)):
         params: dict[str, Any] = {}
         for knob, value in zip(axes, values):
-            if holds(knob, params, base):
+            if holds(knob, params, base, axes):
                 params[knob.key] = value
         found[json.dumps(params, sort_keys=True)] = params
     return list(found.values())

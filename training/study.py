@@ -30,8 +30,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from training import mistakes, run_folder, space
 from training.config import Config, ConfigError
-from training.knob import Knob, label
+from training.knob import Knob, label, number_of
 from training.space import HIGHER_IS_BETTER, SweepConfig
+from training.study_records import LEAST_WEIGHED
 
 NAME = "study"  # a journal may hold several; ours has one
 HOPELESS = 100  # trials in a row without a single step, after which a search is over
@@ -120,11 +121,10 @@ class Study:
                 before = space.read_identity(self.dir / "sweep.yaml")
                 if before is None:
                     run_folder.write(self.dir / "sweep.yaml", space.dump(now))
-                (self.dir / "trials").mkdir(exist_ok=True)
+                for name in ("trials", "shared"):
+                    (self.dir / name).mkdir(exist_ok=True)
         if before == {}:
-            raise ConfigError(
-                f"run_dir: {self.dir / 'sweep.yaml'} is damaged, so nobody knows which study that is; choose another --run_dir"
-            )
+            raise self._damaged()
         if before is not None and (changed := [k for k in now if now[k] != before.get(k)]):
             old, new = (dict(mistakes.leaves("", {k: said.get(k) for k in changed})) for said in (before, now))
             keys = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
@@ -135,9 +135,36 @@ class Study:
                 "trials would not compare. Choose another --run_dir, or put it back (the budget, keep, and the repeats may change)"
             )
 
+    def _damaged(self) -> ConfigError:
+        return ConfigError(f"run_dir: {self.dir / 'sweep.yaml'} is damaged, so nobody knows which study that is; choose another --run_dir")
+
+    def same_corpus(self, now: list[list[str]]) -> None:
+        """Note down what the base's files hold (prepare.contents_of), or see that they hold what the study began with.
+
+        A study of before this was noted down goes on with what is there.
+
+        Raises:
+            ConfigError: if they hold something else.
+        """
+        from training.prepare import changed
+
+        with self.turn, run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
+            said = space.read_identity(self.dir / "sweep.yaml") or {}
+            if "contents" not in said:
+                run_folder.write(self.dir / "sweep.yaml", space.dump({**said, "contents": now}))
+        try:
+            other = changed(said["contents"], now) if "contents" in said else ""
+        except (TypeError, ValueError):
+            raise self._damaged() from None
+        if other:
+            raise ConfigError(
+                f"run_dir: {other} is not what the study in {self.dir} began with; its trials would not compare. Put back what it was "
+                "(a copy with the same bytes will do), or choose another --run_dir"
+            )
+
     def _journal(self, path: Path) -> optuna.Study:
         """The study that the journal tells of; raises ConfigError if it cannot be read, or tells of fewer trials than there are folders."""
-        begun = [int(p.name[:4]) for p in (self.dir / "trials").iterdir() if p.name[:4].isdecimal()]
+        begun = [n for p in (self.dir / "trials").iterdir() if (n := number_of(p.name)) is not None]
         with run_folder.complaints(f"run_dir: {path} cannot be used"):
             try:
                 storage = JournalStorage(JournalFileBackend(str(path), lock_obj=Lock(path)))
@@ -145,7 +172,7 @@ class Study:
                     storage=storage, study_name=NAME, directions=self.directions, pruner=self._pruner(), load_if_exists=True
                 )
                 known = len(study.get_trials(deepcopy=False))
-            except (ValueError, KeyError, TypeError, AssertionError) as error:  # as a line is damaged
+            except (ValueError, KeyError, TypeError, AssertionError, RecursionError) as error:  # as a line is damaged
                 raise ConfigError(f"run_dir: {path} is damaged ({' '.join(repr(error).split())[:120]}); choose another --run_dir") from None
         if max(begun, default=-1) >= known:
             raise ConfigError(
@@ -227,7 +254,7 @@ class Study:
         params: dict[str, Any] = {}
         settings: dict[str, Any] = {}
         for knob in self.axes:
-            if space.holds(knob, params, self.base):
+            if space.holds(knob, params, self.base, self.axes):
                 params[knob.key] = suggest(trial, knob)
                 settings |= knob.settings(params[knob.key])
         about = dict(trial.user_attrs.get("begun", {}))
@@ -325,16 +352,18 @@ class Study:
         }  # fmt: skip
 
     def importance(self, trials: list[FrozenTrial]) -> dict[str, float]:
-        """How much each knob decides about being among the best (PED-ANOVA, Watanabe et al. 2023): shares of 1; empty for few trials."""
+        """How much each knob decides about being among the best (PED-ANOVA, Watanabe et al. 2023): shares of 1; empty for few
+        trials, and where all came out alike.
+        """
         done = [t for t in _searched(trials) if t.state == TrialState.COMPLETE]
-        if len(done) < 10:
+        if len(done) < LEAST_WEIGHED or len({t.values[0] for t in done}) == 1:
             return {}
         # A study of its own: without the repeats, which would give the best settings more weight, and with the metric as its one aim.
         alone = optuna.create_study(direction=self.directions[0])
         alone.add_trials([create_trial(params=t.params, distributions=t.distributions, value=t.values[0]) for t in done])
         try:
             found = optuna.importance.get_param_importances(alone)
-        except (ValueError, RuntimeError):  # all trials alike
+        except (ValueError, RuntimeError):  # numbers that it cannot rank
             return {}
         return {k: round(float(v), 4) for k, v in found.items()}
 

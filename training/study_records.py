@@ -17,6 +17,7 @@ from typing import Any, Literal
 from training.config import ConfigError
 
 STATES = ("complete", "pruned", "failed", "running")
+LEAST_WEIGHED = 10  # complete trials, repeats not counted, below which the knobs' importance is not worked out
 Cost = Literal["seconds", "parameters", "second"]
 
 
@@ -108,8 +109,13 @@ class Records:
 
     @cached_property
     def balanced(self) -> bool:
-        """Whether a whole grid was completed, so that every value of a knob met the same values of the others."""
-        return 0 < self.grid_points <= len({r.setting for r in self.complete if r.repeat_of is None})
+        """Whether a whole grid was completed, so that every value of a knob met the same values of the others.
+
+        Not so where a condition leaves a knob unturned in some settings: there are fewer than the product of the knobs' numbers of
+        values then, and a value of a knob meets some values of the others more often than another value does.
+        """
+        done = [r for r in self.complete if r.repeat_of is None]
+        return 0 < self.grid_points <= len({r.setting for r in done}) and all(len(r.params) == len(self.axes) for r in done)
 
     @cached_property
     def settings(self) -> list[Setting]:

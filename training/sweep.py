@@ -15,6 +15,7 @@ if __name__ == "__main__":  # see train.py
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import gc
+import itertools
 import signal
 import threading
 import time
@@ -33,6 +34,7 @@ from training.train import DISK, die_with_the_launcher
 if TYPE_CHECKING:
     from training.processes import Processes
     from training.study import Claim, Study
+    from training.trial import Outcome
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -127,7 +129,11 @@ class Worker:
         self.best, self.repeats, self.first = "", False, True
 
     def prepare(self) -> None:
-        """Read the base's corpus and train its tokenizer once, for all trials and all workers."""
+        """Read the base's corpus and train its tokenizer once, for all trials and all workers.
+
+        Raises:
+            ConfigError: also if the corpus is not what the study began with.
+        """
         import filelock
 
         from training import prepare
@@ -142,6 +148,7 @@ class Worker:
                 ]
                 if all("has no such key" in why for why in said):
                     raise ConfigError(f"space.{knob.key}: {said[0]}")
+        self._same_corpus()
         if any(key.startswith("tokenizer.") for key in turned):
             return
         shelf = self.processes.from_main(str(self.shelf))
@@ -154,8 +161,28 @@ class Worker:
                 trials.lend(base, self.shelf)
         self.tokenizer, self.entries = f"{shelf}/base/tokenizer", len(data.tokenizer)
 
+    def _same_corpus(self) -> None:
+        import filelock
+
+        from training import corpus, prepare
+
+        problem = ""
+        if self.study:
+            try:
+                shards = itertools.chain(*corpus.shards_of(self.base.corpus, self.base.task))
+                with filelock.FileLock(self.shelf / ".lock"):
+                    contents = prepare.contents_of(list(shards), self.shelf / "contents.json")
+                self.study.same_corpus(contents)
+            except ConfigError as error:
+                problem = str(error)
+        self.processes.stop_if(problem)
+
     def trial(self, repeats: bool) -> bool:
-        """Take a trial and see it to its end; False if none is left."""
+        """Take a trial and see it to its end; False if none is left.
+
+        Raises:
+            KeyboardInterrupt: after a signal; it may have come too late to interrupt the trial, which is recorded then.
+        """
         from training import trial as trials
 
         began = time.monotonic()
@@ -163,23 +190,26 @@ class Worker:
         if claim is None:
             return False
         self._show(f"trial {claim.number}")
-        self.repeats = repeats
+        self.repeats = claim.repeat_of is not None  # also one that a dead worker left, which the search takes up
         config = trials.config_of(self.base, claim, self.tokenizer)
         reason = self.processes.from_main(trials.refusal(config, self._entries(config), self.processes) if self.study else "")
-        ended, parameters, earlier = "refused", 0, 0.0
+        outcome, earlier = trials.Outcome("refused", reason), 0.0
         if not reason:
             if self.study:
                 trials.borrow(config, self.shelf)
             earlier = trials.seconds_so_far(config)
             try:
-                ended, reason, parameters = trials.run(config, self._judge, self.memory)
+                outcome = trials.run(config, self._judge, self.memory)
             except trials.Interrupted:
                 raise KeyboardInterrupt from None
         if self.study:
-            self._tell(claim, config, ended, reason, parameters, earlier + time.monotonic() - began)
+            self._tell(claim, config, outcome, earlier + time.monotonic() - began)
             if not gc.get_freeze_count():
                 gc.collect()
                 gc.freeze()  # the libraries' million objects need not be looked through after every trial
+        (signalled,) = self.processes.sum(bool(outcome.signal))
+        if signalled:
+            raise KeyboardInterrupt
         return True
 
     def _entries(self, config: Config) -> int:
@@ -194,12 +224,13 @@ class Worker:
             return None
         return "pruned" if self.study.worse(float(value), int(evaluation["step"])) else None
 
-    def _tell(self, claim: Claim, config: Config, ended: str, reason: str, parameters: int, wall: float) -> None:
+    def _tell(self, claim: Claim, config: Config, outcome: Outcome, wall: float) -> None:
         from optuna.trial import TrialState
 
         from training import trial as trials
 
         assert self.study is not None, "only the main process tells"
+        ended, reason, parameters = outcome.ended, outcome.reason, outcome.parameters
         record = trials.record(config, self.sweep.metric) if ended != "refused" else {}
         if not reason and "value" not in record:
             reason = f"no evaluation has {self.sweep.metric}; the base needs a validation set"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -148,7 +149,7 @@ def _settings(records: Records, words: dict[str, Any], by: Cost | None) -> Table
         verdict = effects.difference(records, shown[0], s).verdict
         beside = words["the_best" if s is shown[0] else verdict]
         row = [_link(s.runs[0]), _mean(s), number(s.cost(by)) if by else beside, str(len(s.runs))]
-        row += [effects.text(s.params[a.key]) if a.key in s.params else "—" for a in records.axes]
+        row += [effects.label(s.params[a.key]) if a.key in s.params else "—" for a in records.axes]
         rows.append([*row, *(_maybe(s.cost(c), ",.4g" if c == "seconds" else ",.0f") for c in costs)])
     return Table(head, rows)
 
@@ -159,7 +160,7 @@ def _knobs(records: Records, words: dict[str, Any], drawn: dict[str, str]) -> li
     told: list[Block] = [
         Heading(words["knobs"]),
         Text(words["knobs_how"]),
-        Text(words["importance_what" if weighed else "importance_none"]),
+        Text(words["importance_what"] if weighed else _unweighed(records, words)),
     ]
     rows: list[list[Cell]] = []
     for e in found:
@@ -189,6 +190,13 @@ def _knobs(records: Records, words: dict[str, Any], drawn: dict[str, str]) -> li
             rows.append([m.label if m.turned else words["not_turned"], *numbers, *counts])
         told.append(Table(head, rows, plot=f"slice-{at}"))
     return told
+
+
+def _unweighed(records: Records, words: dict[str, Any]) -> str:
+    """Why there is no importance."""
+    count = sum(r.repeat_of is None for r in records.complete)
+    few = count < study_records.LEAST_WEIGHED
+    return str(words["importance_few" if few else "importance_alike"]).format(count=count, least=study_records.LEAST_WEIGHED)
 
 
 def _overfit(records: Records, words: dict[str, Any]) -> list[Block]:
@@ -226,7 +234,7 @@ def _gallery(records: Records, words: dict[str, Any], language: Language) -> lis
     of = max(rank for rank, _ in shown)
     for rank, run in shown:
         line = words["gallery_line"].format(metric=records.metric, value=number(run.value), step=f"{run.best_step or 0:,}")
-        setting = _setting(records, run.params)
+        setting = _setting(records, run.params, effects.label)
         texts = []
         for sample in run.samples:
             parts = [(words[k], sample[k][:LONG]) for k in ("prompt", "text", "reference") if sample.get(k)]
@@ -272,7 +280,7 @@ def _printed(records: Records, words: dict[str, Any], folder: Path) -> list[str]
     if best := effects.best(records):
         said = {"metric": records.metric, "mean": _mean(best), "runs": len(best.runs), "number": best.runs[0].number}
         key = "print_best" if best.error is not None else "print_single"
-        lines.append(words[key].format(**said, setting=_setting(records, best.params)))
+        lines.append(words[key].format(**said, setting=_setting(records, best.params, effects.text)))
     elif records.complete:
         count = len(effects.pareto(records, "second"))
         lines.append(words["print_front"].format(count=count, metric=records.metric, second=records.second))
@@ -283,8 +291,8 @@ def _printed(records: Records, words: dict[str, Any], folder: Path) -> list[str]
     return [*lines, words["print_report"].format(path=folder / "report.html")]
 
 
-def _setting(records: Records, params: dict[str, Any]) -> str:
-    return ", ".join(f"{a.label} {effects.text(params[a.key])}" for a in records.axes if a.key in params)
+def _setting(records: Records, params: dict[str, Any], told: Callable[[Any], str]) -> str:
+    return ", ".join(f"{a.label} {told(params[a.key])}" for a in records.axes if a.key in params)
 
 
 def _link(run: Run) -> Cell:

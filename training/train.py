@@ -17,6 +17,7 @@ import errno
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,12 +56,14 @@ def train(
 
     run = Run(config, memory)
     try:
-        return _loop(run, on_evaluation)
+        result = _loop(run, on_evaluation)
     except Stopped as error:
         run.journal.end(run.state.step, run.seconds, error.ended, run.peak_memory())
+        error.signal = run.interrupted
         raise
     finally:
         run.close()
+    return replace(result, signal=run.interrupted)  # one that came while the report was written counts too
 
 
 def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None) -> TrainResult:

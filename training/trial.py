@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,16 @@ UNSEEN = ("workers", "shuffle_rows")  # of the corpus section: a scan is the sam
 
 class Interrupted(Exception):
     """Ctrl-C or SIGTERM in a trial; what it has is saved and the study goes on with it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended, why it failed or "", the model's parameters; `signal` if one came, which was too late to interrupt it."""
+
+    ended: str
+    reason: str = ""
+    parameters: int = 0
+    signal: str = ""
 
 
 def config_of(base: Config, claim: Claim, tokenizer: str | None) -> Config:
@@ -74,8 +84,8 @@ def refusal(config: Config, entries: int, processes: Processes) -> str:
     return ""
 
 
-def run(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None], memory: Memory) -> tuple[str, str, int]:
-    """Train; (how it ended, why it failed or "", parameters). What it says goes to log.txt in its folder.
+def run(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None], memory: Memory) -> Outcome:
+    """Train. What it says goes to log.txt in its folder.
 
     Raises:
         Interrupted: by a signal.
@@ -88,20 +98,20 @@ def run(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None], m
         try:
             result = train(config, on_evaluation, memory)
         except ConfigError as error:
-            return "failed", "; ".join(str(error).splitlines()), 0
+            return Outcome("failed", "; ".join(str(error).splitlines()))
         except (NotFinite, OutOfMemory) as error:
-            return error.ended, str(error), 0
+            return Outcome(error.ended, str(error), signal=error.signal)
         except OSError as error:
             if error.errno in DISK:
                 raise
-            return "failed", f"{type(error).__name__}: {error}", 0
+            return Outcome("failed", f"{type(error).__name__}: {error}")
         except Stopped:
             raise
         except Exception as error:  # whatever a combination breaks, the next one may work
-            return "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:400]}", 0
+            return Outcome("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:400]}")
     if result.ended == "interrupted":
         raise Interrupted
-    return result.ended, "", result.parameters
+    return Outcome(result.ended, "", result.parameters, result.signal)
 
 
 def record(config: Config, metric: str) -> dict[str, Any]:
