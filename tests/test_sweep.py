@@ -165,6 +165,25 @@ def test_a_signal_that_comes_too_late_for_a_trial_stops_the_sweep_after_it(tmp_p
     assert [t["state"] for t in study(tmp_path / "study")["trials"]] == ["complete"]
 
 
+def test_a_signal_in_the_step_that_breaks_a_trial_stops_the_sweep_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training.tasks.gpt import Gpt
+
+    loss, sent = Gpt.loss, list[int]()
+
+    def breaking(*args: Any) -> Any:
+        if not sent:  # the second one would end the process
+            sent.append(1)
+            os.kill(os.getpid(), signal.SIGINT)
+        total, tokens = loss(*args)
+        return total * float("nan"), tokens
+
+    monkeypatch.setattr(Gpt, "loss", breaking)
+    found = run(sweep_config(tmp_path, {"model.n_embd": [8, 16]}, search="grid"))
+    assert [t["ended"] for t in found["trials"]] == ["not finite"] and "the same command goes on" in capsys.readouterr().err
+
+
 @pytest.mark.soak
 def test_killed_ten_times_no_trial_is_lost_or_counted_twice(tmp_path: Path) -> None:
     over = {"optim.learning_rate": [1e-3, 2e-3, 3e-3, 4e-3], "model.n_embd": WIDTHS, "optim.weight_decay": [0.0, 0.1]}
