@@ -18,7 +18,7 @@ from serving_fixtures import PAIRS, SENTENCE, both_models, serve
 
 ROOT = Path(__file__).resolve().parents[1]
 # What the app may import of the trainer, and what that brings along: nothing with torch.
-LIGHT = {f"training.{name}" for name in ("config", "doctor", "facts", "findings", "preflight", "preflight_page")}
+LIGHT = {f"training.{name}" for name in ("chance", "config", "doctor", "facts", "findings", "preflight", "preflight_page")}
 BROUGHT = {f"training.{name}" for name in (
     "command_line", "evidence", "filters", "fitting", "forecast", "mistakes", "outcome", "rules", "rules_settings", "run_folder",
     "sheets", "speaking", "strict_yaml", "text_files", "verdicts", "verdicts_text",

@@ -269,10 +269,13 @@ def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, 
     Args:
         seconds: of a step by precision, as `prepare.choose_precision` found them.
     """
-    from training import assess, device, probe
+    from training import assess, device, doctor, probe
+    from training.processes import Progress
 
     where = next(net.parameters()).device
-    timed = probe.run(config, data, net, where)
+    bar = Progress(findings.phrases("page", doctor.language_of(config))["at_probe"], 1.0, shown=data.processes.main)
+    timed = probe.run(config, data, net, where, bar.to)
+    bar.close()
     if timed is None:
         return
     peak = device.peak_flops(where, config.train.mixed_precision)

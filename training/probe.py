@@ -61,8 +61,14 @@ class Probe:
         return {k: round(v, 6) for k, v in asdict(self).items()}
 
 
-def run(config: Config, data: Data, net: PreTrainedModel, device: torch.device) -> Probe | None:
-    """Do some of the run's steps, an evaluation's parts and a save, and time them; None if every pair is too long for a batch."""
+def run(
+    config: Config, data: Data, net: PreTrainedModel, device: torch.device, at: Callable[[float], None] = lambda share: None
+) -> Probe | None:
+    """Do some of the run's steps, an evaluation's parts and a save, and time them; None if every pair is too long for a batch.
+
+    Args:
+        at: told how far it is, from 0 to 1.
+    """
     began = time.perf_counter()
     batches, _ = data.task.make_batches(data.sample, np.random.default_rng(config.seed))
     if not batches:
@@ -85,21 +91,27 @@ def run(config: Config, data: Data, net: PreTrainedModel, device: torch.device) 
 
     net.train()
     chosen = spread(batches, MICRO_BATCHES)
+    parts = iter(np.linspace(0, 1, 2 * len(chosen) + 5)[1:])
     passes(chosen[len(chosen) // 2])  # the first pass allocates
     update()
+    at(next(parts))
     took: list[float] = []
     sizes: list[int] = []
     for batch in [*chosen, *chosen]:  # the mean, not the fastest: the run will not have a quieter machine
         if sum(took) < ENOUGH or len(took) < 2:
             took.append(clock(lambda: passes(batch)))  # noqa: B023
             sizes.append(_size(batch))
+        at(next(parts))
     steps = sum(clock(update) for _ in range(3)) / 3
+    at(next(parts))
     per_token = sum(took) / max(1, sum(sizes))
     net.zero_grad(set_to_none=True)
     net.eval()
     mean = float(np.mean([_size(b) for b in batches]))
     loss_seconds = _loss_seconds(config, data, net, device, clock)
+    at(next(parts))
     texts_seconds = _texts_seconds(config, data, net, device, clock)
+    at(next(parts))
     net.train()
     return Probe(per_token * mean, steps, dealing, loss_seconds, texts_seconds, _save_seconds(net, config))
 

@@ -22,6 +22,7 @@ from training.rules_settings import (
     precision_slower,
     warmup_missing,
     warmup_too_long,
+    weight_decay_high,
 )  # fmt: skip
 
 CHINCHILLA = "Hoffmann et al. 2022, arXiv:2203.15556"
@@ -294,8 +295,8 @@ def block_longer_than_text(f: Facts) -> Finding | None:
 RULES: tuple[Rule, ...] = (
     vocabulary_dominates, memory_short, checkpointing_needless, vocabulary_for_data, english_cut_small, unknown_tokens, entries_unused,
     too_few_pairs, overfit_forecast, many_epochs, model_large_for_tokens, sides_swapped, rows_lost, pairs_too_long, nothing_held_out,
-    order_of_file, block_longer_than_text, warmup_missing, warmup_too_long, learning_rate_odd, batch_small, evaluation_never,
-    evaluation_costly, precision_slower, checkpoints_rare,
+    order_of_file, block_longer_than_text, warmup_missing, warmup_too_long, learning_rate_odd, weight_decay_high, batch_small,
+    evaluation_never, evaluation_costly, precision_slower, checkpoints_rare,
 )  # fmt: skip
 # What can be judged of a model alone, without a corpus and the settings of a run.
 OF_A_MODEL: tuple[Rule, ...] = (vocabulary_dominates, memory_short)

@@ -9,6 +9,7 @@ from training.findings import Finding, Severity
 from training.verdicts import ADAMW_HIGH, BATCHES, MUON_HIGH, MUON_LOW, SMALL_BATCH
 
 LAYER_NORM = "Xiong et al. 2020, arXiv:2002.04745"
+DECOUPLED = "Loshchilov & Hutter 2019, arXiv:1711.05101"
 WIDTHS = "Yang et al. 2022, arXiv:2203.03466"
 SQUARE_ROOT = "Malladi et al. 2022, arXiv:2205.10287"
 
@@ -70,6 +71,17 @@ def learning_rate_odd(f: Facts) -> Finding | None:
     if o.learning_rate < usual / 30 and o.name == "adamw":
         return Finding("learning_rate_low", "warning", evidence, sources)
     return None
+
+
+def weight_decay_high(f: Facts) -> Finding | None:
+    """Decoupled weight decay takes rate times decay of every weight away at each step: from 1 on it turns their signs."""
+    o = f.config.optim
+    rate = max(o.learning_rate, o.muon_learning_rate) if o.name == "muon" else o.learning_rate
+    share = rate * o.weight_decay
+    if share < 0.1:
+        return None
+    evidence = {"decay": o.weight_decay, "rate": rate, "share": min(share, 1.0), "better": float(f"{0.01 / rate:.1g}")}
+    return Finding("weight_decay_high", "problem" if share >= 1 else "warning", evidence, DECOUPLED)
 
 
 def batch_small(f: Facts) -> Finding | None:
