@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sweep_studies import KNOBS, again, lively, put, read, study, trial, widths
 
-from training import chance, effects, sweep_report
+from training import chance, effects, leaders, sweep_report
 from training.study_records import Records
 
 
@@ -32,7 +32,7 @@ def test_marginals_are_what_a_hand_computes(tmp_path: Path) -> None:
 def test_more_is_better_if_the_study_says_so(tmp_path: Path) -> None:
     told = study(widths((32, 10.0), (64, 30.0), (128, 20.0)), objectives=[{"name": "bleu", "direction": "maximize"}])
     records = read(told, tmp_path)
-    best, (effect,) = effects.best(records), effects.effects(records)
+    best, (effect,) = leaders.best(records), effects.effects(records)
     assert best is not None and best.mean == 30 and effect.metric is not None and effect.metric.best.label == "64"
     assert [rank for rank, _ in effects.gallery(read(told, tmp_path))] == []
 
@@ -42,7 +42,7 @@ def test_a_difference_is_compared_with_that_between_repeats(tmp_path: Path) -> N
     trials[2]["state"], trials[2]["values"] = "pruned", None
     trials += [again(3, trials[0], 1.2), again(4, trials[0], 1.4), again(5, trials[1], 2.1), again(6, trials[1], 2.5)]
     records = read(study(trials), tmp_path)
-    best, found = effects.best(records), effects.noise(records)
+    best, found = leaders.best(records), leaders.noise(records)
     assert best is not None and found is not None and found.noise is not None
     assert best.mean == pytest.approx(1.2) and best.error == pytest.approx(0.2 / math.sqrt(3))
     pooled = math.sqrt((0.02 + 0.08) / 2)  # variances of two repeats each; the first runs were chosen because they were good
@@ -51,7 +51,7 @@ def test_a_difference_is_compared_with_that_between_repeats(tmp_path: Path) -> N
     assert effect.metric is not None and effect.metric.noise == pytest.approx(4.30 * pooled * math.sqrt(2))
     assert found.within_noise is False
     trials[3]["values"], trials[4]["values"] = [1.9], [3.0]
-    found = effects.noise(read(study(trials), tmp_path))
+    found = leaders.noise(read(study(trials), tmp_path))
     assert found is not None and found.within_noise is True
 
 
@@ -59,7 +59,7 @@ def test_a_lucky_single_run_does_not_beat_what_was_repeated(tmp_path: Path) -> N
     trials = widths((32, 1.0), (64, 1.1), (128, 1.15))
     trials += [again(3, trials[0], 1.5), again(4, trials[1], 1.1), again(5, trials[1], None, "failed"), again(6, trials[0], 1.7)]
     records = read(study(trials), tmp_path)
-    best = effects.best(records)
+    best = leaders.best(records)
     assert best is not None and best.params == {"model.hidden_size": 64} and best.lost == 1
     assert [s.params["model.hidden_size"] for s in records.leaders] == [64, 32]
     page = (put(tmp_path, study(trials)), sweep_report.write(tmp_path, "en"), (tmp_path / "report.md").read_text("utf-8"))[2]
@@ -70,11 +70,11 @@ def test_a_lucky_single_run_does_not_beat_what_was_repeated(tmp_path: Path) -> N
 def test_a_better_single_number_is_named_only_where_there_is_one(tmp_path: Path) -> None:
     trials = widths((32, 1.0), (64, 1.1), (128, 1.05), (128, 0.9))
     trials += [again(4, trials[0], 1.1), again(5, trials[1], 1.3)]
-    found = effects.better_once(read(study(trials), tmp_path))
+    found = leaders.better_once(read(study(trials), tmp_path))
     assert found is not None and (found[0].number, found[1]) == (3, 0.9)
     sweep_report.write(tmp_path, "en")
     assert "A setting that was not repeated, trial 3, has a better single number (0.9)" in (tmp_path / "report.md").read_text("utf-8")
-    assert effects.better_once(read(study(trials[:3] + trials[4:]), tmp_path)) is None  # 1.05 is the mean of the repeated one
+    assert leaders.better_once(read(study(trials[:3] + trials[4:]), tmp_path)) is None  # 1.05 is the mean of the repeated one
 
 
 def test_without_repeats_noise_is_not_known(tmp_path: Path) -> None:
@@ -87,13 +87,13 @@ def test_the_best_is_compared_with_the_next_best(tmp_path: Path) -> None:
     for repeated in ((0, 1, 2), (0,)):
         trials = widths((32, 1.0), (64, 2.0), (128, 4.0))
         trials += [again(3 + k, trials[of], trials[of]["value"]) for k, of in enumerate(repeated)]
-        found = effects.noise(read(study(trials), tmp_path))
+        found = leaders.noise(read(study(trials), tmp_path))
         assert found is not None and (found.size, found.second.params["model.hidden_size"]) == (1.0, 64)
 
 
 def test_one_repeat_of_a_setting_tells_nothing_of_the_noise(tmp_path: Path) -> None:
     trials = widths((32, 1.0), (64, 2.0))
-    found = effects.noise(read(study([*trials, again(2, trials[0], 1.4), again(3, trials[1], 2.4)]), tmp_path))
+    found = leaders.noise(read(study([*trials, again(2, trials[0], 1.4), again(3, trials[1], 2.4)]), tmp_path))
     assert found is not None and found.verdict == "unknown"
 
 
@@ -128,8 +128,8 @@ def test_the_front_of_two_aims(tmp_path: Path) -> None:
         t["values"].append(cost)
     told = study(trials, objectives=[{"name": "val_loss", "direction": "minimize"}, {"name": "parameters", "direction": "minimize"}])
     records = read(told, tmp_path)
-    assert effects.best(records) is None
-    assert [s.params["model.hidden_size"] for s in effects.pareto(records, "second")] == [32, 64, 128]
+    assert leaders.best(records) is None
+    assert [s.params["model.hidden_size"] for s in leaders.pareto(records, "second")] == [32, 64, 128]
     assert "3 settings" in sweep_report.write(tmp_path, "en")[0]
     assert (tmp_path / "plots" / "front.png").is_file() and "no single best" in (tmp_path / "report.md").read_text("utf-8")
 
@@ -188,7 +188,7 @@ def test_the_gallery_and_the_front_of_bleu_are_of_complete_runs_and_the_most_is_
     trials[3] |= {"state": "pruned", "values": None}
     records = read(study(trials, objectives=[{"name": "bleu", "direction": "maximize"}]), tmp_path)
     assert [(rank, run.value) for rank, run in effects.gallery(records)] == [(3, 10.0), (2, 20.0), (1, 30.0)]
-    assert [s.mean for s in effects.pareto(records, "seconds")] == [10.0, 20.0, 30.0]
+    assert [s.mean for s in leaders.pareto(records, "seconds")] == [10.0, 20.0, 30.0]
 
 
 def test_the_numbers_need_nothing_heavy() -> None:

@@ -18,6 +18,7 @@ from training import assess, corpus, prepare, space, sweep, trial
 from training import config as configs
 from training.outcome import OutOfMemory
 from training.processes import Processes
+from training.study import Study
 
 
 @pytest.mark.parametrize(("metric", "value", "step"), [("val_loss", 1.0, 6), ("bleu", 30.0, 9)])
@@ -72,9 +73,9 @@ def test_a_micro_batch_that_does_not_fit_is_refused_though_its_model_would(tmp_p
     assert "a full micro-batch takes" in trial.refusal(large, 500, Processes())
 
 
-def test_a_repeat_is_never_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = opened(tmp_path, trials=1, repeat_best=1, repeat_seeds=1)
-    verdicts = []
+def all_judged_worse(study: Study, monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """What each trial is told at its evaluation, where whatever is judged is pruned; nothing is trained."""
+    verdicts: list[str | None] = []
 
     def judged(config: configs.Config, judge: Callable[[dict[str, Any]], str | None], memory: Any) -> trial.Outcome:
         verdicts.append(judge({"val_loss": 9.0, "step": 3}))
@@ -83,6 +84,12 @@ def test_a_repeat_is_never_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(trial, "run", judged)
     monkeypatch.setattr(trial, "record", lambda *_: {"value": 9.0, "best_step": 3, "training_seconds": 1.0})
     monkeypatch.setattr(study, "worse", lambda value, step: True)
+    return verdicts
+
+
+def test_a_repeat_is_never_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = opened(tmp_path, trials=1, repeat_best=1, repeat_seeds=1)
+    verdicts = all_judged_worse(study, monkeypatch)
     worker = sweep.Worker(study.sweep, study.base, study, Processes())
     assert [worker.trial(repeats) for repeats in (False, True)] == [True, True]
     assert verdicts == ["pruned", None]
@@ -92,15 +99,7 @@ def test_a_repeat_that_was_killed_is_not_pruned_when_the_search_takes_it_up(tmp_
     study = opened(tmp_path, trials=1, repeat_best=1, repeat_seeds=1)
     assert told(study, 1.0) == 0 and study.claim(True) is not None
     study.lock.release()  # its worker is dead
-    verdicts = []
-
-    def judged(config: configs.Config, judge: Callable[[dict[str, Any]], str | None], memory: Any) -> trial.Outcome:
-        verdicts.append(judge({"val_loss": 9.0, "step": 3}))
-        return trial.Outcome("finished", "", 10)
-
-    monkeypatch.setattr(trial, "run", judged)
-    monkeypatch.setattr(trial, "record", lambda *_: {"value": 9.0, "best_step": 3, "training_seconds": 1.0})
-    monkeypatch.setattr(study, "worse", lambda value, step: True)
+    verdicts = all_judged_worse(study, monkeypatch)
     assert sweep.Worker(study.sweep, study.base, study, Processes()).trial(False)
     assert verdicts == [None]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import time
 import warnings
 from dataclasses import dataclass
@@ -25,42 +24,20 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from training import mistakes, run_folder, space
 from training.config import Config, ConfigError
 from training.knob import Knob, label, number_of
 from training.space import HIGHER_IS_BETTER, SweepConfig
+from training.study_lock import Lock
 from training.study_records import LEAST_WEIGHED
 
 NAME = "study"  # a journal may hold several; ours has one
 HOPELESS = 100  # trials in a row without a single step, after which a search is over
 REWRITTEN_AFTER = 10.0  # seconds; the page reads study.json while the study goes on
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
-
-
-class Lock(JournalFileOpenLock):
-    """Optuna's own lock is a file that a killed worker leaves behind for 30 s; the system frees this one at once.
-
-    A line that a kill or a full disk cut off is taken away before the next is written: Optuna would refuse the whole file.
-    """
-
-    def __init__(self, path: Path):
-        self.path, self.lock = path, filelock.FileLock(path.with_suffix(".lock"))
-
-    def acquire(self) -> bool:
-        self.lock.acquire()
-        with open(self.path, "rb+") as f:
-            size = f.seek(0, os.SEEK_END)
-            f.seek(max(0, size - 1))
-            if size and f.read(1) != b"\n":
-                f.seek(0)
-                f.truncate(f.read().rfind(b"\n") + 1)
-        return True
-
-    def release(self) -> None:
-        self.lock.release()
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from training import effects
+from training import effects, leaders
 from training.effects import Effect
 from training.study_records import Axis, Cost, Records, Run
 
@@ -316,7 +316,7 @@ def _against(records: Records, by: Cost) -> Figure | None:
     told = [(cost, s.mean) for s in records.settings if (cost := s.cost(by)) is not None]
     if not told:
         return None
-    front = effects.pareto(records, by)
+    front = leaders.pareto(records, by)
     figure = _figure(5.0, 3.0)
     axes = figure.subplots()
     costs, values = [c for c, _ in told], [v for _, v in told]

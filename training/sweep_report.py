@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from training import effects, findings, run_folder, study_records, sweep_page, sweep_plots
+from training import effects, findings, leaders, run_folder, study_records, sweep_page, sweep_plots
 from training.effects import Contrast
 from training.findings import Language
 from training.study_records import Cost, Records, Run, Setting
@@ -85,10 +85,10 @@ def _intro(records: Records, words: dict[str, Any]) -> str:
 
 def _facts(records: Records, words: dict[str, Any]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    if best := effects.best(records):
+    if best := leaders.best(records):
         found.append((_mean(best), words["facts_best"].format(metric=records.metric)))
     elif records.complete:
-        found.append((f"{len(effects.pareto(records, 'second'))}", words["facts_front"]))
+        found.append((f"{len(leaders.pareto(records, 'second'))}", words["facts_front"]))
     found.append((f"{len(records.runs):,}", f"{words['facts_trials']}{words['comma']}{_counts(records, words)}"))
     how = [words["facts_task"].format(task=records.task)]
     if records.prune:
@@ -121,12 +121,12 @@ def _best(records: Records, words: dict[str, Any]) -> list[Block]:
     said = {"number": best.runs[0].number, "metric": records.metric, "mean": _mean(best), "value": number(best.mean), "of": len(every)}
     kind = "best_repeated" if best.error is not None else "best_single" if len(every) > 1 else "only_setting"
     told.append(Text(words[kind].format(**said, runs=len(best.runs)), lead=True))
-    if compared := effects.noise(records):
+    if compared := leaders.noise(records):
         key = {True: "within_noise", False: "beyond_noise", None: "noise_unknown"}[compared.within_noise]
         told.append(Text(words[key].format(size=number(compared.size), noise=_maybe(compared.noise, ".3g")), lead=True))
     if best.lost:
         told.append(Text(words["lost"].format(count=best.lost)))
-    if once := effects.better_once(records):
+    if once := leaders.better_once(records):
         told.append(Text(words["luckier"].format(number=once[0].number, value=number(once[1]))))
     rows: list[list[Cell]] = [[a.key, effects.text(best.params[a.key])] for a in records.axes if a.key in best.params]
     return [
@@ -139,14 +139,14 @@ def _best(records: Records, words: dict[str, Any]) -> list[Block]:
 
 def _settings(records: Records, words: dict[str, Any], by: Cost | None) -> Table:
     """The front by this cost, or the best ones, a row a setting."""
-    shown = effects.pareto(records, by)[:FRONT] if by else records.leaders[:LEADERS]
+    shown = leaders.pareto(records, by)[:FRONT] if by else records.leaders[:LEADERS]
     always: tuple[Cost, ...] = ("seconds", "parameters")
     costs = [c for c in always if c != records.second and any(s.cost(c) is not None for s in shown)]
     head = [words["trial"], records.metric, str(records.second) if by else words["against_best"], words["runs"]]
     head += [a.label for a in records.axes] + [words[c] for c in costs]
     rows: list[list[Cell]] = []
     for s in shown:
-        verdict = effects.difference(records, shown[0], s).verdict
+        verdict = leaders.difference(records, shown[0], s).verdict
         beside = words["the_best" if s is shown[0] else verdict]
         row = [_link(s.runs[0]), _mean(s), number(s.cost(by)) if by else beside, str(len(s.runs))]
         row += [effects.label(s.params[a.key]) if a.key in s.params else "—" for a in records.axes]
@@ -277,12 +277,12 @@ def _speed(records: Records, words: dict[str, Any]) -> str:
 
 def _printed(records: Records, words: dict[str, Any], folder: Path) -> list[str]:
     lines = []
-    if best := effects.best(records):
+    if best := leaders.best(records):
         said = {"metric": records.metric, "mean": _mean(best), "runs": len(best.runs), "number": best.runs[0].number}
         key = "print_best" if best.error is not None else "print_single"
         lines.append(words[key].format(**said, setting=_setting(records, best.params, effects.text)))
     elif records.complete:
-        count = len(effects.pareto(records, "second"))
+        count = len(leaders.pareto(records, "second"))
         lines.append(words["print_front"].format(count=count, metric=records.metric, second=records.second))
     else:
         lines.append(words["none_complete"])
