@@ -104,7 +104,7 @@ def _svg(figure: Figure, name: str) -> str:
 
 
 def _importance(records: Records, knobs: list[Effect]) -> Figure | None:
-    told = [k for k in knobs if k.importance is not None][::-1]
+    told = sorted((k for k in knobs if k.importance is not None), key=lambda k: k.importance or 0.0)  # drawn from below
     if not told:
         return None
     figure = _figure(5.0, 0.5 + 0.28 * len(told))
