@@ -1,70 +1,22 @@
-"""Sweeps: every trial once, whatever is killed; what cannot work is told and costs nothing; repeats, pruning, two aims."""
+"""Sweeps: what a study leaves; what cannot work is told and costs nothing; repeats, pruning, two aims."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing.process
-import os
-import random
-import signal
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-import training_runs
 import yaml
-from training_runs import gpt_config, records
+from sweep_runs import RATES, WIDTHS, kill, points, run, start, study, sweep_config
+from training_runs import records
 
 from training import space, sweep, train
 from training.config import ConfigError
 from training.knob import flat, nested
 
-TINY = {
-    "tokenizer": {"type": "char", "min_frequency": 1}, "train": {"max_steps": 6, "mixed_precision": "no"},
-    "model": {"type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2}, "batch": {"block_size": 32, "micro_batch_size": 8},
-    "evaluation": {"every_steps": 3, "samples": 1, "max_new_tokens": 4}, "checkpoint": {"every_steps": 6, "keep": 1},
-}  # fmt: skip
-
-
-def sweep_config(folder: Path, space: dict[str, Any], sections: dict[str, Any] | None = None, **keys: Any) -> Path:
-    """A sweep over a tiny run; without repeats unless they are asked for."""
-    base = gpt_config(folder, **{**TINY, **(sections or {})})
-    config = {"base": str(base), "run_dir": str(folder / "study"), "space": space, "repeat_best": 0, **keys}
-    (folder / "sweep.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    return folder / "sweep.yaml"
-
-
-def run(config: Path, *options: str) -> dict[str, Any]:
-    """Sweep in this process; study.json."""
-    assert sweep.main(["--config", str(config), *options]) == 0
-    return study(config.parent / "study")
-
-
-def study(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    return found
-
-
-def start(config: Path, name: str) -> multiprocessing.process.BaseProcess:
-    """A worker; what it prints goes into the folder `name` beside the config."""
-    told = config.parent / name
-    told.mkdir(exist_ok=True)
-    (process,) = training_runs.start(config, command="sweep", told=told)
-    return process
-
-
-def kill(worker: multiprocessing.process.BaseProcess) -> None:
-    os.killpg(worker.pid, signal.SIGKILL)
-    worker.join()
-
-
-def points(found: dict[str, Any]) -> Counter[str]:
-    return Counter(json.dumps(t["params"], sort_keys=True) for t in found["trials"])
-
-
-RATES, WIDTHS = [1.0e-3, 3.0e-3], [8, 16, 32]
 GRID = {"optim.learning_rate": RATES, "model.n_embd": WIDTHS}
 
 
@@ -103,99 +55,6 @@ def test_what_is_read_once_is_read_once(tmp_path: Path, monkeypatch: pytest.Monk
     run(config)
     assert len(trained) == 1 and len(reads) <= 2  # the base, and the trials' own scan
     assert len(encoded) == 120 and set(encoded.values()) == {1}
-
-
-def until_it_trains(worker: multiprocessing.process.BaseProcess, folder: Path, trials: int = 1) -> None:
-    """Wait until so many trials have records."""
-    while len(list((folder / "trials").glob("*/metrics.jsonl"))) < trials:
-        assert worker.is_alive(), worker
-        time.sleep(0.05)
-
-
-def whole(found: dict[str, Any], count: int) -> None:
-    """Every point once, each trial as if nothing had been stopped."""
-    searched = [t for t in found["trials"] if t["repeat_of"] is None]
-    assert sorted(points({"trials": searched}).values()) == [1] * count
-    assert {t["state"] for t in found["trials"]} == {"complete"}
-    assert [t["number"] for t in found["trials"]] == list(range(len(found["trials"])))
-
-
-def test_two_workers_one_killed_one_stopped_and_the_study_goes_on(tmp_path: Path) -> None:
-    over = {"optim.learning_rate": [1e-3, 2e-3, 3e-3], "model.n_embd": [8, 16]}
-    config = sweep_config(tmp_path, over, {"train": {"max_steps": 12, "mixed_precision": "no"}}, search="grid", repeat_best=1)
-    folder, dice = tmp_path / "study", random.Random(7)
-    killed, stopped = start(config, "killed"), start(config, "stopped")
-    until_it_trains(killed, folder, 2)
-    time.sleep(dice.random())
-    kill(killed)
-    until_it_trains(stopped, folder, 4)  # goes on by itself
-    os.kill(stopped.pid, signal.SIGINT)
-    done = training_runs.end([stopped], config, tmp_path / "stopped")
-    said = done.stdout + done.stderr
-    assert done.returncode == 0 and "the same command goes on" in said and "Traceback" not in said
-    assert "trial" in said
-    with open(folder / "study.journal", "a", encoding="utf-8") as f:
-        f.write('{"op_code": 8, "trial')  # as a full disk cuts a line off
-    found = run(config)
-    whole(found, 6)
-    assert Counter(t["seed"] for t in found["trials"] if t["repeat_of"] is not None) == {2: 1, 3: 1}
-    for t in found["trials"]:
-        steps = [r["step"] for r in records(folder / t["folder"]) if r["event"] == "evaluate"]
-        assert steps == list(range(3, 13, 3))
-
-
-def interrupted_at_the_end() -> None:
-    """A Ctrl-C between a run's report and its result, when nothing is left to be cut short."""
-    from training.run import Run
-
-    finish = Run.finish
-
-    def late(self: Run, ended: str) -> Any:
-        result = finish(self, ended)
-        os.kill(os.getpid(), signal.SIGINT)
-        return result
-
-    Run.finish = late  # type: ignore[method-assign]
-
-
-def test_a_signal_that_comes_too_late_for_a_trial_stops_the_sweep_after_it(tmp_path: Path) -> None:
-    config = sweep_config(tmp_path, {"model.n_embd": [8, 16]}, search="grid")
-    done = training_runs.run_to_end(config, command="sweep", before=interrupted_at_the_end)
-    assert done.returncode == 0 and "the same command goes on" in done.stderr and "Traceback" not in done.stderr
-    assert [t["state"] for t in study(tmp_path / "study")["trials"]] == ["complete"]
-
-
-def test_a_signal_in_the_step_that_breaks_a_trial_stops_the_sweep_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from training.tasks.gpt import Gpt
-
-    loss, sent = Gpt.loss, list[int]()
-
-    def breaking(*args: Any) -> Any:
-        if not sent:  # the second one would end the process
-            sent.append(1)
-            os.kill(os.getpid(), signal.SIGINT)
-        total, tokens = loss(*args)
-        return total * float("nan"), tokens
-
-    monkeypatch.setattr(Gpt, "loss", breaking)
-    found = run(sweep_config(tmp_path, {"model.n_embd": [8, 16]}, search="grid"))
-    assert [t["ended"] for t in found["trials"]] == ["not finite"] and "the same command goes on" in capsys.readouterr().err
-
-
-@pytest.mark.soak
-def test_killed_ten_times_no_trial_is_lost_or_counted_twice(tmp_path: Path) -> None:
-    over = {"optim.learning_rate": [1e-3, 2e-3, 3e-3, 4e-3], "model.n_embd": WIDTHS, "optim.weight_decay": [0.0, 0.1]}
-    config = sweep_config(tmp_path, over, search="grid", repeat_best=1)
-    dice = random.Random(11)
-    for _ in range(10):
-        workers = [start(config, name) for name in ("one", "two")]
-        until_it_trains(workers[0], tmp_path / "study")
-        time.sleep(1 + dice.random() * 3)  # they take a moment to begin
-        for worker in workers:
-            kill(worker)
-    whole(run(config), 24)
 
 
 def test_thirty_broken_combinations_do_not_end_a_study(tmp_path: Path) -> None:
@@ -463,15 +322,3 @@ def test_flat_and_nested_are_each_other_s_inverse() -> None:
     with pytest.raises(ConfigError, match="wait for each other"):
         over = {"a.b": {"values": [1], "when": {"c.d": 1}}, "c.d": {"values": [1], "when": {"a.b": 1}}}
         space.knobs(space.SweepConfig(base="x", space=over))
-
-
-def test_several_processes_train_the_same_trial(tmp_path: Path) -> None:
-    config = sweep_config(tmp_path, {"train.gradient_accumulation_steps": [1, 0]}, search="grid")
-    done = training_runs.end(training_runs.start(config, command="sweep", world=2), config)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = study(tmp_path / "study")
-    assert sorted(t["state"] for t in found["trials"]) == ["complete", "failed"]
-    assert sorted(points(found).values()) == [1] * 2
-    for t in found["trials"]:
-        if t["state"] == "complete":
-            assert "2 processes on cpu" in (tmp_path / "study" / t["folder"] / "log.txt").read_text(encoding="utf-8")

@@ -10,8 +10,8 @@ from typing import Any
 
 import filelock
 import pytest
+from sweep_runs import run, sweep_config
 from test_study import opened, told
-from test_sweep import run, sweep_config
 from training_runs import gpt_config
 
 from training import assess, corpus, prepare, space, sweep, trial
