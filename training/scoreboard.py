@@ -17,6 +17,7 @@ if __name__ == "__main__":  # see train.py
 import html
 import itertools
 import random
+import shlex
 import time
 from bisect import bisect_left
 from dataclasses import dataclass, replace
@@ -159,10 +160,10 @@ def against(one: Outputs, other: Outputs) -> tuple[float, float]:
     return second.score - first.score, float(second.p_value) if second.score != first.score else 1.0
 
 
-def board(made: list[Outputs], wrote: list[Written], beams: int) -> str:
-    """docs/scoreboard.md."""
+def board(made: list[Outputs], wrote: list[Written], beams: int, command: str = COMMAND) -> str:
+    """docs/scoreboard.md; `command` as it was typed."""
     tests = list(dict.fromkeys(o.test for o in made))
-    lines = ["# Scoreboard", "", INTRODUCTION.format(command=COMMAND, beams="greedy" if beams == 1 else f"{beams} beams"), ""]
+    lines = ["# Scoreboard", "", INTRODUCTION.format(command=command, beams="greedy" if beams == 1 else f"{beams} beams"), ""]
     signatures: dict[str, None] = {}
     for test in tests:
         of_test = [o for o in made if o.test == test]
@@ -239,7 +240,8 @@ def main(argv: list[str] | None = None) -> None:
     made, wrote = translated(systems(roots), tests, args.beams), writing.written(roots)
     if not made and not wrote:
         raise ConfigError(f"--models: no model in {', '.join(map(str, roots))}")
-    for path, text in ((args.out, board(made, wrote, args.beams)), (args.sentences, to_read(made, wrote))):
+    command = shlex.join([*COMMAND.split(), "--models", *args.models, "--test", *args.test])
+    for path, text in ((args.out, board(made, wrote, args.beams, command)), (args.sentences, to_read(made, wrote))):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         run_folder.write(Path(path), text)
     print(f"{speeds(made)}\n\n{args.out}\n{args.sentences}")
