@@ -16,7 +16,7 @@ import torch
 from training import evidence, facts, footprint
 from training.config import Config
 from training.corpus import COLUMNS
-from training.device import KEPT, KERNELS, LARGE_MODEL
+from training.device import KEPT, KERNELS
 from training.filters import chinese, length
 from training.footprint import Footprint, Shapes
 from training.prepare import Data
@@ -49,7 +49,8 @@ class Place:
         """Bytes that the allocator keeps, and those of the kernels."""
         if not self.cpu:
             return 0
-        return KERNELS["bf16" if found.bf16 else "float32"] + (round(KEPT * found.peak) if found.parameters["total"] < LARGE_MODEL else 0)
+        pieces = 0 if found.checkpointing else round(KEPT * found.peak)  # see device.return_memory
+        return KERNELS["bf16" if found.bf16 else "float32"] + pieces
 
     def taken(self, found: Footprint) -> int:
         """Bytes that a run with this footprint has at its peak on each device: everything."""

@@ -31,19 +31,19 @@ def share_threads() -> None:
     torch.set_num_threads(max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
-LARGE_MODEL = 10_000_000  # parameters
 KERNELS = {
     "float32": 60_000_000,
     "bf16": 110_000_000,
 }  # bytes on a CPU: what oneDNN and transformers set up at first use; by precision (docs/log.md)
-KEPT = 0.3  # of what is alive: smaller models on a CPU have so much more resident (benchmarks/preflight_accuracy.py)
+KEPT = 0.3  # of what is alive: on a CPU so much more is resident (benchmarks/preflight_accuracy.py)
 
 
 def return_memory() -> None:
     """Let large tensors go back to the system when they are freed (Linux, glibc).
 
     Its allocator would learn to keep them instead, in pieces that do not fit the next one: a step with gradient checkpointing had
-    twice as much resident as alive. Large models lose no time by it; small ones a tenth (docs/log.md), so it is not for them.
+    twice as much resident as alive. Every tensor then has to be given new pages, which can take half as long again as the step
+    itself (docs/log.md), so it is for those who chose memory over time.
     """
     if sys.platform == "linux":
         import ctypes

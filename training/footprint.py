@@ -48,6 +48,7 @@ class Footprint:
         layers, largest_layer: parameters of all repeated layers, and of the largest.
         shape: `width`, and `layers` of the deeper side, as the class has them with its defaults; None where it names them otherwise.
         bf16: under autocast.
+        checkpointing: with gradient checkpointing.
     """
 
     parameters: dict[str, int]
@@ -60,6 +61,7 @@ class Footprint:
     largest_layer: int
     shape: dict[str, int | None]
     bf16: bool
+    checkpointing: bool
 
     @property
     def peak(self) -> int:
@@ -187,7 +189,7 @@ def _measured(config: Config, vocabulary: int, shapes: Shapes, bf16: bool) -> Fo
     parameters = {k: n for k, n in sizes.items() if k not in ("vocabulary", "every", "layers", "largest_layer")}
     return Footprint(
         parameters, sizes["vocabulary"], max(times, key=lambda m: sum(m.values())), times, flops, _targets(config.task, shapes),
-        sizes["layers"], sizes["largest_layer"], _shape(found), bf16,
+        sizes["layers"], sizes["largest_layer"], _shape(found), bf16, config.train.gradient_checkpointing,
     )  # fmt: skip
 
 

@@ -149,7 +149,7 @@ def of_config(config: Config, options: argparse.Namespace, language: Language) -
         found = on_paper(chosen, data, place)
         if options.probe and not options.device and assess.fits(found):
             processes.say(words["at_probe"])
-            if found["parameters"]["total"] >= device.LARGE_MODEL:
+            if cpu and inside.train.gradient_checkpointing:
                 device.return_memory()
             net = prepare.build_model(inside, data).to(processes.device)
             assumed = chosen.train.mixed_precision

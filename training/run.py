@@ -26,7 +26,7 @@ from training import assess, checkpoint, doctor, evaluation, findings, preflight
 from training import model as models
 from training import tokenizer as tokenizers_
 from training.config import Config, ConfigError
-from training.device import LARGE_MODEL, peak_memory, return_memory, share_threads
+from training.device import peak_memory, return_memory, share_threads
 from training.journal import Journal
 from training.loader import MicroBatches
 from training.optim import Average, make_optimizers, rate
@@ -79,7 +79,7 @@ class Run:
     def _build(self) -> None:
         """Model, optimizers, average and counters; from the checkpoint, if there is one."""
         net = prepare.build_model(self.config, self.data)
-        if self.processes.device.type == "cpu" and models.count(net) >= LARGE_MODEL:
+        if self.processes.device.type == "cpu" and self.config.train.gradient_checkpointing:
             return_memory()
         self.parameters, self.state = models.count(net), State()
         self.vocabulary = prepare.look_at_vocabulary(self.data, models.by_part(net, len(self.data.tokenizer))[1])
