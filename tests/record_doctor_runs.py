@@ -212,13 +212,15 @@ def measured_text(folder: Path, config: Any) -> dict[str, Any]:
     """What a preflight would have found in the first 2,000 rows, with the run's own tokenizer."""
     from transformers import AutoTokenizer
 
+    from training.config import sources
     from training.corpus import COLUMNS
     from training.filters import chinese
 
     tokenizer = AutoTokenizer.from_pretrained(str(folder / "tokenizer"))
     columns = {**COLUMNS[config.task], **config.corpus.columns}
-    lines = Path(config.corpus.train).read_text(encoding="utf-8", errors="ignore").splitlines()[:2000]
-    rows = [json.loads(x) if config.corpus.train.endswith("jsonl") else {columns["text"]: x} for x in lines if x.strip()]
+    (text,) = sources(config.corpus.train)
+    lines = Path(text.path).read_text(encoding="utf-8", errors="ignore").splitlines()[:2000]
+    rows = [json.loads(x) if text.path.endswith("jsonl") else {columns["text"]: x} for x in lines if x.strip()]
     found, unknown, total = {}, 0, 0
     for ours, theirs in columns.items():
         texts = [row[theirs] for row in rows]

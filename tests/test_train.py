@@ -56,12 +56,14 @@ def test_each_class_trains_and_loads_as_what_was_measured(kind: str, tmp_path: P
 
 
 def test_into_chinese_the_score_the_card_and_the_samples_follow(tmp_path: Path) -> None:
-    result = run_here(translation_config(
+    config = translation_config(
         tmp_path, corpus={"columns": {"source": "english", "target": "chinese"}}, train={"max_steps": 1},
         evaluation={"every_steps": 1, "samples": 2, "prompts": ["The night."]},
-    ))  # fmt: skip
+    )  # fmt: skip
+    result = run_here(config)
     assert "tok:zh" in result.metrics["bleu_signature"]
-    assert "it translates English into Chinese" in (result.model_dir / "README.md").read_text(encoding="utf-8")
+    card = (result.model_dir / "README.md").read_text(encoding="utf-8")
+    assert "it translates English into Chinese" in card and "(licence not stated)" in card and "look up what is not stated" in card
     (record,) = [r for r in records(result.run_dir) if r["event"] == "sample"]
     assert [bool(s["reference"]) for s in record["samples"]] == [True, True, False]  # BLEU was of four
 

@@ -42,6 +42,8 @@ class SourceConfig:
     """Hub datasets: the configuration's name, e.g. `zh-en`."""
     split: str = "train"
     """Hub datasets: the split."""
+    license: str = ""
+    """Under which licence and by whom, for the model card, e.g. `CC BY 2.0 FR, https://tatoeba.org`; nothing else reads it."""
 
 
 Sources = str | SourceConfig | list[str | SourceConfig]

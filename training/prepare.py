@@ -133,7 +133,7 @@ def _unchanging(config: Config) -> dict[str, Any]:
     """The sections that stay as they were, as a tree."""
     tree = asdict(replace(config, corpus=replace(config.corpus, workers=0, strict=False)))  # these do not change what is read
     for key in ("train", "validation"):  # a path alone is a source with nothing else said
-        tree["corpus"][key] = [asdict(s) for s in configs.sources(getattr(config.corpus, key))]
+        tree["corpus"][key] = [asdict(replace(s, license="")) for s in configs.sources(getattr(config.corpus, key))]
     return {**{name: tree[name] for name in (*SAME, "corpus")}, "optim": {"name": config.optim.name}}
 
 

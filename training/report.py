@@ -43,8 +43,9 @@ A {meta["model_type"]} model of {meta["parameters"]:,} parameters, trained from 
 |---|---|
 {scores}
 {f"{chr(10)}sacrebleu signature: `{signature}`{chr(10)}" if signature else ""}
-Trained on: {", ".join(meta["corpus"]["train"])} ({meta["corpus"]["rows"]:,} rows). The licence of these texts is
-the licence question of this model; it is not answered here.
+Trained on {meta["corpus"]["rows"]:,} rows of:
+
+{_texts(config)}
 
 ```python
 from transformers import AutoTokenizer, {auto}
@@ -61,6 +62,23 @@ The configuration that it was trained with:
 model: {json.dumps(config.model)}
 ```
 """
+
+
+def _texts(config: Config) -> str:
+    """A list of the sources of text with their licences, and what to do where one is missing."""
+    texts = sources(config.corpus.train)
+    lines = []
+    for s in texts:
+        rows = "".join(f", {column}: {_listed(value)}" for column, value in (s.where or {}).items())
+        lines.append(f"- {s.path}{rows} ({s.license or 'licence not stated'})")
+    if not all(s.license for s in texts):
+        lines += ["", "The licence of a text decides what may be done with this model: look up what is not stated (`license` of a source)."]
+    return "\n".join(lines)
+
+
+def _listed(value: Any) -> str:
+    """A value of `where`, or several."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _languages(config: Config) -> list[str]:
