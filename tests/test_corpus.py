@@ -155,6 +155,25 @@ def test_filters(tmp_path, filters, row, reason):
     assert opened(tmp_path, train=path, filters=off)[0].count() == 2
 
 
+def test_a_tag_stands_before_what_is_dealt_and_no_filter_sees_it(tmp_path):
+    tagged, plain = (
+        jsonl(tmp_path / "a.jsonl", [pair("好", "good"), pair("坏人", "villain")]),
+        jsonl(tmp_path / "b.jsonl", [pair("我", "I")]),
+    )
+    sources = [SourceConfig(tagged, tag="<docs> "), plain]
+    train, valid = opened(tmp_path, train=sources, validation=SourceConfig(tagged, tag="<news> "), filters=FiltersConfig(max_chars=7))
+    assert sorted((r["source"], r["target"]) for r in train.rows(0, [0])) == [
+        ("<docs> 坏人", "villain"),
+        ("<docs> 好", "good"),
+        ("我", "I"),
+    ]
+    assert [r["source"] for r in valid.held_out()] == ["<news> 好", "<news> 坏人"]
+    text = tmp_path / "book.txt"
+    text.write_text("一\n二\n三\n", "utf-8")
+    with pytest.raises(ConfigError, match="a tag would stand before each"):
+        opened(tmp_path, task="gpt", train=SourceConfig(str(text), tag="书：", document="file"))
+
+
 def test_duplicates_across_files_and_only_of_pairs(tmp_path):
     first = jsonl(tmp_path / "a.jsonl", [pair("好", "good"), pair("好", "fine")])
     second = jsonl(tmp_path / "b.jsonl", [pair("好", "good"), pair("坏", "bad")])

@@ -42,6 +42,9 @@ class SourceConfig:
     """Hub datasets: the configuration's name, e.g. `zh-en`."""
     split: str = "train"
     """Hub datasets: the split."""
+    tag: str = ""
+    """Put before every source (gpt: text) of it, e.g. `<docs> `, after filtering: the model learns which kind of text it has before it.
+    Leave the kind that people will type without one."""
     license: str = ""
     """Under which licence and by whom, for the model card, e.g. `CC BY 2.0 FR, https://tatoeba.org`; nothing else reads it."""
 

@@ -224,7 +224,8 @@ def _reread(record: Record, shard: Shard) -> dict[str, Any]:
     except BadRow as error:
         raise ConfigError(f"{shard.label}: changed since the run began (row {record.row}: {error})") from None
     assert row is not None, (shard.label, record.row)
-    return row
+    first = shard.columns[0][0]
+    return {**row, first: shard.tag + row[first]} if shard.tag else row
 
 
 def hold_out(states: list[np.ndarray], share: float, most: int, how: str) -> int:

@@ -41,6 +41,7 @@ class Shard:
     where: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     name: str | None = None
     split: str = "train"
+    tag: str = ""  # before the first column of what is dealt
 
     @property
     def seekable(self) -> bool:

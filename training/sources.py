@@ -82,10 +82,14 @@ def _shards(s: SourceConfig, columns: dict[str, str], document: str, key: str) -
             )
         if kind == "txt" and s.where:
             raise ConfigError(f"{key}: {label} has no columns, so `where` cannot choose among its rows")
+        if kind == "txt" and s.tag and document == "file":
+            raise ConfigError(f"{key}: {label} is one text in pieces, so a tag would stand before each of them")
         # A table's values are text, even where YAML reads `2020` as a number.
         choices = {k: tuple(v) if isinstance(v, list) else (v,) for k, v in (s.where or {}).items()}
         where = tuple((k, tuple(map(str, v)) if kind in ("csv", "tsv") else v) for k, v in choices.items())
-        shards.append(Shard(path, label, kind, tuple(columns.items()), document, target, target_label, s.weight, where, s.name, s.split))
+        shards.append(
+            Shard(path, label, kind, tuple(columns.items()), document, target, target_label, s.weight, where, s.name, s.split, s.tag)
+        )
     return shards
 
 
