@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from doctor_recordings import changed, config_of, places
+from training_runs import gpt_config, run_here
 
 from training import findings, report
 
@@ -80,3 +82,14 @@ def test_the_report_has_the_same_words_in_both_languages() -> None:
     assert list(english) == list(chinese) and list(english["ended"]) == list(chinese["ended"])
     for name in set(english) - {"ended"}:
         assert places(english[name]) == places(chinese[name]), name
+
+
+def test_a_run_speaks_its_language_while_it_goes_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = gpt_config(tmp_path, train={"max_steps": 2}, evaluation={"every_steps": 1}, log={"language": "zh", "preflight": False})
+    run_here(config)
+    first = capfd.readouterr().err
+    run_here(config, "--resume", "true", "--train.max_steps", "3")
+    again = capfd.readouterr().err
+    for said in ("模型：gpt2，", "上 1 个进程", "第 1 步：验证损失 "):
+        assert said in first, first
+    assert "继续（第 2 步）" in again and not re.search("resuming|validation loss|parameters", first + again)

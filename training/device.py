@@ -124,7 +124,7 @@ def pick_precision(device: torch.device, step: Callable[[torch.dtype | None], No
     """
     if device.type == "cuda":
         precision = of_gpu(device)
-        return precision, " (auto: this GPU has it)" if precision == "bf16" else " (auto: this GPU has no bf16)", {}
+        return precision, " (auto)" if precision == "bf16" else " (auto: no bf16)", {}
     if device.type != "cpu":
         return of_gpu(device), " (auto)", {}
     speed, threads = {}, torch.get_num_threads()
@@ -140,7 +140,7 @@ def pick_precision(device: torch.device, step: Callable[[torch.dtype | None], No
     for dtype in (None, torch.bfloat16, None, torch.bfloat16):  # in turn, for a noisy machine
         seconds[dtype] = min(seconds.get(dtype, 1e9), _best(lambda: step(dtype), 3, 2.0))  # noqa: B023
     chosen = "bf16" if seconds[torch.bfloat16] < 0.85 * seconds[None] else "no"
-    told = f" (auto: a step takes {1e3 * seconds[None]:.0f} ms in float32, {1e3 * seconds[torch.bfloat16]:.0f} ms in bf16)"
+    told = f" (auto: float32 {1e3 * seconds[None]:.0f} ms, bf16 {1e3 * seconds[torch.bfloat16]:.0f} ms)"  # a step
     return chosen, told, {"no": seconds[None], "bf16": seconds[torch.bfloat16]}
 
 

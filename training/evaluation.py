@@ -11,7 +11,9 @@ from accelerate.utils import DistributedType
 from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 
+from training import findings
 from training.config import Config
+from training.doctor import language_of
 from training.filters import chinese
 from training.loader import to_tensors
 from training.prepare import Data
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 # Training texts that samples are compared with: the index has 32 MiB, and about 120M different n-grams would overfill it.
 INDEXED_ROWS, INDEXED_CHARACTERS = 200_000, 50_000_000
-SHOWN = {"val_loss": "validation loss {:.4f}", "perplexity": "perplexity {:.2f}", "bleu": "BLEU {:.2f}", "chrf": "chrF2 {:.2f}"}
 
 
 class Evaluation:
@@ -32,6 +33,7 @@ class Evaluation:
         self.config, self.data, self.accelerator, self.processes = config, data, accelerator, processes
         self.sharded = accelerator.distributed_type == DistributedType.FSDP
         self.index: NgramIndex | None = None
+        self.words = findings.phrases("training", language_of(config))
 
     def measure(self, model: torch.nn.Module, network: PreTrainedModel) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Numbers (the same in every process) and the samples to show (of the main process).
@@ -63,7 +65,7 @@ class Evaluation:
             return {}
         turns = -(-len(batches) // world)  # every process takes as many, as sharded weights demand
         loss_sum, tokens_sum = torch.zeros(2, dtype=torch.float64)
-        bar = Progress("evaluating, batches", total=turns, shown=self.processes.main)
+        bar = Progress(self.words["evaluating"], total=turns, shown=self.processes.main, left=self.words["left"])
         with torch.no_grad(), self.accelerator.autocast():
             for turn in range(turns):
                 k = turn * world + self.processes.rank
@@ -102,10 +104,10 @@ class Evaluation:
         return {}
 
 
-def line(step: int, result: dict[str, Any], samples: list[dict[str, Any]]) -> str:
-    """An evaluation in one line, with the first sample."""
-    numbers = ", ".join(text.format(result[k]) for k, text in SHOWN.items() if result.get(k) is not None)
-    if not samples:
-        return f"step {step:,}: {numbers}"
-    first = samples[0]
-    return f"step {step:,}: {numbers}  {first['prompt'][:40]} → {first['text'][:60]}".replace("\n", "⏎")
+def line(step: int, result: dict[str, Any], samples: list[dict[str, Any]], words: dict[str, Any]) -> str:
+    """An evaluation in one line, with the first sample. `words`: of the book `training`."""
+    numbers = words["comma"].join(text.format(result[k]) for k, text in words["numbers"].items() if result.get(k) is not None)
+    told = str(words["evaluated"].format(step=step, numbers=numbers))
+    if samples:
+        told += f"  {samples[0]['prompt'][:40]} → {samples[0]['text'][:60]}"
+    return told.replace("\n", "⏎")

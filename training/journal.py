@@ -10,7 +10,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from training import config as configs
-from training import evaluation, run_folder
+from training import doctor, evaluation, findings, run_folder
 from training.config import Config
 from training.processes import Processes, Progress
 
@@ -28,6 +28,7 @@ class Journal:
     def __init__(self, config: Config, accelerator: Accelerator, processes: Processes, step: int, evaluated: int, done: float):
         self.config, self.dir, self.accelerator, self.processes = config, Path(config.run_dir), accelerator, processes
         self.metrics: run_folder.Metrics | None = None
+        self.words = findings.phrases("training", doctor.language_of(config))
         over = step > 0 and done >= 1
         if processes.main:
             with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
@@ -35,11 +36,11 @@ class Journal:
                 if not over:  # what ends before it has begun does not say how the run was made
                     run_folder.write(self.dir / "config.yaml", configs.dump(replace(config, resume=False)))
         if over:
-            processes.say(f"this run is already finished at step {step:,}; a later train.max_steps (or tokens, or minutes) lets it go on")
+            processes.say(self.words["already_finished"].format(step=step))
         if config.log.log_with:
             accelerator.init_trackers("stray-bird", config={"run_dir": config.run_dir, "model": str(config.model)})
-        self.drawn, self.note = time.monotonic(), "loss …"
-        self.bar = Progress("training", total=1.0, done=min(1.0, done), shown=processes.main, delay=0)
+        self.drawn, self.note = time.monotonic(), self.words["no_loss"]
+        self.bar = Progress(self.words["training"], total=1.0, done=min(1.0, done), shown=processes.main, delay=0, left=self.words["left"])
 
     def train(self, step: int, seconds: float, numbers: dict[str, Any]) -> None:
         """A `train` record: loss, learning_rate, grad_norm, tokens, epoch, tokens_per_second."""
@@ -47,12 +48,13 @@ class Journal:
             self.metrics.add("train", step, seconds, **numbers)
         if self.config.log.log_with:
             self.accelerator.log({k: v for k, v in numbers.items() if k != "tokens"}, step=step)
-        self.note = f"loss {numbers['loss']:.4f}, {numbers['tokens_per_second']:,.0f} tokens/s"
+        self.note = self.words["loss"].format(loss=numbers["loss"], rate=numbers["tokens_per_second"])
 
     def progress(self, step: int, share: float) -> None:
         """The bar, after each step."""
         most = self.config.train.max_steps
-        self.bar.to(min(1.0, share), f"step {step:,}{f' of {most:,}' if most else ''}, {self.note}")
+        at = self.words["step_of" if most else "step"].format(step=step, most=most)
+        self.bar.to(min(1.0, share), f"{at}{self.words['comma']}{self.note}")
 
     def evaluation(self, step: int, seconds: float, numbers: dict[str, Any], samples: list[dict[str, Any]]) -> None:
         """An `evaluate` and a `sample` record, and the pages made from them."""
@@ -64,7 +66,7 @@ class Journal:
             if time.monotonic() - self.drawn > REDRAWN_AFTER:
                 run_folder.draw(self.dir, self.dir.name)
                 self.drawn = time.monotonic()
-        self.processes.say(evaluation.line(step, numbers, samples))
+        self.processes.say(evaluation.line(step, numbers, samples, self.words))
         if self.config.log.log_with:
             self.accelerator.log({k: v for k, v in numbers.items() if isinstance(v, int | float)}, step=step)
 

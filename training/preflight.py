@@ -273,7 +273,9 @@ def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, 
     from training.processes import Progress
 
     where = next(net.parameters()).device
-    bar = Progress(findings.phrases("page", doctor.language_of(config))["at_probe"], 1.0, shown=data.processes.main)
+    language = doctor.language_of(config)
+    left = findings.phrases("training", language)["left"]
+    bar = Progress(findings.phrases("page", language)["at_probe"], 1.0, shown=data.processes.main, left=left)
     timed = probe.run(config, data, net, where, bar.to)
     bar.close()
     if timed is None:

@@ -164,10 +164,10 @@ def open_data(config: Config, processes: Processes, memory: Memory | None = None
         memory: of token ids, for callers that train several runs on the same rows.
     """
 
-    words = findings.phrases("report", doctor.language_of(config))
+    words = _words(config)
 
     def read() -> tuple[Corpus, Corpus, PreTrainedTokenizerFast, list[list[str]]]:
-        bar = Progress("reading the corpus, rows", shown=processes.main)
+        bar = Progress(words["reading_corpus"], shown=processes.main)
         corpus, validation = corpora.open_corpus(
             config.corpus, config.task, Path(config.run_dir) / "corpus", config.seed, config.evaluation.max_rows, bar.to
         )
@@ -236,6 +236,12 @@ def changed(before: list[list[str]], now: list[list[str]]) -> str:
     return f"the content of {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
 
 
+def _words(config: Config) -> dict[str, Any]:
+    """What is said on the way and of the corpus, in the run's language."""
+    language = doctor.language_of(config)
+    return {**findings.phrases("training", language), **findings.phrases("report", language)}
+
+
 def _tokenizer(config: Config, corpus: Corpus, processes: Processes) -> PreTrainedTokenizerFast:
     """The run's tokenizer: the one it began with, the one that the config names, or a new one."""
     saved = Path(config.run_dir) / "tokenizer"
@@ -243,7 +249,8 @@ def _tokenizer(config: Config, corpus: Corpus, processes: Processes) -> PreTrain
         if config.tokenizer.path:
             tokenizer = tokenizers_.load(config.tokenizer.path, config.task)
         else:
-            bar = Progress("reading for the tokenizer, texts", shown=processes.main)
+            words = _words(config)
+            bar = Progress(words["reading_tokenizer"], shown=processes.main)
 
             def texts() -> Iterator[str]:
                 n = 0
@@ -252,7 +259,7 @@ def _tokenizer(config: Config, corpus: Corpus, processes: Processes) -> PreTrain
                         n += 1
                         bar.to(n)
                         yield row[column]
-                bar.what = "training the tokenizer"
+                bar.what = words["training_tokenizer"]
 
             tokenizer = tokenizers_.train(config.tokenizer, texts(), config.task)
             bar.close()

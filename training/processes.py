@@ -90,12 +90,15 @@ class Progress:
     Args:
         total: what `done` goes up to, if that is known.
         delay: seconds before anything is shown.
+        left: the words for `time` that is left.
     """
 
     EVERY = 30.0
 
-    def __init__(self, what: str, total: float | None = None, done: float = 0, shown: bool = True, delay: float = 2.0):
-        self._what, self.total, self.first, self.done, self.note = what, total, done, done, ""
+    def __init__(
+        self, what: str, total: float | None = None, done: float = 0, shown: bool = True, delay: float = 2.0, left: str = "{time} left"
+    ):
+        self._what, self.left, self.total, self.first, self.done, self.note = what, left, total, done, done, ""
         self.stream = sys.stderr  # of now: a study sends what its trials say elsewhere
         self.began = self.told = time.monotonic()
         self.shown = shown
@@ -128,7 +131,7 @@ class Progress:
             parts += [self.note] if self.note else []
             if self.total and done > self.first:
                 left = (now - self.began) * (self.total - done) / (done - self.first)
-                parts.append(f"{tqdm.format_interval(max(0, int(left)))} left")
+                parts.append(self.left.format(time=tqdm.format_interval(max(0, int(left)))))
             print(", ".join(parts), file=self.stream, flush=True)
 
     def close(self) -> None:

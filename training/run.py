@@ -63,6 +63,7 @@ class Run:
         preflight.quiet()
         self.config, self.dir = config, Path(config.run_dir)
         self.interrupted, self.handlers = "", dict[int, Any]()
+        self.words = findings.phrases("training", doctor.language_of(config))
         self.processes = Processes()
         self.main, self.resident_at_first = self.processes.main, assess.resident_at_first()
         prepare.check(config, self.processes)
@@ -121,7 +122,7 @@ class Run:
 
     def _preflight(self, net: PreTrainedModel, seconds: dict[str, float] | None) -> None:
         """Say what the run will take and what is wrong with it; preflight.json keeps it for the report."""
-        language = findings.spoken(None if self.config.log.language == "auto" else self.config.log.language)
+        language = doctor.language_of(self.config)
         sharded = self.processes.world > 1 and parse_flag_from_env("ACCELERATE_USE_FSDP")  # there is no Accelerator to ask yet
         found = preflight.before_run(self.config, self.data, net, seconds, self.held, self.processes.world, sharded)
         with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
@@ -166,12 +167,11 @@ class Run:
         words = findings.phrases("report", doctor.language_of(c))
         say = self.processes.say
         say(words["tokenizer"].format(line=tokenizers_.summary(self.vocabulary, words)))
-        say(
-            f"model: {c.model['type']}, {self.parameters:,} parameters; {world} process{'es' if world > 1 else ''} on "
-            f"{self.processes.device.type}, {torch.get_num_threads()} thread(s), precision {c.train.mixed_precision}{self.measured}"
-        )
+        where = {"device": self.processes.device.type, "threads": torch.get_num_threads()}
+        what = {"type": c.model["type"], "parameters": self.parameters, "precision": f"{c.train.mixed_precision}{self.measured}"}
+        say(self.words["begins" if world == 1 else "begin"].format(world=world, **where, **what))
         if self.resumed_from:
-            say(f"resuming from {self.resumed_from} (step {s.step:,})")
+            say(self.words["resuming"].format(place=self.resumed_from, step=s.step))
         self.launched, self.seconds_before = time.monotonic(), s.seconds
         self.logged_at = self.seconds
         self.journal = Journal(c, self.accelerator, self.processes, s.step, s.evaluated, self.share())
@@ -367,11 +367,11 @@ class Run:
         if ended == "interrupted":
             step = self.processes.gather(self.interrupted)
             name = next((n for n in step if n), "signal")
-            self.processes.say(f"{name}: saved at step {self.state.step:,}; go on with --resume true --run_dir {self.dir}")
+            self.processes.say(self.words["interrupted"].format(signal=name, step=self.state.step, dir=self.dir))
         elif self.main:
             scan, left_out = self.data.corpus.report, self.batches.left_out
             printed(report.report(self.dir, self.config, self.parameters, scan, left_out, self.vocabulary, ended.capitalize() + "."))
-            printed(f"model: {place}")
+            printed(self.words["model"].format(place=place))
         best = {k: v for k, v in (self.state.best or {}).items() if k != "step"}
         return TrainResult(self.dir, self.state.step, ended, best, self.parameters, place)
 

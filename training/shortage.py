@@ -56,7 +56,5 @@ def _make_room(run: Run, rows: int) -> None:
             OutOfMemory.SAVED,
         )
     accumulation = run.config.train.gradient_accumulation_steps
-    run.processes.say(
-        f"out of memory in step {s.step + 1:,}: micro-batches go in {s.parts} parts from here on ({accumulation * now} → "
-        f"{accumulation * s.parts} accumulated), the tokens of a step stay the same"
-    )
+    counts = {"parts": s.parts, "before": accumulation * now, "after": accumulation * s.parts}
+    run.processes.say(run.words["in_parts"].format(step=s.step + 1, **counts))

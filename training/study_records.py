@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
 from collections import Counter
 from dataclasses import dataclass
@@ -215,3 +216,8 @@ def _run(told: dict[str, Any]) -> Run:
 def _number(value: Any) -> float | None:
     """None for what is no finite number, and for numbers whose squares would not be."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100 else None
+
+
+def ended(how: str, words: dict[str, Any]) -> str:
+    """How a trial ended, in the words of the book `sweep`; a way that they lack stays as study.json has it."""
+    return str(words.get("ended_" + re.sub(r"\W+", "_", how), how))

@@ -23,7 +23,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from training import space
+from training import findings, space, study_records
 from training.config import Config, ConfigError
 from training.knob import short
 from training.outcome import Stopped
@@ -105,7 +105,7 @@ def _search(worker: Worker, study: Study | None) -> None:
             while worker.trial(repeats):
                 pass
             if study and not repeats and study.hopeless(study.study.get_trials(deepcopy=False)):
-                worker.processes.say("the search is over: for long, no trial has come to its first step")
+                worker.processes.say(worker.words["hopeless"])
     finally:
         worker.bar.close()
         if study:
@@ -125,8 +125,11 @@ class Worker:
         self.entries = base.tokenizer.vocab_size
         self.shelf: Any = study.dir / "shared" if study else None
         spent = study.spent() if study else 0.0  # by others, or in an earlier session
-        self.bar = Progress(f"sweep {sweep.run_dir}", total=1.0, done=spent, shown=processes.main, delay=0)
-        self.best, self.repeats, self.first = "", False, True
+        language = findings.spoken(None if sweep.language == "auto" else sweep.language)
+        self.words = {**findings.phrases("training", language), **findings.phrases("sweep", language)}
+        name = self.words["bar"].format(dir=sweep.run_dir)
+        self.bar = Progress(name, total=1.0, done=spent, shown=processes.main, delay=0, left=self.words["left"])
+        self.best, self.repeats, self.first = list[str](), False, True
 
     def prepare(self) -> None:
         """Read the base's corpus and train its tokenizer once, for all trials and all workers.
@@ -152,7 +155,7 @@ class Worker:
         if any(key.startswith("tokenizer.") for key in turned):
             return
         shelf = self.processes.from_main(str(self.shelf))
-        base = replace(self.base, run_dir=f"{shelf}/base")
+        base = replace(self.base, run_dir=f"{shelf}/base", log=replace(self.base.log, language=self.sweep.language))
         os.makedirs(base.run_dir, exist_ok=True)
         with filelock.FileLock(f"{shelf}/.lock") if self.processes.main else nullcontext():
             prepare.check(base, self.processes)
@@ -189,7 +192,7 @@ class Worker:
         claim: Claim | None = self.processes.from_main(self.study.claim(repeats) if self.study else None)
         if claim is None:
             return False
-        self._show(f"trial {claim.number}")
+        self._show([self.words["trial_number"].format(number=claim.number)])
         self.repeats = claim.repeat_of is not None  # also one that a dead worker left, which the search takes up
         config = trials.config_of(self.base, claim, self.tokenizer)
         reason = self.processes.from_main(trials.refusal(config, self._entries(config), self.processes) if self.study else "")
@@ -219,7 +222,7 @@ class Worker:
         assert self.study is not None, "only the main process judges"
         value = evaluation.get(self.sweep.metric)
         if value is not None:
-            self._show(f"step {evaluation['step']:,}, {self.sweep.metric} {value:.4f}")
+            self._show([self.words["step"].format(step=evaluation["step"]), f"{self.sweep.metric} {value:.4f}"])
         if value is None or self.repeats:  # a mean of those repeats only that went well would flatter
             return None
         return "pruned" if self.study.worse(float(value), int(evaluation["step"])) else None
@@ -246,25 +249,29 @@ class Worker:
         self.study.tell(claim, values if state == TrialState.COMPLETE else None, state, record)
         self.processes.say(self._line(claim, record))
         if best := self.study.best(self.study.study.get_trials(deepcopy=False), 1):
-            self.best = f", best {best[0].values[0]:.4f} in trial {best[0].number}"
-        self._show("")
+            self.best = [self.words["best_yet"].format(value=best[0].values[0], number=best[0].number)]
+        self._show([])
         for folder in self.study.to_forget(self.sweep.keep):
             trials.forget(folder)
 
-    def _show(self, what: str) -> None:
+    def _show(self, what: list[str]) -> None:
         """How far the study is, on a bar or a line every half minute."""
         if self.study:
-            self.bar.to(self.study.spent(), f"{what}{self.best}".removeprefix(", "))
+            self.bar.to(self.study.spent(), self.words["comma"].join(what + self.best))
 
     def _line(self, claim: Claim, record: dict[str, Any]) -> str:
         """A trial in one line."""
         said = ", ".join(f"{short(k)} {v:.3g}" if isinstance(v, float) else f"{short(k)} {v}" for k, v in claim.params.items())
-        again = f" (again, seed {claim.seed})" if claim.repeat_of is not None else ""
+        words = self.words
+        told = words["trial_number"].format(number=claim.number) + (
+            words["again"].format(seed=claim.seed) if claim.repeat_of is not None else ""
+        )
+        ended = study_records.ended(record["ended"], words)
         if record["reason"]:
-            return f"trial {claim.number}{again}: {record['ended']}: {record['reason']}  [{said}]"
-        pruned = ", pruned" if record["ended"] == "pruned" else ""
-        value = f"{self.sweep.metric} {record['value']:.4f} at step {record['best_step']:,}"
-        return f"trial {claim.number}{again}: {value}, {record['training_seconds']:.1f} s{pruned}  [{said}]"
+            return f"{told}{words['colon']}{ended}{words['colon']}{record['reason']}  [{said}]"
+        came_to = words["came_to"].format(metric=self.sweep.metric, value=record["value"], step=record["best_step"])
+        parts = [came_to, words["took"].format(seconds=record["training_seconds"]), *([ended] if record["ended"] == "pruned" else [])]
+        return f"{told}{words['colon']}{words['comma'].join(parts)}  [{said}]"
 
 
 if __name__ == "__main__":

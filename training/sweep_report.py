@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -253,18 +252,13 @@ def _failures(records: Records, words: dict[str, Any]) -> list[Block]:
         rows: list[list[Cell]] = []
         for f in found[:FAILURES]:
             some = ", ".join(map(str, f.numbers[:6])) + (", …" if len(f.numbers) > 6 else "")
-            rows.append([f.reason, _ended(f.ended, words), some, str(len(f.numbers))])
+            rows.append([f.reason, study_records.ended(f.ended, words), some, str(len(f.numbers))])
         told.append(Table([words["reason"], words["ended"], words["trial"], words["count"]], rows, words=3))
     else:
         told.append(Text(words["failures_none"]))
     if pruned := effects.counts(records)["pruned"]:
         told.append(Text(words["pruned_line"].format(pruned=f"{pruned:,}", metric=records.metric)))
     return [*told, Heading(words["speed"]), Text(_speed(records, words))]
-
-
-def _ended(how: str, words: dict[str, Any]) -> str:
-    """How a run ended, in the language of the report; a way that it has no word for stays as study.json has it."""
-    return str(words.get("ended_" + re.sub(r"\W+", "_", how), how))
 
 
 def _speed(records: Records, words: dict[str, Any]) -> str:
