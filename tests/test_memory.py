@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from training_runs import gpt_config, numbers, records, run_here
 
 from training import config as configs
-from training import shortage
+from training import findings, shortage
 from training.doctor import diagnose
 from training.optim import Muon
 from training.outcome import OutOfMemory, Stopped, TrainResult
@@ -143,6 +143,7 @@ def test_only_the_first_steps_of_a_single_process_go_on_in_parts(
     run: Any = SimpleNamespace(
         state=SimpleNamespace(step=step, parts=1), optimizers=[], processes=SimpleNamespace(world=world, say=print), dir="runs/x",
         save=saved.append, batches=SimpleNamespace(before="there"), config=configs.Config(task="gpt"),
+        words=findings.phrases("training", "en"),
     )  # fmt: skip
     if not ends:
         shortage._make_room(run, 8)

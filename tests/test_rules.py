@@ -283,7 +283,7 @@ def test_the_usual_rate_goes_with_the_width_and_the_batch_and_no_rate_beyond_the
 def test_no_shipped_config_has_an_odd_rate(path: Path) -> None:
     config = configs.load(path)
     per_step = micro_batch(config)[1] * (config.batch.block_size if config.task == "gpt" else 1)
-    width = config.model.get("hidden_size") or config.model["d_model"]
+    width = next(config.model[key] for key in ("hidden_size", "d_model", "n_embd") if key in config.model)
     there = replace(facts(config.task, shape={"width": width}, data={"tokens_per_step": per_step}), config=config)
     assert rules_settings.learning_rate_odd(there) is None
 
