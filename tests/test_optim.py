@@ -72,7 +72,7 @@ def named(model: torch.nn.Module, parameters: list[torch.Tensor]) -> set[str]:
 def test_every_parameter_is_in_one_group_and_norms_biases_and_positions_do_not_decay(name: str) -> None:
     t5 = AutoConfig.for_model("t5", vocab_size=50, d_model=16, d_ff=32, d_kv=8, num_layers=2, num_heads=2)
     for model in (gpt(), AutoModelForSeq2SeqLM.from_config(t5)):
-        groups = [g for o in make_optimizers(model, OptimConfig(name=name, weight_decay=0.3), CPU) for g in o.param_groups]
+        groups = [g for o in make_optimizers(model, OptimConfig(name=name, weight_decay=0.3), CPU, "no") for g in o.param_groups]
         every = [n for g in groups for n in named(model, g["params"])]
         assert sorted(every) == sorted(n for n, p in model.named_parameters() if p.requires_grad)
         plain = set().union(*(named(model, g["params"]) for g in groups if g["weight_decay"] == 0))
@@ -82,7 +82,7 @@ def test_every_parameter_is_in_one_group_and_norms_biases_and_positions_do_not_d
 
 def test_muon_gets_the_hidden_matrices_only() -> None:
     model = gpt()
-    adamw, muon = make_optimizers(model, OptimConfig(name="muon"), CPU)
+    adamw, muon = make_optimizers(model, OptimConfig(name="muon"), CPU, "no")
     matrices = named(model, muon.param_groups[0]["params"])
     assert matrices == {f"transformer.h.{i}.{m}.weight" for i in (0, 1) for m in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")}
     untied = AutoConfig.for_model(
@@ -90,7 +90,7 @@ def test_muon_gets_the_hidden_matrices_only() -> None:
         num_key_value_heads=2, head_dim=8, tie_word_embeddings=False,
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(untied)
-    adamw, muon = make_optimizers(model, OptimConfig(name="muon"), CPU)
+    adamw, muon = make_optimizers(model, OptimConfig(name="muon"), CPU, "no")
     assert not {n for n in named(model, muon.param_groups[0]["params"]) if "embed" in n or "lm_head" in n}
     assert {"model.embed_tokens.weight", "lm_head.weight"} <= named(model, adamw.param_groups[0]["params"])
 
@@ -119,7 +119,7 @@ def test_muon_moves_a_transposed_weight_as_the_plain_one() -> None:
         turned.weight.copy_(plain.weight.T)
         turned.bias.copy_(plain.bias)
     for model in (plain, turned):
-        _, muon = make_optimizers(model, OptimConfig(name="muon"), CPU)
+        _, muon = make_optimizers(model, OptimConfig(name="muon"), CPU, "no")
         inputs = torch.linspace(-1, 1, 32).reshape(2, 16)
         model(inputs).square().sum().backward()
         muon.step()

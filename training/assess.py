@@ -81,7 +81,7 @@ def resident_at_first() -> int:
 def of_model(config: Config, vocabulary: int, shapes: Shapes, place: Place | None = None) -> tuple[dict[str, Any], Footprint]:
     """The sections `config`, `parameters`, `shape` and `memory`, from the footprint of the config as it is."""
     place = place or Place()
-    found = footprint.measure(config, vocabulary, shapes, _mixed(config))
+    found = footprint.measure(config, vocabulary, shapes, _mixed(config), place.cpu)
     kept = place.kept(found)
     peak = found.peak + place.held + kept
     memory: dict[str, Any] = {**{k: found.memory[k] for k in facts.MEMORY_PARTS}, "vocabulary_bytes": found.vocabulary_bytes}
@@ -104,7 +104,9 @@ def variants(config: Config, vocabulary: int, shapes: Shapes, place: Place) -> d
         changed = replace(config, train=replace(config.train, gradient_checkpointing=checkpointing))
         for name, bf16 in (("float32", False), ("bf16", True)):
             try:
-                found[name + "_checkpointing" * checkpointing] = place.taken(footprint.measure(changed, vocabulary, shapes, bf16))
+                found[name + "_checkpointing" * checkpointing] = place.taken(
+                    footprint.measure(changed, vocabulary, shapes, bf16, place.cpu)
+                )
             except Exception:  # a class that cannot checkpoint has fewer variants
                 continue
     return found
@@ -118,7 +120,7 @@ def largest(config: Config, vocabulary: int, shapes: Shapes, place: Place) -> in
 
     def of(size: int) -> int:
         scaled = {k: (max(1, round(rows * size / now)), *s[1:]) for k, s in shapes.items()}
-        return place.taken(footprint.measure(several if size < now else config, vocabulary, scaled, _mixed(config)))
+        return place.taken(footprint.measure(several if size < now else config, vocabulary, scaled, _mixed(config), place.cpu))
 
     size = footprint.largest_batch(of, now, place.available)
     return size if size >= facts.smallest_batch(config) else 0

@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from training import model as models
 from training.alive import Alive
+from training.attention import as_elsewhere
 from training.config import Config
 from training.facts import MEMORY_PARTS
 from training.optim import make_optimizers
@@ -159,21 +160,22 @@ class Step(NamedTuple):
     flops: int
 
 
-def measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool) -> Footprint:
+def measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool = False) -> Footprint:
     """The footprint of a run's step with micro-batches of these shapes.
 
     Args:
         vocabulary: entries of the tokenizer.
         bf16: under autocast to bf16 (fp16 takes as much); float32 otherwise.
+        cpu: on a CPU, where attention stays in float32.
 
     Raises:
         ConfigError: if the model section is wrong.
     """
-    asked = repr((config.task, config.model, config.batch, config.optim, config.train, vocabulary, shapes, bf16))
-    return KNOWN(asked, lambda: _measured(config, vocabulary, shapes, bf16))
+    asked = repr((config.task, config.model, config.batch, config.optim, config.train, vocabulary, shapes, bf16, cpu))
+    return KNOWN(asked, lambda: _measured(config, vocabulary, shapes, bf16, cpu))
 
 
-def _measured(config: Config, vocabulary: int, shapes: Shapes, bf16: bool) -> Footprint:
+def _measured(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool) -> Footprint:
     standin: Any = Standin(vocabulary)
     tasks: dict[str, Callable[..., Gpt | Translation]] = {"gpt": Gpt, "translation": Translation}
     fixed = replace(config, batch=replace(config.batch, packing="always"))  # which would ask for sample texts
@@ -181,7 +183,7 @@ def _measured(config: Config, vocabulary: int, shapes: Shapes, bf16: bool) -> Fo
     found = models.model_config(config.task, config.model, standin, task.context)
 
     def step(kind: Any) -> Step:
-        return _step(config, task, kind, vocabulary, shapes, bf16)
+        return _step(config, task, kind, vocabulary, shapes, bf16, cpu)
 
     sizes, moments, flops = _carried_on(step, config.task, found, vocabulary) or step(found)
     average = 4 * sizes["every"] if config.train.averaging != "none" else 0
@@ -193,15 +195,15 @@ def _measured(config: Config, vocabulary: int, shapes: Shapes, bf16: bool) -> Fo
     )  # fmt: skip
 
 
-def _step(config: Config, task: Gpt | Translation, found: Any, vocabulary: int, shapes: Shapes, bf16: bool) -> Step:
+def _step(config: Config, task: Gpt | Translation, found: Any, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool) -> Step:
     """One step of the model of this transformers config."""
-    with FakeTensorMode(), values_unasked(), Alive(vocabulary) as alive:
+    with FakeTensorMode(), values_unasked(), as_elsewhere(not cpu), Alive(vocabulary) as alive:
         alive.default = "weights"
         net = models.fresh(config.task, found).train()
         if config.train.gradient_checkpointing:
             models.checkpoint_activations(net)
         sizes = _sizes(net, vocabulary)
-        optimizers = make_optimizers(net, config.optim, torch.device("cpu"))
+        optimizers = make_optimizers(net, config.optim, torch.device("cpu"), "bf16" if bf16 else "no")
         missing = {id(p): p.numel() for layer in repeated_layers(net) for p in layer.parameters() if p.requires_grad}  # gradients of layers
         half = sum(missing.values()) // 2
 

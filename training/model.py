@@ -16,6 +16,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
 
+from training import attention  # noqa: F401  (what a CPU does for `sdpa` while it trains)
 from training.config import ConfigError
 
 AUTO = {"gpt": AutoModelForCausalLM, "translation": AutoModelForSeq2SeqLM}

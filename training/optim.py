@@ -67,10 +67,15 @@ def orthogonalise(matrices: torch.Tensor, dtype: torch.dtype, steps: int = 5) ->
     return x.mT if tall else x
 
 
-def make_optimizers(model: torch.nn.Module, config: OptimConfig, device: torch.device) -> list[torch.optim.Optimizer]:
+def make_optimizers(
+    model: torch.nn.Module, config: OptimConfig, device: torch.device, mixed_precision: str
+) -> list[torch.optim.Optimizer]:  # fmt: skip
     """AdamW alone, or Muon for the hidden matrices and AdamW for the rest.
 
     Weight decay is for weights of two and more dimensions; embeddings of positions, biases and norms have none.
+
+    Args:
+        mixed_precision: of the run, `auto` resolved. On a CPU, where bf16 was found to be fast for it, Muon iterates in bf16 too.
     """
     hidden: list[torch.nn.Parameter] = []
     hidden_transposed: list[torch.nn.Parameter] = []
@@ -96,7 +101,7 @@ def make_optimizers(model: torch.nn.Module, config: OptimConfig, device: torch.d
     optimizers: list[torch.optim.Optimizer] = [adamw]
     matrices = [g for g in ({"params": hidden}, {"params": hidden_transposed, "transposed": True}) if g["params"]]
     if matrices:
-        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        dtype = torch.bfloat16 if device.type == "cuda" or mixed_precision == "bf16" else torch.float32
         optimizers.append(Muon(matrices, lr=config.muon_learning_rate, weight_decay=config.weight_decay, dtype=dtype))
     for optimizer in optimizers:
         for group in optimizer.param_groups:

@@ -75,7 +75,7 @@ def run(
         return None
     dealing = (time.perf_counter() - began) / max(1, len(batches)) if not config.corpus.workers else 0.0
     still = replace(config.optim, learning_rate=0.0, muon_learning_rate=0.0)
-    optimizers = make_optimizers(net, still, device)
+    optimizers = make_optimizers(net, still, device, config.train.mixed_precision)
     clock = _Clock(device)
 
     def passes(batch: Batch) -> None:

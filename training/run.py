@@ -103,7 +103,7 @@ class Run:
         )  # fmt: skip
         self.sharded = self.accelerator.distributed_type == DistributedType.FSDP
         self.network = net  # without what accelerate wraps around it
-        self.model, *wrapped = self.accelerator.prepare(net, *make_optimizers(net, c.optim, self.processes.device))
+        self.model, *wrapped = self.accelerator.prepare(net, *make_optimizers(net, c.optim, self.processes.device, c.train.mixed_precision))
         self.optimizers = [o.optimizer for o in wrapped]
         if self.resumed_from:
             checkpoint.unpack_optimizers(self.optimizers, tensors, self.resumed_from)
