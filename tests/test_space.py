@@ -28,6 +28,15 @@ def test_every_value_of_a_shipped_sweep_can_be_trained(path: Path, tmp_path: Pat
             assert trial.refusal(space.with_values(base, knob.settings(value)), 5000, Processes()) == "", (knob.key, value)
 
 
+def test_sources_of_text_can_be_a_knob(tmp_path: Path) -> None:
+    base = configs.load(gpt_config(tmp_path))
+    said = [{"path": "a.txt", "tag": "<a> ", "where": {"kind": "x"}}, "b.txt"]
+    made = space.with_values(base, {"corpus.train": said, "corpus.validation": {"path": "c.txt"}}).corpus
+    first, second = configs.sources(made.train)
+    assert (first.path, first.tag, first.where, second.path) == ("a.txt", "<a> ", {"kind": "x"}, "b.txt")
+    assert made.validation == configs.SourceConfig(path="c.txt") and made.columns == base.corpus.columns
+
+
 def test_a_condition_on_what_is_no_knob_asks_the_base(tmp_path: Path) -> None:
     base = configs.load(gpt_config(tmp_path))
     other = "adamw" if base.optim.name == "muon" else "muon"

@@ -254,11 +254,20 @@ def with_values(config: Config, values: dict[str, Any]) -> Config:
     def put(holder: Any, tree: dict[str, Any]) -> Any:
         if isinstance(holder, dict):
             return {**holder, **tree}
+        if isinstance(holder, configs.CorpusConfig):
+            tree = {k: _sources(v) if k in ("train", "validation") else v for k, v in tree.items()}
         inner = {k: put(getattr(holder, k), v) if isinstance(v, dict) else v for k, v in tree.items()}
         return dataclasses.replace(holder, **inner)
 
     made: Config = put(config, nested(values))
     return made
+
+
+def _sources(said: Any) -> Any:
+    """Sources of text as YAML has them, as the config has them."""
+    if isinstance(said, list):
+        return [_sources(one) for one in said]
+    return configs.SourceConfig(**said) if isinstance(said, dict) else said
 
 
 def grid(axes: list[Knob], base: Config) -> list[dict[str, Any]]:
