@@ -1,7 +1,7 @@
 """Attention on a CPU: under bf16 it is trained in float32.
 
 The backward pass of torch's flash attention for CPUs multiplies head by head, and in bf16 each of these small products goes through
-oneDNN: for 62 rows of 32 tokens with 4 heads it takes 20 ms instead of 5, two thirds of the time of a small model's whole layer
+oneDNN: for 62 rows of 32 tokens with 4 heads of 64 both passes take 20 ms instead of 5, and over all layers that was a fifth of a step
 (docs/log.md). Everything else of the step stays in bf16.
 """
 
