@@ -2,7 +2,7 @@
 
 Every number is a recorded run's or a mean of some; nothing is interpolated. A study folder is one with study.json, which is read
 as if a stranger had written it. Of the trainer only chance.py is imported, so what the report says too (the best setting, the ranges
-of a knob's values) is worked out here by the same rules as in training/effects.py; a test compares the two.
+of a knob's values) is worked out here by the same rules as in training/leaders.py and effects.py; a test compares the two.
 """
 
 from __future__ import annotations

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from training_runs import translation_config
 
-from training import assess, prepare
+from training import assess, footprint, prepare
 from training import config as configs
+from training.device import KEPT, KERNELS
+from training.probe import Probe
 from training.processes import Processes
 from training.tokenizer import report
 
@@ -57,3 +59,21 @@ def test_a_micro_batch_that_cannot_hold_the_longest_pair_is_none(tmp_path: Path)
     takes = {rows: assess.of_model(several, 2000, shapes(rows))[0]["memory"]["each_device_bytes"] for rows in (24, 40)}
     found = {rows: assess.largest(config, 2000, shapes(64), assess.Place(available=n)) for rows, n in takes.items()}
     assert found[24] == 0 and 512 <= found[40] <= 40 * 16 + 15
+
+
+def test_what_the_allocator_keeps_is_counted_where_it_is_let(tmp_path: Path) -> None:
+    config = configs.Config(task="gpt", model={"type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 2})
+    for checkpointing in (False, True):
+        changed = replace(config, train=replace(config.train, gradient_checkpointing=checkpointing))
+        for bf16, kernels in ((False, KERNELS["float32"]), (True, KERNELS["bf16"])):
+            found = footprint.measure(changed, 200, footprint.full_batch(config), bf16)
+            assert assess.Place(cpu=True).kept(found) == kernels + (0 if checkpointing else round(KEPT * found.peak))
+            assert assess.Place(cpu=False).kept(found) == 0
+
+
+def test_the_flops_of_a_step_are_those_of_all_devices() -> None:
+    timed = Probe(micro_batch=0.5, optimizer=0.25, deal=0.0, evaluate_loss=1.0, evaluate_texts=0.0, save=0.0)
+    config = configs.Config(task="gpt", train=configs.TrainConfig(gradient_accumulation_steps=3))
+    one, two = (assess.of_time(config, timed, {"steps": 10, "tokens": 1000}, 7_000, 1e6, world) for world in (1, 2))
+    assert (one["flops_per_step"], two["flops_per_step"]) == (21_000, 42_000)
+    assert one["achieved_flops"] == two["achieved_flops"] == pytest.approx(21_000 / 1.75)

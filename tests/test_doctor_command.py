@@ -97,6 +97,23 @@ def test_what_is_no_run_is_one_line_and_exit_2(tmp_path, capsys):
     assert main([str(tmp_path / "bad/checkpoints/step-1")]) == 2 and f"name its run, {tmp_path / 'bad'}" in capsys.readouterr().err
 
 
+def test_what_was_meant_is_named(tmp_path, capsys):
+    run = tmp_path / "study/trials/0000-x=1"
+    run.mkdir(parents=True)
+    (run / "metrics.jsonl").touch()
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "metrics.jsonl").touch()
+    for path, told in (
+        (tmp_path / "study", f"name one of its 1 trials, e.g. {run}"),
+        (alone, "(config.yaml missing); name one that training/train.py wrote"),
+        ("x" * 300, "File name too long"),
+        ("a\0b", "null"),
+    ):
+        assert main([str(path)]) == 2
+        assert told in capsys.readouterr().err, path
+
+
 def test_it_starts_without_torch_and_as_a_script():
     light = "import sys, training.doctor; print(sorted({'torch', 'numpy', 'transformers', 'datasets', 'evaluate'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", light], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 
@@ -39,3 +40,15 @@ def test_a_new_name_goes_into_the_lines_of_a_pipe(monkeypatch: pytest.MonkeyPatc
     hidden.what = "writing"
     hidden.close()
     assert "reading: 0" not in pipe.getvalue() and len(pipe.getvalue().splitlines()) == 2
+
+
+def test_what_does_not_tell_how_far_it_is_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(Progress, "EVERY", 0)
+    bar = Progress("sweep", total=1.0, delay=0)
+    bar.to(0.5, "trial 3")
+    with bar.alive():
+        time.sleep(1.3)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and "sweep: 50%, trial 3" in lines[1]
+    bar.to(1.0)
+    assert "left" not in capsys.readouterr().err, "it is done"

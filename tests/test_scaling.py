@@ -11,7 +11,7 @@ import pytest
 from training_runs import gpt_config, translation_config
 
 from training import findings, preflight, preflight_page, scaling
-from training.config import Config, ConfigError
+from training.config import Config, ConfigError, CorpusConfig
 from training.outcome import NotFinite
 
 
@@ -41,14 +41,28 @@ def test_the_loss_is_forecast_from_three_sizes_with_an_error_bar(
 
 def test_what_cannot_be_forecast_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = translation_config(tmp_path)
-    assert preflight.main(["--config", str(path), "--probe", "false", "--forecast", "true"]) == 2
-    assert "multiple of four" in capsys.readouterr().err
+    assert preflight.main(["--config", str(path), "--probe", "false", "--forecast", "true", "--lang", "en"]) == 0
+    told = capsys.readouterr().out
+    assert "no forecast of the loss: model: the number of attention heads" in told and "multiple of four" in told and "parameters" in told
 
 
 def test_a_horizon_too_short_to_measure_is_a_mistake_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = str(gpt_config(tmp_path, model={"n_embd": 64, "n_layer": 1, "n_head": 4}))
-    assert preflight.main(["--config", path, "--probe", "false", "--forecast", "true", "--train.max_steps", "2"]) == 2
-    assert "at least 6 steps" in capsys.readouterr().err
+    options = ["--probe", "false", "--forecast", "true", "--train.max_steps", "2", "--json", "true"]
+    assert preflight.main(["--config", path, *options]) == 0
+    assert "at least 6 steps" in json.loads(capsys.readouterr().out)["forecast"]["no_loss"]
+
+
+def test_where_the_text_is_to_be_learnt_by_heart_every_look_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validated on the training text the loss does not turn, however few tokens there are."""
+    config = Config(task="gpt", model=NARROW, corpus=CorpusConfig(train="a.txt", validation="a.txt"))
+    pretended([5.0, 4.5, 4.2, 4.0, 3.9, 3.8], monkeypatch)
+    few = {**FOUND, "data": {**FOUND["data"], "tokens": 500}, "horizon": {**FOUND["horizon"], "steps_per_epoch": 1}}
+    found = scaling.loss_at_the_end(config, few | {"forecast": {"overfit_step": None}})
+    assert found["loss_step"] == 100_000 and len(found["runs"]) == 3
+    with pytest.raises(ConfigError, match="overfit at once"):  # held-out rows would turn
+        pretended([5.0, 4.5, 4.2, 4.0, 3.9, 3.8], monkeypatch)
+        scaling.loss_at_the_end(Config(task="gpt", model=NARROW, corpus=CorpusConfig(train="a.txt")), few)
 
 
 def pretended(losses: list[float], monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
@@ -60,10 +74,9 @@ def pretended(losses: list[float], monkeypatch: pytest.MonkeyPatch, error: Excep
             raise error
         for k, loss in enumerate(losses, 1):
             on_evaluation({"step": k * config.evaluation.every_steps, "val_loss": loss})
-        return SimpleNamespace(ended="finished", model_dir=None)
+        return SimpleNamespace(ended="finished", signal="", parameters=next(sizes))
 
     monkeypatch.setattr(scaling, "train", train)
-    monkeypatch.setattr(scaling, "_parameters", lambda folder: next(sizes))
 
 
 FOUND: dict[str, Any] = {
@@ -76,7 +89,7 @@ NARROW = {"type": "gpt2", "n_embd": 64, "n_layer": 1, "n_head": 4}
 
 def test_the_loss_is_followed_no_further_than_to_where_it_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read again is not new: neither the horizon nor the small runs count beyond their turning."""
-    config = Config(task="gpt", model=NARROW)
+    config = Config(task="gpt", model=NARROW, corpus=CorpusConfig(train="a.txt"))
     pretended([5.0, 4.5, 4.2, 9.0, 9.0, 9.0], monkeypatch)  # every 40 steps; they turn about step 150
     found = scaling.loss_at_the_end(config, FOUND)
     assert found["loss_step"] == 148 and 3.5 < found["val_loss"] < 5
@@ -99,10 +112,9 @@ def test_the_law_is_followed_to_the_full_model_and_the_whole_horizon(monkeypatch
         every = config.evaluation.every_steps
         for step in range(every, (config.train.max_steps or 0) + 1, every):
             on_evaluation({"step": step, "val_loss": 99.0 if step == every else law(sizes[-1], 500 * step)})
-        return SimpleNamespace(ended="finished", model_dir=None)
+        return SimpleNamespace(ended="finished", signal="", parameters=sizes[-1])
 
     monkeypatch.setattr(scaling, "train", train)
-    monkeypatch.setattr(scaling, "_parameters", lambda folder: sizes[-1])
     known = {"horizon": {"steps": 100_000, "tokens": 5e7, "steps_per_epoch": 10**6}, "parameters": {"total": 1000 * 64**2},
              "data": {"held_out": 9, "tokens_per_step": 500, "tokens": 10**9}, "forecast": {"overfit_step": None}}  # fmt: skip
     found = scaling.loss_at_the_end(Config(task="gpt", model=NARROW), known)
@@ -113,5 +125,5 @@ def test_the_law_is_followed_to_the_full_model_and_the_whole_horizon(monkeypatch
 def test_a_small_run_that_fails_is_a_mistake_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config(task="gpt", model=NARROW)
     pretended([], monkeypatch, NotFinite("the loss is not finite"))
-    with pytest.raises(ConfigError, match=r"--forecast: .*not finite"):
+    with pytest.raises(ConfigError, match=r"of 25% of the width could not be trained: .*not finite"):
         scaling.loss_at_the_end(config, FOUND)

@@ -6,10 +6,12 @@ import errno
 import json
 import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from training_runs import gpt_config
@@ -293,3 +295,22 @@ def test_a_kill_leaves_no_half_study_json(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(KeyboardInterrupt):
         study.write()
     assert (tmp_path / "study/study.json").read_text(encoding="utf-8") == before
+
+
+def test_a_study_goes_on_under_a_licence_or_from_before_a_setting_was_there(tmp_path: Path) -> None:
+    base = configs.load(gpt_config(tmp_path))
+    sweep = space.SweepConfig(base="x", run_dir=str(tmp_path / "study"), space={"model.n_embd": [8, 16]}, search="grid")
+    source = configs.SourceConfig(path=str(tmp_path / "verses.jsonl"))
+
+    def of(train: Any) -> configs.Config:
+        return replace(base, corpus=replace(base.corpus, train=train))
+
+    Study(sweep, of([source]))
+    Study(sweep, of([replace(source, license="CC0")]))
+    path = tmp_path / "study/sweep.yaml"
+    said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    del said["base"]["corpus"]["train"][0]["tag"], said["base"]["corpus"]["train"][0]["license"], said["base"]["optim"]["eps"]
+    path.write_text(yaml.safe_dump(said), encoding="utf-8")
+    Study(sweep, of([source]))
+    with pytest.raises(ConfigError, match="tag"):
+        Study(sweep, of([replace(source, tag="<a> ")]))

@@ -61,8 +61,9 @@ def test_a_signal_that_comes_too_late_for_a_trial_stops_the_sweep_after_it(tmp_p
     assert [t["state"] for t in study(tmp_path / "study")["trials"]] == ["complete"]
 
 
+@pytest.mark.parametrize("ended", ["not finite", "failed"])
 def test_a_signal_in_the_step_that_breaks_a_trial_stops_the_sweep_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ended: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from training.tasks.gpt import Gpt
 
@@ -72,12 +73,14 @@ def test_a_signal_in_the_step_that_breaks_a_trial_stops_the_sweep_too(
         if not sent:  # the second one would end the process
             sent.append(1)
             os.kill(os.getpid(), signal.SIGINT)
+        if ended == "failed":
+            raise RuntimeError("something else")
         total, tokens = loss(*args)
         return total * float("nan"), tokens
 
     monkeypatch.setattr(Gpt, "loss", breaking)
     found = run(sweep_config(tmp_path, {"model.n_embd": [8, 16]}, search="grid"))
-    assert [t["ended"] for t in found["trials"]] == ["not finite"] and "the same command goes on" in capsys.readouterr().err
+    assert [t["ended"] for t in found["trials"]] == [ended] and "the same command goes on" in capsys.readouterr().err
 
 
 @pytest.mark.soak

@@ -17,6 +17,7 @@ from training import config as configs
 from training import prepare
 from training import run as run_module
 from training.evaluation import Evaluation
+from training.optim import Muon
 from training.outcome import TrainResult
 from training.processes import Processes
 from training.tasks.gpt import Gpt
@@ -92,6 +93,32 @@ def test_smoothing_autocast_and_checkpointing_reach_the_forward_pass(tmp_path: P
     train = {"max_steps": 1, "mixed_precision": "bf16", "label_smoothing": 0.1, "gradient_checkpointing": True}
     run_here(gpt_config(tmp_path, train=train, **ONCE))
     assert seen == {(True, 0.1, True, True), (False, 0.0, True, True)}
+
+
+def test_the_runs_precision_reaches_muon_in_the_run_and_in_the_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[torch.dtype, float]] = []
+    step = Muon.step
+
+    def look(self: Muon, *args: Any) -> Any:
+        seen.append((self.dtype, self.param_groups[0]["lr"]))
+        return step(self, *args)
+
+    monkeypatch.setattr(Muon, "step", look)
+    for precision, dtype in (("bf16", torch.bfloat16), ("no", torch.float32)):
+        del seen[:]
+        config = gpt_config(tmp_path, train={"max_steps": 1, "mixed_precision": precision}, optim={"name": "muon"}, **ONCE)
+        run_here(config, "--run_dir", str(tmp_path / precision), "--log.preflight", "true")
+        assert {d for d, _ in seen} == {dtype} and any(rate == 0 for _, rate in seen) and seen[-1][1] > 0, "first the probe's, at no rate"
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_memory_goes_back_to_the_system_with_gradient_checkpointing_alone(
+    checkpointing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(run_module, "return_memory", asked.append)
+    run_here(gpt_config(tmp_path, train={"max_steps": 1, "gradient_checkpointing": checkpointing}, **ONCE))
+    assert asked == [checkpointing]
 
 
 def test_another_seed_is_another_model_and_other_dice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,21 +38,28 @@ KERNELS = {
 KEPT = 0.37  # of what is alive: on a CPU so much more is resident (benchmarks/preflight_accuracy.py)
 
 
-def return_memory() -> None:
-    """Let large tensors go back to the system when they are freed (Linux, glibc).
+_returned = False  # whether large tensors go back to the system
+
+
+def return_memory(wanted: bool) -> None:
+    """Let large tensors go back to the system when they are freed, or stay with the allocator (Linux, glibc).
 
     Its allocator would learn to keep them instead, in pieces that do not fit the next one: a step with gradient checkpointing had
     twice as much resident as alive. Every tensor then has to be given new pages, which can take half as long again as the step
-    itself (docs/log.md), so it is for those who chose memory over time.
+    itself (docs/log.md), so it is for those who chose memory over time. It holds for the process, and a sweep's next trial may want
+    the other.
     """
-    if sys.platform == "linux":
+    global _returned
+    if sys.platform == "linux" and wanted != _returned:
         import ctypes
 
         try:
             mallopt = ctypes.CDLL(None).mallopt
         except (OSError, AttributeError):  # another C library
             return
-        mallopt(-3, 1 << 20)  # M_MMAP_THRESHOLD: from 1 MB on, memory of its own; once given, it no longer grows by itself
+        _returned = wanted
+        # M_MMAP_THRESHOLD: from 1 MB on, memory of its own. Once given, it no longer grows by itself, so 32 MB is where it would end.
+        mallopt(-3, 1 << 20 if wanted else 32 << 20)
         mallopt(-1, 64 << 20)  # M_TRIM_THRESHOLD: the rest is kept, for speed
 
 

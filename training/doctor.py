@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     p = jsonargparse.ArgumentParser(prog="doctor.py", description=__doc__, exit_on_error=False)
     p.add_argument("run", type=Path, help="a run folder")
-    p.add_argument("--json", type=bool, default=False, help="true: print one JSON object")
+    p.add_argument("--json", choices=["true", "false"], default="false", help="true: print one JSON object")
     p.add_argument("--lang", choices=LANGUAGES, help="zh or en; otherwise the run's log.language, or that of the locale")
     try:
         args = p.parse_args(argv)
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     verdicts, language = judge(records), language_of(records.config, args.lang)
-    speaking.printed(as_json(args.run, verdicts, language) if args.json else "\n".join(tell(verdicts, language)))
+    speaking.printed(as_json(args.run, verdicts, language) if args.json == "true" else "\n".join(tell(verdicts, language)))
     return 0
 
 

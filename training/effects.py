@@ -209,8 +209,8 @@ def _contrast(records: Records, turned: list[Marginal], inside: list[list[float]
     counts = len(inside[best]), len(inside[worst])
     others = None
     if not records.balanced:
-        others = by_chance if (by_chance := chance(inside, *counts)) is not None else math.inf
-    return Contrast(abs(one - other), of_the_seed(seeds, *counts), turned[best], turned[worst], others)
+        others = by_chance if (by_chance := chance(inside, *counts, len(means))) is not None else math.inf
+    return Contrast(abs(one - other), of_the_seed(seeds, *counts, len(means)), turned[best], turned[worst], others)
 
 
 def _marginal(records: Records, label: str, turned: bool, runs: list[Run]) -> Marginal:
@@ -236,7 +236,7 @@ def rising(records: Records) -> list[Effect]:
 
 
 def deciding(records: Records) -> Axis | None:
-    """The most important knob of which runs with two values or more were completed."""
+    """The knob with the largest effect of those of which runs with two values or more were completed."""
     return next((e.axis for e in effects(records) if e.metric), None)
 
 

@@ -133,6 +133,12 @@ def read(folder: Path, config: Config | None = None) -> Records:
         ConfigError: if the folder is not that of a run, or its config cannot be read.
     """
     wanted = ["metrics.jsonl"] if config else ["config.yaml", "metrics.jsonl"]
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # a name that is too long, or has a null in it
+        raise ConfigError(f"{shown(folder)[:100]}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if not folder.is_dir():
         what = "a file, not a run folder" if folder.exists() else "no such folder"
         raise ConfigError(f"{folder}: {what}; {_meant(folder)}")
@@ -163,7 +169,10 @@ def _meant(path: Path) -> str:
     if above := next((p for p in path.parents if (p / "metrics.jsonl").is_file()), None):
         return f"name its run, {above}"
     with contextlib.suppress(OSError):
-        if beside := sorted(str(p.parent) for p in [*path.glob("*/metrics.jsonl"), *path.parent.glob("*/metrics.jsonl")])[:5]:
+        if trials := sorted(p.parent for p in path.glob("trials/*/metrics.jsonl")):
+            return f"it is a sweep's; name one of its {len(trials):,} trials, e.g. {trials[0]}"
+        near = [*path.glob("*/metrics.jsonl"), *path.parent.glob("*/metrics.jsonl")]
+        if beside := sorted(str(p.parent) for p in near if p.is_file() and p.parent != path)[:5]:
             return f"there are {', '.join(beside)}"
     return "name one that training/train.py wrote"
 

@@ -214,8 +214,8 @@ def _step(config: Config, task: Gpt | Translation, found: Any, vocabulary: int, 
 
         for p in (p for p in net.parameters() if p.requires_grad):
             p.register_post_accumulate_grad_hook(has_gradient)
-        batch = {k: torch.zeros(size, dtype=torch.long) for k, size in shapes.items()}
         alive.default = "activations"
+        batch = {k: torch.zeros(size, dtype=torch.long) for k, size in shapes.items()}
         alive.restart()
         turns = min(2, config.train.gradient_accumulation_steps)  # the second micro-batch meets the gradients of the first
         for _ in range(turns):

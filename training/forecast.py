@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.config import Config, sources
+
 # The step at which the validation loss turns, fitted by eye to this project's own runs (docs/log.md, "Where overfitting begins"):
 # some steps that every training needs, then some passes over the corpus. Muon is quicker. Up to one token for a hundred
 # parameters it is four passes; with more tokens learning by heart takes longer, as the square root.
@@ -19,6 +21,11 @@ PASSES, RATIO = 4.0, 0.01
 FACTOR = 2.0  # either way; what the rule has been seen to miss by
 SOURCE = "docs/log.md"
 NEVER = 1.0  # tokens for each parameter from which on the rule says nothing
+
+
+def may_turn(config: Config) -> bool:
+    """Whether the validation loss can rise at all: not where it is that of the training text, which is to be learnt by heart."""
+    return sources(config.corpus.validation) != sources(config.corpus.train)
 
 
 def overfit_step(optimizer: str, parameters: int, tokens: int, steps_per_epoch: int) -> int | None:

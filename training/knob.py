@@ -93,12 +93,18 @@ def read_knob(key: str, said: Any) -> Knob:
     when = said.get("when") or {}
     if not isinstance(when, dict):
         raise ConfigError(f"{where}.when: {when!r} is not valid here; wanted key: value")
+    if idle := [k for k in ("low", "high", "step", "log") if "values" in said and k in said]:
+        raise ConfigError(f"{where}: {idle[0]} says nothing beside values; leave one of them out")
     conditions = tuple((str(k), tuple(v) if isinstance(v, list) else (v,)) for k, v in when.items())
     if "values" in said:
         values = said["values"]
         if isinstance(values, dict):
             if not values or not all(isinstance(v, dict) and v for v in values.values()):
                 raise ConfigError(f"{where}.values: wanted name: {{key: value, …}} for each value")
+            named: dict[str, str] = {}
+            for name, sets in values.items():
+                if (other := named.setdefault(json.dumps(flat(sets), sort_keys=True, default=str), str(name))) != str(name):
+                    raise ConfigError(f"{where}: {other} and {name} set the same")
             return Knob(key, tuple(map(str, values)), sets=tuple((str(k), flat(v)) for k, v in values.items()), when=conditions)
         if not isinstance(values, list) or not values:
             raise ConfigError(f"{where}: {values!r} is not valid here; wanted a list of values")
@@ -116,6 +122,8 @@ def _range(key: str, where: str, said: dict[str, Any], conditions: tuple[tuple[s
     low, high, step, log = said.get("low"), said.get("high"), said.get("step"), said.get("log", False)
     numbers = [("low", low), ("high", high), *([("step", step)] if step is not None else [])]
     for name, value in numbers:
+        if name not in said:
+            raise ConfigError(f"{where}.{name}: missing; a range has low and high, or give a list of values")
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ConfigError(f"{where}.{name}: {value!r} is not valid here; wanted a number")
     if not isinstance(log, bool):

@@ -29,6 +29,7 @@ class ConfigError(Exception):
 MOST = 2**31 - 1  # of any count
 MOST_TOKENS = 10**15  # the one horizon that may be larger
 MOST_SEED = 2**32 - 2**16 - 1  # numpy's are below 2**32, and each process adds its number
+MOST_ACCUMULATION = 10_000  # far beyond what anybody needs; a slip with more would hold a whole corpus in memory
 MOST_WEIGHT = 1000.0  # of a source: an epoch is planned slice by slice
 
 
@@ -221,6 +222,9 @@ def relations(config: Config) -> list[str]:
         problems.append(f"seed: {c.seed} must lie between 0 and {MOST_SEED}")
     if c.train.max_steps is None and c.train.max_tokens is None and c.train.max_minutes is None:
         problems.append("train: no horizon; set max_steps, max_tokens or max_minutes")
+    if c.train.gradient_accumulation_steps > MOST_ACCUMULATION:
+        many = f"{c.train.gradient_accumulation_steps:,} is more than {MOST_ACCUMULATION:,}"
+        problems.append(f"train.gradient_accumulation_steps: {many}; a step would take so many micro-batches at once")
     positive = {
         "train.max_steps": c.train.max_steps, "train.max_tokens": c.train.max_tokens,
         "train.max_minutes": c.train.max_minutes,

@@ -1,6 +1,6 @@
 """Optimizers, learning-rate schedules and the averaging of weights.
 
-AdamW is torch's. Muon is here because torch's iterates in bfloat16, which a CPU without native bf16 does a hundred times
+AdamW is torch's. Muon is here because torch's iterates in bfloat16, which a CPU without native bf16 does many times
 slower than float32 (docs/log.md); this one takes the dtype that is fast and orthogonalises matrices of one shape together.
 """
 
@@ -75,7 +75,7 @@ def make_optimizers(
     Weight decay is for weights of two and more dimensions; embeddings of positions, biases and norms have none.
 
     Args:
-        mixed_precision: of the run, `auto` resolved. On a CPU, where bf16 was found to be fast for it, Muon iterates in bf16 too.
+        mixed_precision: of the run, `auto` resolved (to bf16 on a CPU only where that is fast). Under bf16 Muon iterates in bf16.
     """
     hidden: list[torch.nn.Parameter] = []
     hidden_transposed: list[torch.nn.Parameter] = []

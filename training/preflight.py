@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from training import config as configs
 from training import facts, findings, fitting, forecast, preflight_page, rules, speaking
-from training.config import Config, ConfigError, sources
+from training.config import Config, ConfigError
 from training.findings import Finding, Language
 from training.sheets import SHEETS
 
@@ -50,7 +50,10 @@ def main(argv: list[str] | None = None) -> int:
         if options.forecast:
             from training import scaling
 
-            found["forecast"] = scaling.loss_at_the_end(config, found)
+            try:
+                found["forecast"] = scaling.loss_at_the_end(replace(config, log=replace(config.log, language=language)), found)
+            except ConfigError as error:  # the rest is worth knowing all the same
+                found["forecast"]["no_loss"] = str(error)
         if options.fit:
             found |= fitting.fit(config, found, fitting.fitted_path(config, options.out, rest), bool(options.out))
     except (ConfigError, argparse.ArgumentError) as error:
@@ -149,8 +152,8 @@ def of_config(config: Config, options: argparse.Namespace, language: Language) -
         found = on_paper(chosen, data, place)
         if options.probe and not options.device and assess.fits(found):
             processes.say(words["at_probe"])
-            if cpu and inside.train.gradient_checkpointing:
-                device.return_memory()
+            if cpu:
+                device.return_memory(inside.train.gradient_checkpointing)
             net = prepare.build_model(inside, data).to(processes.device)
             assumed = chosen.train.mixed_precision
             chosen, _, seconds = prepare.choose_precision(inside, data, net, processes, False)
@@ -247,7 +250,7 @@ def on_paper(config: Config, data: Data, place: Place) -> dict[str, Any]:
     found["flops_per_step"] = found["flops_per_micro_batch"] * config.train.gradient_accumulation_steps * place.devices
     per_epoch = found["horizon"]["steps_per_epoch"]
     step = None
-    if sources(config.corpus.validation) != sources(config.corpus.train):  # validated on the training text, learning it is the aim
+    if forecast.may_turn(config):
         step = forecast.overfit_step(config.optim.name, found["parameters"]["total"], found["data"]["tokens"], per_epoch)
     epoch = round(step / per_epoch, 2) if step else None
     found["forecast"] = {"overfit_step": step, "overfit_epoch": epoch, "factor": forecast.FACTOR, "source": forecast.SOURCE}

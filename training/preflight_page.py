@@ -68,7 +68,9 @@ def vocabulary(found: dict[str, Any], words: dict[str, Any]) -> list[str]:
     """Size, what it costs, how it cuts, and what a higher min_frequency would leave."""
     v = found["vocabulary"]
     cut = [words["cut"].format(side=words[k], **c) for k, c in v["columns"].items()]
-    lines = [words["vocabulary"].format(size=v["size"], bytes=size(v["training_bytes"]), once=v["seen_once"], cut=words["comma"].join(cut))]
+    where = "" if v["frequencies"] else words["in_texts"].format(texts=v["texts"])
+    numbers = {"size": v["size"], "bytes": size(v["training_bytes"]), "once": v["seen_once"]}
+    lines = [words["vocabulary"].format(**numbers, where=where, cut=words["comma"].join(cut))]
     if not v["frequencies"]:
         return lines
     table = v["frequencies"]["at_least"]
@@ -89,6 +91,8 @@ def data(found: dict[str, Any], words: dict[str, Any]) -> list[str]:
         lines.append("  " + words["horizon"].format(steps=h["steps"], epochs=_rounded(h["epochs"]), per=h["steps_per_epoch"]))
     if (c := found["forecast"])["overfit_step"]:
         lines.append("  " + words["turning"].format(step=c["overfit_step"], epoch=_rounded(c["overfit_epoch"]), factor=c["factor"]))
+    if "no_loss" in c:
+        lines.append("  " + words["no_loss"].format(reason=c["no_loss"]))
     if "val_loss" in c:
         cut = c["loss_step"] == c["overfit_step"]  # beyond it the loss rises, and nobody knows how far
         lines.append("  " + words["loss_at_turning" if cut else "loss"].format(**c))

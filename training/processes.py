@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -129,10 +131,29 @@ class Progress:
             self.told = now
             parts = [f"{self.what}: {done / self.total:.0%}" if self.total else f"{self.what}: {done:,.0f}"]
             parts += [self.note] if self.note else []
-            if self.total and done > self.first:
+            if self.total and self.first < done < self.total:
                 left = (now - self.began) * (self.total - done) / (done - self.first)
                 parts.append(self.left.format(time=tqdm.format_interval(max(0, int(left)))))
             print(", ".join(parts), file=self.stream, flush=True)
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """While something goes on that does not tell how far it is, what is known is shown again, with the time so far."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(1.0):
+                self.to(self.done)
+
+        beating = threading.Thread(target=beat, daemon=True)
+        if self.shown:
+            beating.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if self.shown:
+                beating.join()
 
     def close(self) -> None:
         """Nothing more is shown."""

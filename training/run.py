@@ -80,8 +80,8 @@ class Run:
     def _build(self) -> None:
         """Model, optimizers, average and counters; from the checkpoint, if there is one."""
         net = prepare.build_model(self.config, self.data)
-        if self.processes.device.type == "cpu" and self.config.train.gradient_checkpointing:
-            return_memory()
+        if self.processes.device.type == "cpu":
+            return_memory(self.config.train.gradient_checkpointing)
         self.parameters, self.state = models.count(net), State()
         self.vocabulary = prepare.look_at_vocabulary(self.data, models.by_part(net, len(self.data.tokenizer))[1])
         saved: dict[str, Any] = {}
@@ -180,12 +180,11 @@ class Run:
 
     def _interrupt(self, number: int, frame: Any) -> None:
         if self.interrupted and number == signal.SIGINT:  # asked twice: at once
-            kept = b"the last checkpoint is whole, go on with --resume true" if self.saved[0] else b"there is no checkpoint yet"
-            os.write(2, b"\nstopped at once; " + kept + b"\n")
+            os.write(2, f"\n{self.words['at_once_kept' if self.saved[0] else 'at_once']}\n".encode())
             os._exit(130)
         self.interrupted = signal.Signals(number).name
         if self.main:
-            os.write(2, f"\n{self.interrupted}: finishing this step, then saving\n".encode())  # print is not safe in a handler
+            os.write(2, f"\n{self.words['finishing'].format(signal=self.interrupted)}\n".encode())  # print is not safe in a handler
 
     # ---- what the loop asks for, in its order
 

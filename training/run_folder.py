@@ -133,7 +133,7 @@ def read_and_count(folder: Path) -> tuple[list[dict[str, Any]], int]:
     """`read`, and how many lines are no record of ours; a last line that a kill cut off is not among them."""
     records, unreadable = [], 0
     try:
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")  # a sample may hold U+2028
+        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8-sig", errors="replace").split("\n")  # a sample may hold U+2028
     except OSError:
         return [], 0
     for i, line in enumerate(lines):

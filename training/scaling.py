@@ -6,18 +6,18 @@ law through the validation losses of all sizes and steps is followed to the full
 
 from __future__ import annotations
 
-import json
+import io
 import math
-import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from training import forecast
+from training import doctor, findings, forecast
 from training.config import Config, ConfigError, EvaluationConfig, LogConfig
 from training.outcome import Stopped
+from training.processes import Progress
 from training.train import train
 
 WIDTHS = ("hidden_size", "d_model", "n_embd", "intermediate_size", "encoder_ffn_dim", "decoder_ffn_dim", "d_ff", "n_inner")
@@ -34,9 +34,7 @@ def narrower(model: dict[str, Any], share: float) -> dict[str, Any]:
     """
     heads = [model[k] for k in HEADS if k in model]
     if not heads or min(heads) < 4 or any(int(h * share) != h * share for h in heads):
-        raise ConfigError(
-            "--forecast: model: the number of attention heads must be given, a multiple of four, so that narrower ones can be made"
-        )
+        raise ConfigError("model: the number of attention heads must be given, a multiple of four, so that narrower ones can be made")
     return {k: int(v * share) if k in WIDTHS + HEADS and isinstance(v, int) else v for k, v in model.items()}
 
 
@@ -51,14 +49,15 @@ def loss_at_the_end(config: Config, found: dict[str, Any]) -> dict[str, Any]:
     """
     per_step, per_epoch = found["data"]["tokens_per_step"], found["horizon"]["steps_per_epoch"]
     if not found["horizon"]["tokens"] or not found["data"]["held_out"]:
-        raise ConfigError("--forecast: needs a horizon in steps or tokens and held-out rows")
+        raise ConfigError("it needs a horizon in steps or tokens and held-out rows")
     steps = min(STEPS, found["horizon"]["steps"])
     if steps < LOOKS:
-        raise ConfigError(
-            f"--forecast: needs a horizon of at least {LOOKS} steps, to measure the small runs' loss so often; it has {steps}"
-        )
-    points, runs = [], []
+        raise ConfigError(f"it needs a horizon of at least {LOOKS} steps, to measure the small runs' loss so often; it has {steps}")
+    points, runs = [], list[dict[str, Any]]()
     every = steps // LOOKS
+    language = doctor.language_of(config)
+    left = findings.phrases("training", language)["left"]
+    bar = Progress(findings.phrases("page", language)["at_forecast"], float(len(SHARES)), delay=0, left=left)
     for share in SHARES:
         with TemporaryDirectory(prefix="forecast-") as folder:
             small = replace(
@@ -68,33 +67,35 @@ def loss_at_the_end(config: Config, found: dict[str, Any]) -> dict[str, Any]:
                 evaluation=EvaluationConfig(
                     every_steps=every, max_rows=config.evaluation.max_rows, generate_rows=0, samples=1, max_new_tokens=2
                 ),
-                checkpoint=replace(config.checkpoint, every_steps=10 * steps), log=LogConfig(preflight=False),
+                checkpoint=replace(config.checkpoint, every_steps=10 * steps), log=LogConfig(preflight=False, language=language),
             )  # fmt: skip
             seen: list[dict[str, Any]] = []
+
+            def look(record: dict[str, Any]) -> None:
+                seen.append(record)  # noqa: B023
+                bar.to(len(runs) + record["step"] / steps)
+
             try:
-                with redirect_stdout(sys.stderr):  # where their reports are progress, not the answer
-                    result = train(small, lambda record: seen.append(record))  # noqa: B023
+                with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # their reports are nobody's answer
+                    result = train(small, look)
             except Stopped as error:
-                raise ConfigError(f"--forecast: a model of {share:.0%} of the width could not be trained: {error}") from None
-            if result.ended == "interrupted":
+                raise ConfigError(f"a model of {share:.0%} of the width could not be trained: {error}") from None
+            if result.ended == "interrupted" or result.signal:
                 raise KeyboardInterrupt
-            size = _parameters(result.model_dir)
+            size = result.parameters
             runs.append({"share": share, "parameters": size, "losses": [(r["step"], round(r["val_loss"], 4)) for r in seen]})
-            turning = forecast.overfit_step(config.optim.name, size, found["data"]["tokens"], per_epoch) or math.inf
+            turning = math.inf
+            if forecast.may_turn(config):
+                turning = forecast.overfit_step(config.optim.name, size, found["data"]["tokens"], per_epoch) or math.inf
             points += [(size, r["step"] * per_step, r["val_loss"]) for r in seen if every < r["step"] <= turning]
+    bar.close()
     try:
         law = forecast.fit(points)
     except ValueError as error:
-        raise ConfigError(f"--forecast: the corpus is so small that the small runs overfit at once: {error}") from None
+        raise ConfigError(f"the corpus is so small that the small runs overfit at once: {error}") from None
     last = min(found["horizon"]["steps"], found["forecast"]["overfit_step"] or math.inf)
     loss, error_bar = law.at(found["parameters"]["total"], last * per_step)
     return {
         **found["forecast"], "val_loss": round(loss, 4), "val_loss_error": round(error_bar, 4), "loss_step": last,
         "of_size": round(law.of_size, 4), "of_tokens": round(law.of_tokens, 4), "runs": runs, "extrapolation": True,
     }  # fmt: skip
-
-
-def _parameters(folder: Path | None) -> int:
-    """Of the model in a checkpoint."""
-    assert folder is not None, "a run of some steps leaves a checkpoint"
-    return int(json.loads((folder / "meta.json").read_text(encoding="utf-8"))["parameters"])

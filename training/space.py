@@ -104,6 +104,26 @@ def identity(sweep: SweepConfig, base: Config) -> dict[str, Any]:
     return plain
 
 
+def comparable(identified: dict[str, Any]) -> dict[str, Any]:
+    """An identity as an older version may have written it: what it does not say is as by default, and licences change nothing."""
+
+    def sources(said: Any) -> Any:
+        if isinstance(said, list):
+            return [sources(one) for one in said]
+        if isinstance(said, str):
+            return sources({"path": said})
+        if not isinstance(said, dict):
+            return said
+        return {k: v for k, v in {**dataclasses.asdict(configs.SourceConfig(path="")), **said}.items() if k != "license"}
+
+    base = identified.get("base")
+    if not isinstance(base, dict) or not isinstance(base.get("corpus"), dict):
+        return identified
+    whole = mistakes.merge(dataclasses.asdict(Config(task=base.get("task", "gpt"))), base)
+    whole["corpus"] |= {k: sources(whole["corpus"][k]) for k in ("train", "validation")}
+    return {**identified, "base": whole}
+
+
 def dump(identified: dict[str, Any]) -> str:
     """As sweep.yaml has it."""
     return yaml.safe_dump(identified, sort_keys=False, allow_unicode=True, width=100)
@@ -178,9 +198,10 @@ def base_config(sweep: SweepConfig) -> Config:
     try:
         base = configs.parse_args(["--config", sweep.base, *options])
     except ConfigError as error:
-        raise ConfigError(str(error).replace("the command line: ", "set: ")) from None
+        told = str(error).replace("the command line: ", "set: ")
+        raise ConfigError(f"base: {told}" if told.startswith(f"{sweep.base}: ") and "\n" not in told else told) from None
     parser = command_line.parser(Config, "")
-    problems: list[str] = []
+    problems = [f"set.{key}: the sweep sees to it itself; leave it out" for key in ("run_dir", "resume") if key in flat(sweep.set)]
     axes = knobs(sweep)
     for knob in axes:
         for value in knob.extremes():
@@ -188,11 +209,13 @@ def base_config(sweep: SweepConfig) -> Config:
             problems += mistakes.find(nested(knob.settings(value)), Config, parser, said, {"task": "gpt"})
         if own := sorted({key for value in knob.extremes() for key in knob.settings(value)} & set(OWN)):
             problems.append(f"space.{knob.key}: the sweep sees to {own[0]} itself")
+        if idle := sorted({k for v in knob.extremes() for k in knob.settings(v) if k.startswith("log.") and k not in OWN}):
+            problems.append(f"space.{knob.key}: {idle[0]} changes nothing that is measured")
         problems += [f"space.{knob.key}.when: {p}" for key, wanted in knob.when for p in _never(key, wanted, axes, base)]
     problems += _both(axes)
     turned = {key for k in axes for v in k.extremes() for key in k.settings(v)}
     if twice := sorted(turned & set(flat(sweep.set))):
-        problems.append(f"set.{twice[0]}: is a knob of the space too; leave it out here")
+        problems += [f"set.{key}: is a knob of the space too; leave it out here, the base has what it is otherwise" for key in twice]
     if sweep.metric in TOKENIZER_DEPENDENT and any(key.startswith("tokenizer.") for key in turned):
         problems.append(f"metric: {sweep.metric} does not compare under different tokenizers; use bits_per_character")
     if base.corpus.validation is None and (reading := sorted(key for key in turned if key.startswith("corpus.") and key not in UNREAD)):

@@ -102,6 +102,8 @@ class Study:
                     (self.dir / name).mkdir(exist_ok=True)
         if before == {}:
             raise self._damaged()
+        if before is not None:
+            now, before = space.comparable(now), space.comparable(before)
         if before is not None and (changed := [k for k in now if now[k] != before.get(k)]):
             old, new = (dict(mistakes.leaves("", {k: said.get(k) for k in changed})) for said in (before, now))
             keys = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
@@ -282,6 +284,12 @@ class Study:
             if left := [first + 1 + k for k in range(self.sweep.repeat_seeds) if first + 1 + k not in seeds]:
                 return best.number, left[0]
         return None
+
+    def repeats(self) -> dict[str, int]:
+        """How many repeats are begun (`begun`), and how many there will be (`all`)."""
+        trials = self.study.get_trials(deepcopy=False)
+        begun = sum(_begun(t).get("repeat_of") is not None for t in trials)
+        return {"begun": begun, "all": max(begun, len(self.best(trials, self.sweep.repeat_best)) * self.sweep.repeat_seeds)}
 
     def best(self, trials: list[FrozenTrial], most: int) -> list[FrozenTrial]:
         """Completed trials, the best first, each setting once; with two aims, of the Pareto front."""

@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     die_with_the_launcher()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupted)  # a run has its own while it trains
+    sweep = None
     try:
         sweep = space.parse_args(argv, __doc__ or "")
         work(sweep)
@@ -52,7 +53,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"stopped: {error}; the same command goes on", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the same command goes on (with --report true it writes the report of what is there)", file=sys.stderr)
+        language = findings.spoken(None if sweep is None or sweep.language == "auto" else sweep.language)
+        print(findings.phrases("sweep", language)["stopped"], file=sys.stderr)
         return 0
     return 0
 
@@ -129,7 +131,7 @@ class Worker:
         self.words = {**findings.phrases("training", language), **findings.phrases("sweep", language)}
         name = self.words["bar"].format(dir=sweep.run_dir)
         self.bar = Progress(name, total=1.0, done=spent, shown=processes.main, delay=0, left=self.words["left"])
-        self.best, self.repeats, self.first = list[str](), False, True
+        self.best, self.repeats, self.first, self.now = list[str](), False, True, ""
 
     def prepare(self) -> None:
         """Read the base's corpus and train its tokenizer once, for all trials and all workers.
@@ -192,8 +194,11 @@ class Worker:
         claim: Claim | None = self.processes.from_main(self.study.claim(repeats) if self.study else None)
         if claim is None:
             return False
-        self._show([self.words["trial_number"].format(number=claim.number)])
         self.repeats = claim.repeat_of is not None  # also one that a dead worker left, which the search takes up
+        self.now = self.words["trial_number"].format(number=claim.number)
+        if self.repeats and self.study:
+            self.now = self.words["repeat_number"].format(of=claim.repeat_of, seed=claim.seed, **self.study.repeats())
+        self._show([])
         config = trials.config_of(self.base, claim, self.tokenizer)
         reason = self.processes.from_main(trials.refusal(config, self._entries(config), self.processes) if self.study else "")
         outcome, earlier = trials.Outcome("refused", reason), 0.0
@@ -202,7 +207,8 @@ class Worker:
                 trials.borrow(config, self.shelf)
             earlier = trials.seconds_so_far(config)
             try:
-                outcome = trials.run(config, self._judge, self.memory)
+                with self.bar.alive():
+                    outcome = trials.run(config, self._judge, self.memory)
             except trials.Interrupted:
                 raise KeyboardInterrupt from None
         if self.study:
@@ -257,7 +263,7 @@ class Worker:
     def _show(self, what: list[str]) -> None:
         """How far the study is, on a bar or a line every half minute."""
         if self.study:
-            self.bar.to(self.study.spent(), self.words["comma"].join(what + self.best))
+            self.bar.to(self.study.spent(), self.words["comma"].join([self.now, *what, *self.best]))
 
     def _line(self, claim: Claim, record: dict[str, Any]) -> str:
         """A trial in one line."""

@@ -220,4 +220,5 @@ def summary(r: dict[str, Any], words: dict[str, Any]) -> str:
     """A report in one line for people; `words` of wording/report."""
     sides = words["comma"].join(words["cut"].format(side=words[k], tokens=v["tokens_per_text"]) for k, v in r["columns"].items())
     megabytes = {"embeddings": r["bytes"] / 1e6, "training": r["training_bytes"] / 1e6}
-    return str(words["entries"].format(**r, sides=sides, **megabytes))
+    where = "" if r["frequencies"] else words["in_texts"].format(texts=r["texts"])
+    return str(words["entries"].format(**r, where=where, sides=sides, **megabytes))

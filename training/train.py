@@ -61,6 +61,9 @@ def train(
         run.journal.end(run.state.step, run.seconds, error.ended, run.peak_memory())
         error.signal = run.interrupted
         raise
+    except Exception as error:
+        error.signal = run.interrupted  # type: ignore[attr-defined]  # for a sweep, which goes on with its next trial otherwise
+        raise
     finally:
         run.close()
     return replace(result, signal=run.interrupted)  # one that came while the report was written counts too

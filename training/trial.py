@@ -98,20 +98,25 @@ def run(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None], m
         try:
             result = train(config, on_evaluation, memory)
         except ConfigError as error:
-            return Outcome("failed", "; ".join(str(error).splitlines()))
+            return Outcome("failed", "; ".join(str(error).splitlines()), signal=_signal(error))
         except (NotFinite, OutOfMemory) as error:
             return Outcome(error.ended, str(error), signal=error.signal)
         except OSError as error:
             if error.errno in DISK:
                 raise
-            return Outcome("failed", f"{type(error).__name__}: {error}")
+            return Outcome("failed", f"{type(error).__name__}: {error}", signal=_signal(error))
         except Stopped:
             raise
         except Exception as error:  # whatever a combination breaks, the next one may work
-            return Outcome("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:400]}")
+            return Outcome("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:400]}", signal=_signal(error))
     if result.ended == "interrupted":
         raise Interrupted
     return Outcome(result.ended, "", result.parameters, result.signal)
+
+
+def _signal(error: Exception) -> str:
+    """That which came before the error did, see train()."""
+    return str(getattr(error, "signal", ""))
 
 
 def record(config: Config, metric: str) -> dict[str, Any]:
