@@ -16,6 +16,7 @@ from training import findings, report
 SCAN = {"rows_kept": 900, "rows_read": 1000, "held_out": 50, "not_selected": 0, "rejected": {"empty": 100}}
 VOCABULARY = {
     "size": 55, "han": 50, "seen_once": 0.25, "columns": {"text": {"tokens_per_text": 9}}, "bytes": 1e6, "training_bytes": 4e6,
+    "frequencies": None, "texts": 30,
 }  # fmt: skip
 
 
@@ -28,7 +29,7 @@ def lines(folder: Path, losses: list[float], forecast: int) -> list[str]:
     (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
     (folder / "preflight.json").write_text(json.dumps({"forecast": {"overfit_step": forecast}}), encoding="utf-8")
     config = replace(config_of("healthy_phrasebook"), log=replace(config_of("healthy_phrasebook").log, language="en"))
-    report.report(folder, config, 1000, SCAN, 0, VOCABULARY, "Finished.")
+    report.report(folder, config, 1000, SCAN, 0, VOCABULARY, "finished")
     return (folder / "report.md").read_text(encoding="utf-8").splitlines()
 
 
@@ -58,11 +59,11 @@ def test_the_best_step_is_told_and_beside_the_forecast_once_the_loss_has_turned(
     [
         ("en", ["1,000 parameters. Finished.", "240 steps", "best validation loss", "BLEU", "time 9 s, was 2.2 min",
                 "corpus: 900 of 1,000 rows used, 50 of them held out for validation; rejected: 100 empty; 3 pairs longer",
-                "tokenizer: 55 entries (50 single Chinese characters, 25% seen at most once); 9 tokens a text",
+                "tokenizer: 55 entries (50 single Chinese characters, 25% seen at most once in 30 texts); 9 tokens a text",
                 "best validation loss about step 30, was 140", "## Doctor\n", "overfitting begins about step"]),
         ("zh", ["1,000 个参数。训练完成。", "240 步", "最低验证损失", "BLEU 为", "时间预计 9 秒，实际 2.2 分钟",
                 "语料：读了 1,000 行，用 900 行，其中 50 行留作验证；弃用：100 empty；有 3 对超过",
-                "分词器：55 个词条（50 个单个汉字，25% 最多只出现过一次）；文本每行 9 个词元",
+                "分词器：55 个词条（50 个单个汉字，25% 在 30 条文本里最多只出现过一次）；文本每行 9 个词元",
                 "最低验证损失预计在第 30 步左右，实际在第 140 步", "## 诊断\n", "开始过拟合"]),
     ],
 )  # fmt: skip
@@ -70,7 +71,7 @@ def test_the_report_is_in_the_runs_language(language: str, words: list[str], tmp
     folder = changed("prediction_overfit", tmp_path / "run")
     (folder / "preflight.json").write_text(json.dumps({"forecast": {"overfit_step": 30}, "time": {"seconds": 9.0}}), encoding="utf-8")
     config = replace(config_of("overfitting"), log=replace(config_of("overfitting").log, language=language))
-    text = report.report(folder, config, 1000, SCAN, 3, VOCABULARY, "Finished.")
+    text = report.report(folder, config, 1000, SCAN, 3, VOCABULARY, "finished")
     assert text in (folder / "report.md").read_text(encoding="utf-8")
     for word in words:
         assert word in text

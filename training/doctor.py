@@ -46,11 +46,6 @@ def judge(records: Records) -> list[Finding]:
     return worst_first([found for verdict in (*TRAINING, *TEXT_AND_DATA) if (found := verdict(records)) is not None])
 
 
-def language_of(config: Config, asked: str | None = None) -> Language:
-    """The language asked for, or the run's, or that of the locale."""
-    return spoken(asked or (None if config.log.language == "auto" else config.log.language))
-
-
 def tell(verdicts: list[Finding], language: Language) -> list[str]:
     """The verdicts as Markdown list items; if there are none, that."""
     if verdicts:
@@ -78,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ConfigError, jsonargparse.ArgumentError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    verdicts, language = judge(records), language_of(records.config, args.lang)
+    verdicts, language = judge(records), spoken(args.lang, records.config.log.language)
     speaking.printed(as_json(args.run, verdicts, language) if args.json == "true" else "\n".join(tell(verdicts, language)))
     return 0
 

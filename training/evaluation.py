@@ -13,7 +13,6 @@ from transformers import PreTrainedModel
 
 from training import findings
 from training.config import Config
-from training.doctor import language_of
 from training.filters import chinese
 from training.loader import to_tensors
 from training.prepare import Data
@@ -33,7 +32,7 @@ class Evaluation:
         self.config, self.data, self.accelerator, self.processes = config, data, accelerator, processes
         self.sharded = accelerator.distributed_type == DistributedType.FSDP
         self.index: NgramIndex | None = None
-        self.words = findings.phrases("training", language_of(config))
+        self.words = findings.phrases("training", findings.spoken(config.log.language))
 
     def measure(self, model: torch.nn.Module, network: PreTrainedModel) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Numbers (the same in every process) and the samples to show (of the main process).

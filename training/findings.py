@@ -105,7 +105,8 @@ def _words(book: str, language: Language) -> dict[str, Any]:
     return words
 
 
-def spoken(lang: str | None = None) -> Language:
-    """The language asked for, or that of the locale (LC_ALL, LC_MESSAGES, LANG, then the system's); English otherwise."""
+def spoken(*asked_for: str | None) -> Language:
+    """The first language asked for, `auto` and None aside; otherwise the locale's (LC_ALL, LC_MESSAGES, LANG, the system's), or English."""
+    lang = next((one for one in asked_for if one and one != "auto"), None)
     asked = lang or os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or locale.getlocale()[0] or ""
     return "zh" if asked.lower().startswith(("zh", "chinese")) else "en"

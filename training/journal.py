@@ -10,7 +10,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from training import config as configs
-from training import doctor, evaluation, findings, run_folder
+from training import evaluation, findings, run_folder
 from training.config import Config
 from training.processes import Processes, Progress
 
@@ -28,7 +28,7 @@ class Journal:
     def __init__(self, config: Config, accelerator: Accelerator, processes: Processes, step: int, evaluated: int, done: float):
         self.config, self.dir, self.accelerator, self.processes = config, Path(config.run_dir), accelerator, processes
         self.metrics: run_folder.Metrics | None = None
-        self.words = findings.phrases("training", doctor.language_of(config))
+        self.words = findings.phrases("training", findings.spoken(config.log.language))
         over = step > 0 and done >= 1
         if processes.main:
             with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):

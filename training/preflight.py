@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         options, rest = _options().parse_known_args(argv)
         _refuse_misspelt(rest)
         config = configs.parse_args(rest, __doc__ or "")
-        language = findings.spoken(options.lang or (None if config.log.language == "auto" else config.log.language))
+        language = findings.spoken(options.lang, config.log.language)
         found = of_config(config, options, language)
         if options.forecast:
             from training import scaling
@@ -272,11 +272,11 @@ def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, 
     Args:
         seconds: of a step by precision, as `prepare.choose_precision` found them.
     """
-    from training import assess, device, doctor, probe
+    from training import assess, device, probe
     from training.processes import Progress
 
     where = next(net.parameters()).device
-    language = doctor.language_of(config)
+    language = findings.spoken(config.log.language)
     left = findings.phrases("training", language)["left"]
     bar = Progress(findings.phrases("page", language)["at_probe"], 1.0, shown=data.processes.main, left=left)
     timed = probe.run(config, data, net, where, bar.to)

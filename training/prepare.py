@@ -15,7 +15,7 @@ import torch
 from accelerate.tracking import get_available_trackers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from training import checkpoint, doctor, findings, mistakes, run_folder
+from training import checkpoint, findings, mistakes, run_folder
 from training import config as configs
 from training import corpus as corpora
 from training import model as models
@@ -238,7 +238,7 @@ def changed(before: list[list[str]], now: list[list[str]]) -> str:
 
 def _words(config: Config) -> dict[str, Any]:
     """What is said on the way and of the corpus, in the run's language."""
-    language = doctor.language_of(config)
+    language = findings.spoken(config.log.language)
     return {**findings.phrases("training", language), **findings.phrases("report", language)}
 
 

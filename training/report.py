@@ -111,14 +111,13 @@ def report(
     Args:
         scan, vocabulary: as `corpus.summary` and `tokenizer.summary` take them.
         left_out: pairs that were longer than the batch section allows.
-        ended: how, in the words of the record of the end; a capital and a full stop do not matter.
+        ended: how, in the words of the record of the end.
     """
-    language = doctor.language_of(config)
+    language = findings.spoken(config.log.language)
     words = findings.phrases("report", language)
     records = run_folder.read(run_dir)
     evaluations = [r for r in records if r["event"] == "evaluate"]
     steps = [r for r in records if r["event"] == "train"]
-    ended = ended.rstrip(".").lower()
     how = words["ended"].get(ended, ended.capitalize())
     lines = [f"# {Path(config.run_dir).name}", "", words["model"].format(type=config.model["type"], parameters=parameters, ended=how), ""]
     corpus_line = corpus.summary(scan, words) + (words["left_out"].format(n=left_out) if left_out else "")

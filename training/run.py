@@ -22,7 +22,7 @@ from accelerate.utils import DistributedType, parse_flag_from_env, set_seed
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel
 
-from training import assess, checkpoint, doctor, evaluation, findings, preflight, preflight_page, prepare, report, run_folder, saving
+from training import assess, checkpoint, evaluation, findings, preflight, preflight_page, prepare, report, run_folder, saving
 from training import model as models
 from training import tokenizer as tokenizers_
 from training.config import Config, ConfigError
@@ -63,7 +63,7 @@ class Run:
         preflight.quiet()
         self.config, self.dir = config, Path(config.run_dir)
         self.interrupted, self.handlers = "", dict[int, Any]()
-        self.words = findings.phrases("training", doctor.language_of(config))
+        self.words = findings.phrases("training", findings.spoken(config.log.language))
         self.processes = Processes()
         self.main, self.resident_at_first = self.processes.main, assess.resident_at_first()
         prepare.check(config, self.processes)
@@ -122,7 +122,7 @@ class Run:
 
     def _preflight(self, net: PreTrainedModel, seconds: dict[str, float] | None) -> None:
         """Say what the run will take and what is wrong with it; preflight.json keeps it for the report."""
-        language = doctor.language_of(self.config)
+        language = findings.spoken(self.config.log.language)
         sharded = self.processes.world > 1 and parse_flag_from_env("ACCELERATE_USE_FSDP")  # there is no Accelerator to ask yet
         found = preflight.before_run(self.config, self.data, net, seconds, self.held, self.processes.world, sharded)
         with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
@@ -164,7 +164,7 @@ class Run:
         self.improved, self.grad_norm, self.latest = False, 0.0, dict[str, Any]()
         if threading.current_thread() is threading.main_thread():
             self.handlers = {n: signal.signal(n, self._interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
-        words = findings.phrases("report", doctor.language_of(c))
+        words = findings.phrases("report", findings.spoken(c.log.language))
         say = self.processes.say
         say(words["tokenizer"].format(line=tokenizers_.summary(self.vocabulary, words)))
         where = {"device": self.processes.device.type, "threads": torch.get_num_threads()}
@@ -369,7 +369,7 @@ class Run:
             self.processes.say(self.words["interrupted"].format(signal=name, step=self.state.step, dir=self.dir))
         elif self.main:
             scan, left_out = self.data.corpus.report, self.batches.left_out
-            printed(report.report(self.dir, self.config, self.parameters, scan, left_out, self.vocabulary, ended.capitalize() + "."))
+            printed(report.report(self.dir, self.config, self.parameters, scan, left_out, self.vocabulary, ended))
             printed(self.words["model"].format(place=place))
         best = {k: v for k, v in (self.state.best or {}).items() if k != "step"}
         return TrainResult(self.dir, self.state.step, ended, best, self.parameters, place)

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from training import doctor, findings, forecast
+from training import findings, forecast
 from training.config import Config, ConfigError, EvaluationConfig, LogConfig
 from training.outcome import Stopped
 from training.processes import Progress
@@ -55,7 +55,7 @@ def loss_at_the_end(config: Config, found: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"it needs a horizon of at least {LOOKS} steps, to measure the small runs' loss so often; it has {steps}")
     points, runs = [], list[dict[str, Any]]()
     every = steps // LOOKS
-    language = doctor.language_of(config)
+    language = findings.spoken(config.log.language)
     left = findings.phrases("training", language)["left"]
     bar = Progress(findings.phrases("page", language)["at_forecast"], float(len(SHARES)), delay=0, left=left)
     for share in SHARES:

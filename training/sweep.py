@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"stopped: {error}; the same command goes on", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        language = findings.spoken(None if sweep is None or sweep.language == "auto" else sweep.language)
+        language = findings.spoken(sweep.language if sweep else None)
         print(findings.phrases("sweep", language)["stopped"], file=sys.stderr)
         return 0
     return 0
@@ -127,7 +127,7 @@ class Worker:
         self.entries = base.tokenizer.vocab_size
         self.shelf: Any = study.dir / "shared" if study else None
         spent = study.spent() if study else 0.0  # by others, or in an earlier session
-        language = findings.spoken(None if sweep.language == "auto" else sweep.language)
+        language = findings.spoken(sweep.language)
         self.words = {**findings.phrases("training", language), **findings.phrases("sweep", language)}
         name = self.words["bar"].format(dir=sweep.run_dir)
         self.bar = Progress(name, total=1.0, done=spent, shown=processes.main, delay=0, left=self.words["left"])

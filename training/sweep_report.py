@@ -34,7 +34,7 @@ def write(folder: Path, language: str) -> list[str]:
     Raises:
         ConfigError: if study.json is damaged or the report cannot be written.
     """
-    spoken = findings.spoken(None if language == "auto" else language)
+    spoken = findings.spoken(language)
     words = findings.phrases("sweep", spoken)
     records = study_records.load(folder)
     with run_folder.complaints(f"run_dir: cannot write the report in {folder}"):
