@@ -283,7 +283,7 @@ def test_a_key_that_the_model_does_not_have_is_told_before_any_trial(tmp_path: P
 
 
 def test_a_study_goes_on_where_its_folder_was_moved_to(tmp_path: Path) -> None:
-    config = sweep_config(tmp_path, {"model.n_embd": [8, 16]}, {"train": {"max_steps": 200, "mixed_precision": "no"}}, search="grid")
+    config = sweep_config(tmp_path, {"model.n_embd": [8, 16]}, {"train": {"max_steps": 80, "mixed_precision": "no"}}, search="grid")
     worker = start(config, "first")
     deadline = time.monotonic() + 120
     while not any(tmp_path.glob("study/trials/*/latest")) and worker.is_alive() and time.monotonic() < deadline:
@@ -291,7 +291,7 @@ def test_a_study_goes_on_where_its_folder_was_moved_to(tmp_path: Path) -> None:
     kill(worker)
     (tmp_path / "study").rename(tmp_path / "moved")
     assert sweep.main(["--config", str(config), "--run_dir", str(tmp_path / "moved")]) == 0
-    assert [(t["state"], t["step"]) for t in study(tmp_path / "moved")["trials"]] == [("complete", 200)] * 2
+    assert [(t["state"], t["step"]) for t in study(tmp_path / "moved")["trials"]] == [("complete", 80)] * 2
 
 
 @pytest.mark.parametrize(
