@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
+from training_runs import ROOT
 
 from training.processes import Progress
 
@@ -52,3 +56,23 @@ def test_what_does_not_tell_how_far_it_is_gives_signs_of_life(monkeypatch: pytes
     assert len(lines) == 2 and "sweep: 50%, trial 3" in lines[1]
     bar.to(1.0)
     assert "left" not in capsys.readouterr().err, "it is done"
+
+
+@pytest.mark.parametrize("command", ["train", "preflight", "sweep"])
+def test_the_first_word_comes_before_the_libraries(command: str, tmp_path: Path) -> None:
+    """On a terminal. Its last line tells that torch was not there yet when it was said."""
+    asked = (
+        "import io, sys\n"
+        "class Terminal(io.StringIO):\n"
+        "    def isatty(self): return True\n"
+        "    def write(self, text):\n"
+        "        if 'loading' in text: print('torch' in sys.modules); raise SystemExit(7)\n"
+        f"from training.{command} import main\n"
+        "sys.stderr = Terminal()\n"
+        "main(sys.argv[1:])\n"
+    )
+    config = "configs/sweep/sentence.yaml" if command == "sweep" else "configs/gpt/verses.yaml"
+    language = ["--lang" if command == "preflight" else "--language" if command == "sweep" else "--log.language", "en"]
+    options = ["--config", config, "--run_dir", str(tmp_path / "run"), *language]
+    done = subprocess.run([sys.executable, "-c", asked, *options], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (7, "False\n"), done.stderr

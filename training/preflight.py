@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         _refuse_misspelt(rest)
         config = configs.parse_args(rest, __doc__ or "")
         language = findings.spoken(options.lang, config.log.language)
+        speaking.loading(language)
         found = of_config(config, options, language)
         if options.forecast:
             from training import scaling

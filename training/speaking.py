@@ -8,6 +8,14 @@ import os
 import sys
 from typing import Any
 
+from training import findings
+
+
+def loading(language: findings.Language) -> None:
+    """On a terminal, a line before the libraries are loaded, which takes seconds without another sign of life."""
+    if sys.stderr.isatty() and "torch" not in sys.modules and os.environ.get("RANK", "0") == "0":
+        print(findings.phrases("training", language)["loading"], file=sys.stderr, flush=True)
+
 
 def printed(said: str | dict[str, Any]) -> None:
     """Print lines, or an object as JSON.

@@ -28,7 +28,7 @@ from training.config import Config, ConfigError
 from training.knob import short
 from training.outcome import Stopped
 from training.space import SweepConfig
-from training.speaking import printed
+from training.speaking import loading, printed
 from training.train import DISK, die_with_the_launcher
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     sweep = None
     try:
         sweep = space.parse_args(argv, __doc__ or "")
+        loading(findings.spoken(sweep.language))
         work(sweep)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)

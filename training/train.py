@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training import config as configs
+from training import findings, speaking
 from training.config import Config, ConfigError
 from training.outcome import NotFinite, OutOfMemory, Stopped, TrainResult
 
@@ -140,6 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, _terminated) if threading.current_thread() is threading.main_thread() else None
     try:
         config = configs.parse_args(argv, __doc__ or "")
+        speaking.loading(findings.spoken(config.log.language))
         train(config)
     except ConfigError as error:
         problem, code = f"error: {error}", 2
