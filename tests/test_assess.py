@@ -69,6 +69,8 @@ def test_what_the_allocator_keeps_is_counted_where_it_is_let(tmp_path: Path) -> 
             found = footprint.measure(changed, 200, footprint.full_batch(config), bf16)
             assert assess.Place(cpu=True).kept(found) == kernels + (0 if checkpointing else round(KEPT * found.peak))
             assert assess.Place(cpu=False).kept(found) == 0
+    words = replace(found, memory=found.memory | {"logits": 60 * 10**9}, checkpointing=False)
+    assert assess.Place(cpu=True).kept(words) < 10**9, "what is so large is never kept"
 
 
 def test_the_flops_of_a_step_are_those_of_all_devices() -> None:

@@ -26,6 +26,9 @@ from training.sheets import SHEETS
 # The share of a data sheet's FLOP/s that small Transformers reach: a guess to be replaced by a probe (Megatron-LM and PaLM report
 # 0.3 to 0.5 for large ones).
 UTILISATION = 0.3
+HUGE = (
+    4_000_000_000  # bytes of logits from which on each of their tensors, and of the vocabulary's rows, goes back to the system when freed
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Place:
         """Bytes that the allocator keeps, and those of the kernels."""
         if not self.cpu:
             return 0
-        pieces = 0 if found.checkpointing else round(KEPT * found.peak)  # see device.return_memory
+        own = found.vocabulary_bytes if found.memory["logits"] > HUGE else 0
+        pieces = 0 if found.checkpointing else round(KEPT * (found.peak - own))  # see device.return_memory
         return KERNELS["bf16" if found.bf16 else "float32"] + pieces
 
     def taken(self, found: Footprint) -> int:
