@@ -26,9 +26,8 @@ from training.sheets import SHEETS
 # The share of a data sheet's FLOP/s that small Transformers reach: a guess to be replaced by a probe (Megatron-LM and PaLM report
 # 0.3 to 0.5 for large ones).
 UTILISATION = 0.3
-HUGE = (
-    4_000_000_000  # bytes of logits from which on each of their tensors, and of the vocabulary's rows, goes back to the system when freed
-)
+# Bytes of logits from which on their tensors, and the vocabulary's rows, go back to the system when they are freed.
+HUGE = 4_000_000_000
 
 
 @dataclass(frozen=True)
