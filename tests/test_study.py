@@ -104,24 +104,24 @@ def test_importance_is_about_the_best_and_repeats_do_not_count(against: str, met
         # the rate decides who is among the best; three layers make the worst of all, which is another matter
         value = sign * (rate * 100 + 100 * (layers == 3))
         study.tell(claim, [value, 5.0][: 1 + (against != "none")], TrialState.COMPLETE, {"ended": "finished"})
-    before = study.importance(study.study.get_trials())
+    before = study.summary(study.study.get_trials())["importance"]
     assert before["optim.learning_rate"] > before["model.n_layer"]
     while (claim := study.claim(True)) is not None:
         study.tell(claim, [sign * 50.0, 5.0][: 1 + (against != "none")], TrialState.COMPLETE, {"ended": "finished"})
-    assert len(study.study.get_trials()) > 60 and study.importance(study.study.get_trials()) == before
+    assert len(study.study.get_trials()) > 60 and study.summary(study.study.get_trials())["importance"] == before
 
 
 def test_importance_takes_ten_trials_that_differ(tmp_path: Path) -> None:
     study = opened(tmp_path)
     for n in range(9):
         told(study, 1.0 + n)
-    assert study.importance(study.study.get_trials()) == {}
+    assert study.summary(study.study.get_trials())["importance"] == {}
     told(study, 10.0)
-    assert study.importance(study.study.get_trials())
+    assert study.summary(study.study.get_trials())["importance"]
     study = opened(tmp_path / "alike")
     for _ in range(10):
         told(study, 1.0)
-    assert study.importance(study.study.get_trials()) == {}
+    assert study.summary(study.study.get_trials())["importance"] == {}
 
 
 def test_a_full_disk_is_no_trial_s_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,20 +19,17 @@ from typing import Any, Literal
 import filelock
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from training import mistakes, run_folder, space
+from training import mistakes, run_folder, space, study_search
 from training.config import Config, ConfigError
-from training.knob import Knob, label, number_of
+from training.knob import label, number_of
 from training.space import HIGHER_IS_BETTER, SweepConfig
 from training.study_lock import Lock
-from training.study_records import LEAST_WEIGHED
 
 NAME = "study"  # a journal may hold several; ours has one
 HOPELESS = 100  # trials in a row without a single step, after which a search is over
@@ -148,7 +145,11 @@ class Study:
             try:
                 storage = JournalStorage(JournalFileBackend(str(path), lock_obj=Lock(path)))
                 study = optuna.create_study(
-                    storage=storage, study_name=NAME, directions=self.directions, pruner=self._pruner(), load_if_exists=True
+                    storage=storage,
+                    study_name=NAME,
+                    directions=self.directions,
+                    pruner=study_search.pruner(self.sweep, self.base.evaluation.every_steps),
+                    load_if_exists=True,
                 )
                 known = len(study.get_trials(deepcopy=False))
             except (ValueError, KeyError, TypeError, AssertionError, RecursionError) as error:  # as a line is damaged
@@ -170,17 +171,8 @@ class Study:
 
     def _sampler(self, trials: int) -> BaseSampler:
         """Its dice differ from those of every other worker and of the trials before a restart, and are the same on every machine."""
-        seed = int(np.random.SeedSequence([self.sweep.seed, self._worker(), trials]).generate_state(1)[0])
-        if self.sweep.search == "tpe":
-            return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
-        if self.sweep.search == "nsga2":  # below one population it draws at random, and Optuna's own is 50
-            return NSGAIISampler(seed=seed, population_size=max(4, min(50, (self.sweep.trials or 100) // 5)))
-        return RandomSampler(seed=seed)
-
-    def _pruner(self) -> BasePruner:
-        if self.sweep.prune == "hyperband":
-            return HyperbandPruner(min_resource=self.base.evaluation.every_steps, reduction_factor=3)
-        return MedianPruner(n_startup_trials=5) if self.sweep.prune == "median" else NopPruner()
+        seed = np.random.SeedSequence([self.sweep.seed, self._worker(), trials]).generate_state(1)[0]
+        return study_search.sampler(self.sweep, int(seed))
 
     def _grid(self) -> list[dict[str, Any]]:
         """The points of a grid in the order in which they are tried, the same in every worker: the k-th trial has the k-th."""
@@ -217,7 +209,7 @@ class Study:
 
     def _add(self, params: dict[str, Any], attributes: dict[str, Any]) -> Trial:
         """A trial with these parameters, running."""
-        axes = {k.key: distribution(k) for k in self.axes if k.key in params}
+        axes = {k.key: study_search.distribution(k) for k in self.axes if k.key in params}
         self.study.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=axes, user_attrs={"begun": attributes}))
         return Trial(self.study, self.study.get_trials(deepcopy=False)[-1]._trial_id)  # ours is the last: nobody else has the turn
 
@@ -234,7 +226,7 @@ class Study:
         settings: dict[str, Any] = {}
         for knob in self.axes:
             if space.holds(knob, params, self.base, self.axes):
-                params[knob.key] = suggest(trial, knob)
+                params[knob.key] = study_search.suggest(trial, knob)
                 settings |= knob.settings(params[knob.key])
         about = dict(trial.user_attrs.get("begun", {}))
         if "folder" not in about:
@@ -332,25 +324,9 @@ class Study:
         return {
             "name": self.dir.name, "task": self.base.task, "base": self.sweep.base, "search": self.sweep.search, "prune": self.sweep.prune,
             "objectives": [{"name": n, "direction": d} for n, d in zip(names, self.directions)],
-            "knobs": [k.as_dict() for k in self.axes], "importance": self.importance(trials),
+            "knobs": [k.as_dict() for k in self.axes], "importance": study_search.importance(_searched(trials), self.directions[0]),
             "trials": [_told(t) for t in trials if t.state in STATES], "grid_points": len(self.points),
         }  # fmt: skip
-
-    def importance(self, trials: list[FrozenTrial]) -> dict[str, float]:
-        """How much each knob decides about being among the best (PED-ANOVA, Watanabe et al. 2023): shares of 1; empty for few
-        trials, and where all came out alike.
-        """
-        done = [t for t in _searched(trials) if t.state == TrialState.COMPLETE]
-        if len(done) < LEAST_WEIGHED or len({t.values[0] for t in done}) == 1:
-            return {}
-        # A study of its own: without the repeats, which would give the best settings more weight, and with the metric as its one aim.
-        alone = optuna.create_study(direction=self.directions[0])
-        alone.add_trials([create_trial(params=t.params, distributions=t.distributions, value=t.values[0]) for t in done])
-        try:
-            found = optuna.importance.get_param_importances(alone)
-        except (ValueError, RuntimeError):  # numbers that it cannot rank
-            return {}
-        return {k: round(float(v), 4) for k, v in found.items()}
 
 
 def _begun(t: FrozenTrial) -> dict[str, Any]:
@@ -368,21 +344,3 @@ def _told(t: FrozenTrial) -> dict[str, Any]:
     return {
         "number": t.number, "state": STATES[t.state], "params": t.params, "values": t.values, **_begun(t), **t.user_attrs.get("record", {})
     }  # fmt: skip
-
-
-def suggest(trial: Trial, knob: Knob) -> Any:
-    """The knob's value in this trial: chosen by the sampler, or what it has already."""
-    if knob.values is not None:
-        return trial.suggest_categorical(knob.key, knob.values)
-    if knob.whole:
-        return trial.suggest_int(knob.key, int(knob.low), int(knob.high), step=int(knob.step or 1), log=knob.log)
-    return trial.suggest_float(knob.key, knob.low, knob.high, step=knob.step, log=knob.log)
-
-
-def distribution(knob: Knob) -> BaseDistribution:
-    """As Optuna has it."""
-    if knob.values is not None:
-        return CategoricalDistribution(knob.values)
-    if knob.whole:
-        return IntDistribution(int(knob.low), int(knob.high), log=knob.log, step=int(knob.step or 1))
-    return FloatDistribution(knob.low, knob.high, log=knob.log, step=knob.step)
