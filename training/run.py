@@ -1,6 +1,6 @@
 """One run: everything that the loop of train.py works on, set up from a config or from a checkpoint.
 
-`State` is what is counted; a checkpoint keeps it. `Run` has one method for each thing that the loop does, in its order.
+`Run` has one method for each thing that the loop does, in its order; what it counts is in state.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from transformers import PreTrainedModel
 from training import assess, checkpoint, evaluation, findings, preflight, preflight_page, prepare, report, run_folder, saving
 from training import model as models
 from training import tokenizer as tokenizers_
-from training.config import Config, ConfigError
+from training.config import Config
 from training.device import peak_memory, return_memory, share_threads
 from training.journal import Journal
 from training.loader import MicroBatches
@@ -33,23 +32,8 @@ from training.optim import Average, make_optimizers, rate
 from training.outcome import NotFinite, OutOfMemory, TrainResult
 from training.processes import Processes
 from training.speaking import printed
+from training.state import State, restored
 from training.tasks.common import Memory
-
-
-@dataclass
-class State:
-    """What a run counts, from its first launch on."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0  # up to the last time that all processes agreed on it
-    evaluated: int = 0  # the step of the last evaluation
-    best: dict[str, Any] | None = None  # its record
-    evaluations_since_best: int = 0
-    window_loss: float = 0.0  # since the last `train` record
-    window_tokens: int = 0
-    average_updates: int = 0
-    parts: int = 1  # that each micro-batch is divided into since memory ran out
 
 
 class Run:
@@ -89,7 +73,7 @@ class Run:
         averaged = None
         if self.resumed_from:
             saved, tensors, averaged = checkpoint.load(self.resumed_from, net)
-            self.state = self._restored(saved)
+            self.state = restored(saved, self.resumed_from, self.data, self.processes)
         net.train()
         net.to(self.processes.device)
         self.config, self.measured, seconds = prepare.choose_precision(self.config, self.data, net, self.processes, bool(saved))
@@ -129,33 +113,6 @@ class Run:
             run_folder.write(self.dir / "preflight.json", preflight.as_json(found, language) + "\n")
         for line in preflight_page.short(found, language):
             self.processes.say(line)
-
-    def _restored(self, saved: dict[str, Any]) -> State:
-        """The counters of a checkpoint whose rows and their order are still this run's."""
-        assert self.resumed_from is not None
-        try:
-            counts = (("processes", saved["world"], self.processes.world), ("rows", saved["rows"], self.data.corpus.count()))
-            state = State(**saved["state"])
-            whole = [saved["world"], saved["rows"], *(saved["cursor"][k] for k in ("chunk", "batch", "left_out"))]
-            s = {k: v for k, v in asdict(state).items() if k not in ("seconds", "window_loss", "best")}
-            sound = all(type(n) is int and n >= 0 for n in [*whole, *s.values()]) and state.seconds >= 0 and state.window_loss >= 0
-            sound = sound and (state.best is None or state.best["step"] + state.best["val_loss"] >= 0)
-            changed = prepare.changed(saved["contents"], self.data.contents) if saved.get("contents") else ""
-        except (LookupError, TypeError, ValueError):
-            sound = False
-        if not sound:
-            raise checkpoint.unusable(self.resumed_from, "trainer_state/state.json is damaged or another version of this trainer wrote it")
-        for what, before, now in counts:
-            if before != now:
-                raise ConfigError(
-                    f"resume: this run began with {before:,} {what}, now there are {now:,}; the order of its rows would change"
-                )
-        if changed:
-            raise ConfigError(
-                f"resume: {changed} is not what this run began with; put back what it was (a copy with the same bytes will do), or "
-                "train on it in another --run_dir"
-            )
-        return state
 
     def _begin(self) -> None:
         """Open the records, tell what will be trained, and start the clock."""
