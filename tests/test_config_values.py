@@ -1,0 +1,98 @@
+"""Values that no run can have: null, nan, endless and negative numbers, wherever they stand."""
+
+from typing import get_args
+
+import pytest
+import yaml
+from test_config import GOOD, problems
+
+from training import config as configs
+from training import mistakes
+from training.config import ConfigError
+
+
+def tree_with(key, value):
+    tree = yaml.safe_load(GOOD)
+    holder = tree
+    for part in key.split(".")[:-1]:
+        holder = holder.setdefault(part, {})
+    holder[key.split(".")[-1]] = value
+    return yaml.safe_dump(tree)
+
+
+@pytest.mark.parametrize("key", mistakes._leaves(configs.Config))
+def test_null_is_refused_wherever_there_is_no_such_value(write, key):
+    path = write(tree_with(key, None))
+    hint = mistakes._leaves(configs.Config)[key]
+    if type(None) in get_args(hint):
+        try:
+            configs.load(path)
+        except ConfigError as error:
+            assert key == "train.max_steps" and "no horizon" in str(error)
+    else:
+        assert problems("--config", path)[0].startswith(f"{path}: {key}: null is not valid here; wanted ")
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        ({"path": None}, "corpus.train.path: null is not valid here; wanted a text"),
+        ({"path": "a.txt", "weight": None}, "corpus.train.weight: null is not valid here; wanted a number"),
+        ([{"path": "a.txt", "split": None}], "corpus.train.split: null is not valid here; wanted a text"),
+        ([None], "corpus.train: None is not valid here; wanted a path, or keys and values"),
+    ],
+)
+def test_null_inside_a_source(write, source, wanted):
+    found = problems("--config", write(tree_with("corpus.train", source)))
+    assert any(wanted in line for line in found), found
+
+
+def test_null_on_the_command_line(write):
+    assert "wanted a number" in problems("--config", write(GOOD), "--optim.eps", "null")[0]
+    assert problems("--config", write(GOOD), "--model.type", "null") == [
+        "model.type: None is not valid here; name a model of transformers, e.g. qwen3 or m2m_100"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("run_dir", "", "run_dir: is empty; name a folder, e.g. runs/verses"),
+        ("run_dir", " ", "run_dir: is empty; name a folder, e.g. runs/verses"),
+        ("run_dir", "a\0b", "run_dir: 'a\\x00b' has a NUL character in it, which no path can"),
+        ("corpus.train", ["a\0b"], "corpus.train: 'a\\x00b' has a NUL character in it, which no path can"),
+        ("seed", -1, "seed: -1 must lie between 0 and 4294901759"),
+        ("seed", 2**32 - 65536, "seed: 4294901760 must lie between 0 and 4294901759"),
+        ("seed", 10**30, f"seed: {10**30} must lie between 0 and 4294901759"),
+        ("optim.eps", 0, "optim.eps: 0.0 is not a positive number"),
+        ("optim.eps", -1e-8, "optim.eps: -1e-08 is not a positive number"),
+        ("model.dropout", float("nan"), "model.dropout: nan is not a finite number"),
+        ("model.attention_dropout", -1, "model.attention_dropout: -1 must be at least 0 and below 1"),
+        ("model.n_layer", 10**30, f"model.n_layer: {10**30} is too large; at most 2147483647"),
+        ("train.max_tokens", 10**16, "train.max_tokens: 10000000000000000 is too large; at most 1000000000000000"),
+        ("corpus.train", {"path": "a", "weight": 1e300}, "corpus.train: weight 1e+300 of a must be positive and at most 1000"),
+        ("corpus.train", {"path": "a", "weight": float("inf")}, "corpus.train: weight inf of a must be positive and at most 1000"),
+        ("corpus.train", [{"path": "a", "weight": float("nan")}], "corpus.train: weight nan of a must be positive and at most 1000"),
+    ],
+)
+def test_a_value_that_no_run_can_have(write, key, value, wanted):
+    assert problems("--config", write(tree_with(key, value))) == [wanted]
+
+
+def test_a_large_corpus_and_the_largest_seed_are_fine(write):
+    assert configs.load(write(tree_with("train.max_tokens", 10**12))).train.max_tokens == 10**12
+    assert configs.load(write(tree_with("seed", 2**32 - 65537))).seed == 2**32 - 65537
+
+
+LEAVES = mistakes._leaves(configs.Config)
+
+
+@pytest.mark.parametrize("key", [k for k, hint in LEAVES.items() if hint is float or float in get_args(hint)])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_every_float_must_be_finite(write, key, value):
+    assert problems("--config", write(tree_with(key, value))) == [f"{key}: {value} is not a finite number"]
+
+
+@pytest.mark.parametrize("key", [k for k, hint in LEAVES.items() if (hint is int or int in get_args(hint)) and k != "seed"])
+def test_every_count_has_an_upper_bound(write, key):
+    assert problems("--config", write(tree_with(key, 10**30)))[0].startswith(f"{key}: {10**30} is too large; at most ")
