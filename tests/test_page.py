@@ -85,7 +85,12 @@ class Page:
         field.send_keys(text)
 
     def set_number(self, name: str, number: str) -> None:
-        self.write(name, number + "\t", "input[type=number]")
+        """Type over what is there, as a person does: WebDriver's `clear` leaves the field, whereupon a slider's box fills up again."""
+        field = self.find(f"#{name} input[type=number]")
+        field.send_keys(webdriver.Keys.CONTROL + "a")
+        for key in number + "\t":
+            field.send_keys(key)
+            time.sleep(0.4)  # long enough for what is half typed to reach the server
 
     def choose(self, name: str, option: str) -> None:
         def pick() -> bool:
@@ -246,6 +251,7 @@ def test_moving_a_knob_shows_a_real_run(page: Page, models_dir: Path, tmp_path: 
     page.until(lambda: "没有试过" in page.find("#sweep-told").text and "0.001" in page.find("#sweep-told").text)
     page.choose("sweep-list-1", "32")
     page.until(lambda: "hidden_size 32" in page.find("#sweep-told").text)
+    assert "错误" not in page.text()
     assert page.find("#sweep-told").text != best and HOSTILE in page.find("#sweep-more").text
     page.driver.set_window_size(1200, 1800)
     assert page.driver.save_screenshot(str(tmp_path / "sweep.png"))

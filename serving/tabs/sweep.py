@@ -19,6 +19,12 @@ from serving.strings import Language, language, say
 from serving.studies import Knob, Run, Study, StudyError, find_studies
 
 MOST = 16  # knobs with a control
+# What is half typed in a slider's box (nothing, a minus, a number beyond the ends) is no value, and Gradio's server refuses it. The
+# range beside the box always has one within its ends. Values come as [study, list 0, slider 0, list 1, slider 1, …].
+WITHIN = """(...values) => values.map((value, at) => {
+    const range = at && at % 2 == 0 && document.querySelector(`#sweep-slider-${at / 2 - 1} input[type=range]`);
+    return range ? Math.min(Math.max(value ?? Number(range.value), Number(range.min)), Number(range.max)) : value;
+})"""
 
 
 def build() -> None:
@@ -58,7 +64,7 @@ def build() -> None:
     page.load(refresh, None, [guide, body, chosen, state, *controls, *results], **quiet)
     chosen.input(opened, chosen, [state, *controls, *results], **quiet)
     events = [control.input for control in controls]
-    gr.on(events, moved, [chosen, *controls], results, trigger_mode="always_last", concurrency_id="sweep", **quiet)
+    gr.on(events, moved, [chosen, *controls], results, js=WITHIN, trigger_mode="always_last", concurrency_id="sweep", **quiet)
 
 
 def opening(folder: str | None, speaks: Language) -> tuple[Any, ...]:
