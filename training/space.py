@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from training import command_line, mistakes
 from training import config as configs
 from training.config import Config, ConfigError
@@ -94,50 +92,6 @@ def _of_the_trials(unknown: re.Match[str]) -> str:
     if unknown[1] not in {f.name for f in dataclasses.fields(Config)}:
         return unknown[0]
     return f"unknown key {unknown[1]}; what all trials are to have stands under `set` in the sweep's file, as set: {{train.max_steps: 300}}"
-
-
-def identity(sweep: SweepConfig, base: Config) -> dict[str, Any]:
-    """What makes a study this one: under another of these its trials would not compare. Budget, keep and repeats are no part of it."""
-    said = {k: getattr(sweep, k) for k in ("space", "search", "metric", "against", "prune", "seed")}
-    whole = dataclasses.asdict(dataclasses.replace(base, run_dir="", resume=False))
-    plain: dict[str, Any] = yaml.safe_load(dump({**said, "base": whole}))
-    return plain
-
-
-def comparable(identified: dict[str, Any]) -> dict[str, Any]:
-    """An identity as an older version may have written it: what it does not say is as by default, and licences change nothing."""
-
-    def sources(said: Any) -> Any:
-        if isinstance(said, list):
-            return [sources(one) for one in said]
-        if isinstance(said, str):
-            return sources({"path": said})
-        if not isinstance(said, dict):
-            return said
-        return {k: v for k, v in {**dataclasses.asdict(configs.SourceConfig(path="")), **said}.items() if k != "license"}
-
-    base = identified.get("base")
-    if not isinstance(base, dict) or not isinstance(base.get("corpus"), dict):
-        return identified
-    whole = mistakes.merge(dataclasses.asdict(Config(task=base.get("task", "gpt"))), base)
-    whole["corpus"] |= {k: sources(whole["corpus"][k]) for k in ("train", "validation")}
-    return {**identified, "base": whole}
-
-
-def dump(identified: dict[str, Any]) -> str:
-    """As sweep.yaml has it."""
-    return yaml.safe_dump(identified, sort_keys=False, allow_unicode=True, width=100)
-
-
-def read_identity(path: Path) -> dict[str, Any] | None:
-    """What `dump` wrote; None if there is nothing yet."""
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError, yaml.YAMLError):  # no UTF-8, a date that is none; brackets without end
-        found = {}
-    return found if isinstance(found, dict) else {}
 
 
 def relations(sweep: SweepConfig) -> list[str]:

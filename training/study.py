@@ -25,7 +25,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from training import mistakes, run_folder, space, study_search
+from training import run_folder, space, study_identity, study_search
 from training.config import Config, ConfigError
 from training.knob import label, number_of
 from training.space import HIGHER_IS_BETTER, SweepConfig
@@ -80,7 +80,7 @@ class Study:
 
     def _open_folder(self) -> None:
         """Make the folder, or see that it is this study's: everything but the budget is as it was."""
-        now = space.identity(self.sweep, self.base)
+        now = study_identity.of(self.sweep, self.base)
         with run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
             if (
                 self.dir.exists()
@@ -92,27 +92,13 @@ class Study:
             (self.dir / ".locks").mkdir(parents=True, exist_ok=True)
             self.turn = filelock.FileLock(self.dir / ".locks" / "turn")  # of choosing the next trial
             with self.turn:
-                before = space.read_identity(self.dir / "sweep.yaml")
+                before = study_identity.read(self.dir / "sweep.yaml")
                 if before is None:
-                    run_folder.write(self.dir / "sweep.yaml", space.dump(now))
+                    run_folder.write(self.dir / "sweep.yaml", study_identity.dump(now))
                 for name in ("trials", "shared"):
                     (self.dir / name).mkdir(exist_ok=True)
-        if before == {}:
-            raise self._damaged()
         if before is not None:
-            now, before = space.comparable(now), space.comparable(before)
-        if before is not None and (changed := [k for k in now if now[k] != before.get(k)]):
-            old, new = (dict(mistakes.leaves("", {k: said.get(k) for k in changed})) for said in (before, now))
-            keys = [k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k)]
-            more = "; …" if len(keys) > 4 else ""
-            told = "; ".join(f"{k} was {mistakes.shown(old.get(k))} and is {mistakes.shown(new.get(k))} now" for k in keys[:4])
-            raise ConfigError(
-                f"run_dir: the study in {self.dir} has another {' and another '.join(changed)} ({told}{more}); its "
-                "trials would not compare. Choose another --run_dir, or put it back (the budget, keep, and the repeats may change)"
-            )
-
-    def _damaged(self) -> ConfigError:
-        return ConfigError(f"run_dir: {self.dir / 'sweep.yaml'} is damaged, so nobody knows which study that is; choose another --run_dir")
+            study_identity.refuse_other(self.dir, now, before)
 
     def same_corpus(self, now: list[list[str]]) -> None:
         """Note down what the base's files hold (prepare.contents_of), or see that they hold what the study began with.
@@ -125,13 +111,13 @@ class Study:
         from training.prepare import changed
 
         with self.turn, run_folder.complaints(f"run_dir: cannot write in {self.dir}"):
-            said = space.read_identity(self.dir / "sweep.yaml") or {}
+            said = study_identity.read(self.dir / "sweep.yaml") or {}
             if "contents" not in said:
-                run_folder.write(self.dir / "sweep.yaml", space.dump({**said, "contents": now}))
+                run_folder.write(self.dir / "sweep.yaml", study_identity.dump({**said, "contents": now}))
         try:
             other = changed(said["contents"], now) if "contents" in said else ""
         except (TypeError, ValueError):
-            raise self._damaged() from None
+            raise study_identity.damaged(self.dir) from None
         if other:
             raise ConfigError(
                 f"run_dir: {other} is not what the study in {self.dir} began with; its trials would not compare. Put back what it was "
