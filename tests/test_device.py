@@ -60,6 +60,21 @@ def test_what_auto_took_is_what_the_run_has_and_a_resumed_one_keeps(tmp_path: Pa
     assert configs.load(run.run_dir / "config.yaml").train.mixed_precision == "bf16" and len(tried) == 2  # not measured anew
 
 
+def test_workers_side_by_side_share_the_threads_and_what_the_caller_chose_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before, found = torch.get_num_threads(), list[int]()
+    for chosen, workers in ((8, 1), (None, 2), (None, 3), (None, 20), (None, 1), (6, 2), (None, 1)):
+        if chosen:
+            torch.set_num_threads(chosen)
+        device.share_threads(workers)
+        found.append(torch.get_num_threads())
+    assert found == [8, 4, 2, 1, 8, 3, 6]
+    monkeypatch.setenv("OMP_NUM_THREADS", "6")  # the user's word
+    device.share_threads(2)
+    assert torch.get_num_threads() == 6
+    torch.set_num_threads(before)
+
+
 def test_numbers_too_small_to_matter_are_zero() -> None:
     torch.set_flush_denormal(False)
     small = torch.full((64,), 1e-20)

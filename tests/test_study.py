@@ -18,6 +18,7 @@ from training_runs import gpt_config
 
 from training import config as configs
 from training import run_folder, space, sweep, trial
+from training import study as studies
 from training.config import ConfigError
 from training.knob import Knob, label, number_of
 from training.outcome import Stopped
@@ -70,17 +71,17 @@ def test_a_trial_that_ended_between_the_look_and_the_lock_is_not_taken_again(tmp
     one.written = float("inf")  # study.json is written in the same turn, and here both workers are one thread
     claim = one.claim()
     assert claim is not None
-    take = other._try
+    take = studies.take
 
-    def late(what: str) -> Any:
-        if what == f"{claim.number:04d}" and one.trial.storage.get_trial(one.trial._trial_id).state == TrialState.RUNNING:
+    def late(path: Path) -> Any:
+        if path.name == f"{claim.number:04d}" and one.trial.storage.get_trial(one.trial._trial_id).state == TrialState.RUNNING:
             one.tell(claim, [1.0], TrialState.COMPLETE, {"ended": "finished"})
-        return take(what)
+        return take(path)
 
-    monkeypatch.setattr(other, "_try", late)
+    monkeypatch.setattr(studies, "take", late)
     second = other.claim()
     assert second is not None and second.number == claim.number + 1
-    assert take(f"{claim.number:04d}") is not None  # its lock is free again
+    assert take(one.dir / f".locks/{claim.number:04d}") is not None  # its lock is free again
 
 
 @pytest.mark.parametrize("ended", ["refused", "failed"])
@@ -197,12 +198,25 @@ def test_a_setting_that_is_drawn_again_is_trained_with_the_next_seed(tmp_path: P
     assert seeds == [study.base.seed, study.base.seed + 1, study.base.seed + 2]
 
 
+def test_a_worker_knows_how_many_live_on_its_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = opened(tmp_path), opened(tmp_path)
+    monkeypatch.setattr("platform.node", lambda: "elsewhere")
+    elsewhere = opened(tmp_path)
+    assert [s.place.workers_here() for s in (one, other, elsewhere)] == [2, 2, 1]
+    claim = one.claim()
+    assert claim and claim.workers == 2
+    for lock in other.place.held:  # as its process ends
+        lock.release()
+    assert one.place.workers_here() == 1 and opened(tmp_path).place.number == 1
+
+
 def test_another_worker_and_a_restarted_one_draw_other_settings(tmp_path: Path) -> None:
     one, other = opened(tmp_path), opened(tmp_path)
     first, second = one.claim(), other.claim()
     assert first and second and first.params != second.params
     one.tell(first, [1.0], TrialState.COMPLETE, {"ended": "finished"})
-    one.place.release()
+    for lock in one.place.held:
+        lock.release()
     again = opened(tmp_path).claim()  # the same worker's number, after a restart
     assert again and again.params not in (first.params, second.params)
 

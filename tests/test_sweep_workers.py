@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import training_runs
 from sweep_runs import WIDTHS, kill, points, run, start, study, sweep_config, until_it_trains, whole
 from training_runs import records
+
+from training import sweep
+from training.study_lock import Place
 
 
 def test_two_workers_one_killed_one_stopped_and_the_study_goes_on(tmp_path: Path) -> None:
@@ -38,6 +42,30 @@ def test_two_workers_one_killed_one_stopped_and_the_study_goes_on(tmp_path: Path
     for t in found["trials"]:
         steps = [r["step"] for r in records(folder / t["folder"]) if r["event"] == "evaluate"]
         assert steps == list(range(3, 13, 3))
+
+
+def test_two_workers_on_one_machine_share_its_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of two workers on the same cores wait for each other: a trial takes many times as long."""
+    config = sweep_config(tmp_path, {"model.n_embd": [8, 16]}, search="grid")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    judge, came = sweep.Worker._judge, list[Place]()
+
+    def another_comes(self: sweep.Worker, evaluation: dict[str, Any]) -> str | None:
+        if not came and evaluation["step"] == 3:
+            came.append(Place(tmp_path / "study/.locks"))
+        said = judge(self, evaluation)
+        seen.append(torch.get_num_threads())
+        return said
+
+    seen: list[int] = []
+    monkeypatch.setattr(sweep.Worker, "_judge", another_comes)
+    found = run(config)
+    logs = [(tmp_path / "study" / t["folder"] / "log.txt").read_text() for t in found["trials"]]
+    torch.set_num_threads(before)
+    assert came[0].number == 1 and seen == [2] * 4  # from the first evaluation on
+    assert "4 thread(s)" in logs[0] and "2 thread(s)" in logs[1]
 
 
 def interrupted_at_the_end() -> None:

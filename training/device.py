@@ -17,18 +17,35 @@ from training.sheets import SHEETS
 LAUNCHERS = ("accelerate", "torchrun", "torch.distributed")
 
 
-def share_threads() -> None:
+def share_threads(workers: int = 1) -> None:
     """Give this process its share of the cores, and let numbers too small for float32's normal range be zero.
 
     `accelerate launch` sets OMP_NUM_THREADS=1 where there is no GPU and nobody asked for it, so one process would use one
     core. Whether the user asked shows in the value, and in the launcher's own environment and command line.
+
+    Args:
+        workers: launches that train side by side on this machine. Threads that have to share a core wait for each other: with
+            two workers of two threads each on two cores a trial took twenty times as long (docs/log.md).
     """
     torch.set_flush_denormal(True)  # the small gradients of a converged model cost up to a hundred times as much otherwise
     if "LOCAL_RANK" not in os.environ and "ACCELERATE_MIXED_PRECISION" not in os.environ:
-        return  # not launched by accelerate: torch's own choice stands
+        if "OMP_NUM_THREADS" not in os.environ:
+            _share_of_own_choice(workers)
+        return  # not launched by accelerate
     if os.environ.get("OMP_NUM_THREADS", "1") != "1" or _user_asked():
         return
-    torch.set_num_threads(max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    torch.set_num_threads(max(1, cores() // (workers * int(os.environ.get("LOCAL_WORLD_SIZE", 1)))))
+
+
+_chosen = _given = 0  # threads: by torch or the caller of this code, and by share_threads
+
+
+def _share_of_own_choice(workers: int) -> None:
+    global _chosen, _given
+    if torch.get_num_threads() != _given:
+        _chosen = torch.get_num_threads()
+    _given = max(1, _chosen // workers)
+    torch.set_num_threads(_given)
 
 
 KERNELS = {

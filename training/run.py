@@ -42,8 +42,8 @@ class Run:
     accelerator: Accelerator
     journal: Journal
 
-    def __init__(self, config: Config, memory: Memory | None = None):
-        share_threads()
+    def __init__(self, config: Config, memory: Memory | None = None, workers: int = 1):
+        share_threads(workers)
         preflight.quiet()
         self.config, self.dir = config, Path(config.run_dir)
         self.interrupted, self.handlers = "", dict[int, Any]()

@@ -29,7 +29,7 @@ from training import run_folder, space, study_identity, study_search
 from training.config import Config, ConfigError
 from training.knob import label, number_of
 from training.space import HIGHER_IS_BETTER, SweepConfig
-from training.study_lock import Lock
+from training.study_lock import Lock, Place, take
 
 NAME = "study"  # a journal may hold several; ours has one
 HOPELESS = 100  # trials in a row without a single step, after which a search is over
@@ -45,6 +45,7 @@ class Claim:
         params: the knobs' values; `settings` what they set in the run's config.
         seed: of the run.
         repeat_of: the number of the trial whose setting this is, if it is a repeat.
+        workers: of the study on this machine, which share its cores.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Claim:
     settings: dict[str, Any]
     seed: int
     repeat_of: int | None
+    workers: int = 1
 
 
 class Study:
@@ -74,6 +76,7 @@ class Study:
         warnings.filterwarnings("ignore", category=ExperimentalWarning)  # `group` has been one since 2021
         with self.turn:
             self.study = self._journal(self.dir / "study.journal")
+            self.place = Place(self.dir / ".locks")
             self.study.sampler = self._sampler(len(self.study.get_trials(deepcopy=False)))
         self.points = self._grid()
         self.written = 0.0
@@ -147,17 +150,9 @@ class Study:
             )
         return study
 
-    def _worker(self) -> int:
-        """The lowest number that no living worker of this machine has."""
-        number = 0
-        while (lock := self._try(f"worker-{number}")) is None:
-            number += 1
-        self.place = lock  # held for as long as this process lives
-        return number
-
     def _sampler(self, trials: int) -> BaseSampler:
         """Its dice differ from those of every other worker and of the trials before a restart, and are the same on every machine."""
-        seed = np.random.SeedSequence([self.sweep.seed, self._worker(), trials]).generate_state(1)[0]
+        seed = np.random.SeedSequence([self.sweep.seed, self.place.number, trials]).generate_state(1)[0]
         return study_search.sampler(self.sweep, int(seed))
 
     def _grid(self) -> list[dict[str, Any]]:
@@ -174,7 +169,7 @@ class Study:
         with self.turn:
             trials = self.study.get_trials(deepcopy=False)
             for t in trials:
-                if t.state == TrialState.RUNNING and (lock := self._try(f"{t.number:04d}")):
+                if t.state == TrialState.RUNNING and (lock := take(self._lock_of(t))):
                     if self.study.get_trials(deepcopy=False)[t.number].state == TrialState.RUNNING:
                         return self._claimed(Trial(self.study, t._trial_id), lock)  # its worker is no more
                     lock.release()  # told since the look at all trials
@@ -189,7 +184,7 @@ class Study:
                 trial = self.study.ask()
             if trial is None:
                 return None
-            lock = self._try(f"{trial.number:04d}")
+            lock = take(self._lock_of(trial))
             assert lock is not None, f"trial {trial.number} is locked by somebody before it was there"
             return self._claimed(trial, lock)
 
@@ -199,13 +194,8 @@ class Study:
         self.study.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=axes, user_attrs={"begun": attributes}))
         return Trial(self.study, self.study.get_trials(deepcopy=False)[-1]._trial_id)  # ours is the last: nobody else has the turn
 
-    def _try(self, what: str) -> filelock.BaseFileLock | None:
-        lock = filelock.FileLock(self.dir / ".locks" / what)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            return None
-        return lock
+    def _lock_of(self, trial: FrozenTrial | Trial) -> Path:
+        return self.dir / ".locks" / f"{trial.number:04d}"
 
     def _claimed(self, trial: Trial, lock: filelock.BaseFileLock) -> Claim:
         params: dict[str, Any] = {}
@@ -220,7 +210,8 @@ class Study:
             about["folder"] = f"trials/{label(trial.number, params)}"
             trial.set_user_attr("begun", about)
         self.trial, self.lock = trial, lock
-        return Claim(trial.number, self.dir / about["folder"], params, settings, about["seed"], about["repeat_of"])
+        here = self.place.workers_here()
+        return Claim(trial.number, self.dir / about["folder"], params, settings, about["seed"], about["repeat_of"], here)
 
     def worse(self, value: float, step: int) -> bool:
         """Whether the present trial, whose metric is `value` at this step, is to be pruned."""

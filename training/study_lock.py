@@ -1,12 +1,47 @@
-"""The lock of a study's journal."""
+"""The locks of a study: its journal's, and those by which its workers know each other. The system frees a dead worker's at once."""
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
 from pathlib import Path
 
 import filelock
 from optuna.storages.journal import JournalFileOpenLock
+
+
+def take(path: Path) -> filelock.BaseFileLock | None:
+    """The lock of this file, unless somebody has it."""
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return None
+    return lock
+
+
+class Place:
+    """A worker's place in a study, for as long as its process lives.
+
+    Attributes:
+        number: the lowest that no other living worker has.
+    """
+
+    def __init__(self, folder: Path):
+        self.number = 0
+        while (lock := take(folder / f"worker-{self.number}")) is None:
+            self.number += 1
+        self.here = folder / f"at-{platform.node()}-"  # others may see the folder from another machine
+        self.held = lock, take(Path(f"{self.here}{self.number}"))
+
+    def workers_here(self) -> int:
+        """How many living workers of the study this machine has, this one among them."""
+        locks = [take(Path(path)) for path in glob.glob(f"{glob.escape(str(self.here))}*")]
+        for lock in locks:
+            if lock:
+                lock.release()
+        return locks.count(None)
 
 
 class Lock(JournalFileOpenLock):

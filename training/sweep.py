@@ -209,7 +209,7 @@ class Worker:
             earlier = trials.seconds_so_far(config)
             try:
                 with self.bar.alive():
-                    outcome = trials.run(config, self._judge, self.memory)
+                    outcome = trials.run(config, self._judge, self.memory, claim.workers)
             except trials.Interrupted:
                 raise KeyboardInterrupt from None
         if self.study:
@@ -226,7 +226,10 @@ class Worker:
         return self.entries if self.tokenizer else config.tokenizer.vocab_size
 
     def _judge(self, evaluation: dict[str, Any]) -> str | None:
+        from training.device import share_threads
+
         assert self.study is not None, "only the main process judges"
+        share_threads(self.study.place.workers_here())  # some may have come, or gone
         value = evaluation.get(self.sweep.metric)
         if value is not None:
             self._show([self.words["step"].format(step=evaluation["step"]), f"{self.sweep.metric} {value:.4f}"])

@@ -39,13 +39,17 @@ __all__ = ["ConfigError", "NotFinite", "OutOfMemory", "Stopped", "TrainResult", 
 
 
 def train(
-    config: Config, on_evaluation: Callable[[dict[str, Any]], str | None] | None = None, memory: Memory | None = None
+    config: Config,
+    on_evaluation: Callable[[dict[str, Any]], str | None] | None = None,
+    memory: Memory | None = None,
+    workers: int = 1,
 ) -> TrainResult:  # fmt: skip
     """Train until the first horizon is reached.
 
     Args:
         on_evaluation: called with the record of each evaluation; a string that it returns ends the run and becomes `ended`.
         memory: of token ids, for a caller that trains several runs on the same rows.
+        workers: runs that train side by side on this machine and share its cores.
 
     Raises:
         ConfigError: for anything in the config or its files that cannot work.
@@ -55,7 +59,7 @@ def train(
     configs.check(config)
     from training.run import Run
 
-    run = Run(config, memory)
+    run = Run(config, memory, workers)
     try:
         result = _loop(run, on_evaluation)
     except Stopped as error:

@@ -84,7 +84,7 @@ def refusal(config: Config, entries: int, processes: Processes) -> str:
     return ""
 
 
-def run(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None], memory: Memory) -> Outcome:
+def run(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None], memory: Memory, workers: int) -> Outcome:
     """Train. What it says goes to log.txt in its folder.
 
     Raises:
@@ -96,7 +96,7 @@ def run(config: Config, on_evaluation: Callable[[dict[str, Any]], str | None], m
     (folder / ".lock").touch()  # by which a run knows its own
     with open(folder / "log.txt", "a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         try:
-            result = train(config, on_evaluation, memory)
+            result = train(config, on_evaluation, memory, workers)
         except ConfigError as error:
             return Outcome("failed", "; ".join(str(error).splitlines()), signal=_signal(error))
         except (NotFinite, OutOfMemory) as error:
