@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -73,6 +74,21 @@ def test_workers_side_by_side_share_the_threads_and_what_the_caller_chose_stands
     device.share_threads(2)
     assert torch.get_num_threads() == 6
     torch.set_num_threads(before)
+
+
+def test_what_other_programs_do_on_our_cores_is_seen_and_our_own_work_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, own = iter([100.0, 110.0, 110.4]), iter([3.0, 4.0, 4.0])
+    by_core = iter([[50.0, 0.0, 7.0], [60.0, 9.0, 12.0], [60.0, 9.0, 12.0]])  # busy seconds; the one in the middle is not ours
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: {0, 2}, raising=False)
+    monkeypatch.setattr(device.sys, "platform", "linux")
+    monkeypatch.setattr(device, "cores", lambda: 2)
+    monkeypatch.setattr(device.psutil, "cpu_times", lambda percpu: [SimpleNamespace(user=s) for s in next(by_core)])
+    monkeypatch.setattr(device.psutil, "Process", lambda: SimpleNamespace(cpu_times=lambda: SimpleNamespace(user=next(own), system=0.0)))
+    monkeypatch.setattr(device.time, "monotonic", lambda: next(clock))
+    since = device.watch_others()
+    assert since() == pytest.approx((10 + 5 - 1) / 10)
+    monkeypatch.setattr(device, "cores", lambda: 1)  # a quota: whose the rest is cannot be told
+    assert since() is None
 
 
 def test_numbers_too_small_to_matter_are_zero() -> None:

@@ -221,6 +221,14 @@ def test_a_precision_set_by_hand_is_timed_against_float32(
     assert "precision_slower" not in out
 
 
+def test_other_programs_on_the_cores_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr("training.device.watch_others", lambda: lambda: 1.5)
+    monkeypatch.setattr("training.device.cores", lambda: 2)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    _, out, _ = ask(capsys, "--config", str(gpt_config(tmp_path)), "--lang", "en")
+    assert "Other programs keep 1.5 of 2 cores busy" in out and "OMP_NUM_THREADS=1" in out
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("--devices", "0"), ("--devices", "-2"), ("--memory", "0"), ("--memory", "-1"), ("--price", "0"), ("--price", "nan"),
                           ("--memory", "1e300"), ("--memory", "1e-300"), ("--devices", "9" * 400)]

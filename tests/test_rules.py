@@ -91,6 +91,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("evaluation_never", "gpt", {"config": {"evaluation.every_steps": 50_000}}),
     ("evaluation_costly", "gpt", {"time": {"evaluation_seconds": 9000}}),
     ("precision_slower", "gpt", {"time": {"step_seconds_by_precision": {"no": 0.1, "bf16": 4.0}}, "config": {"train.mixed_precision": "bf16"}}),
+    ("cores_busy", "gpt", {"time": {"threads": 8, "cores": 8, "busy_cores": 4.0}}),
     ("checkpoints_rare", "gpt", {"time": {"step_seconds": 30.0, "seconds": 600_000}}),
 ]  # fmt: skip
 
@@ -150,6 +151,8 @@ EDGES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [  # what is sile
     ("batch_small", "translation", {"data": {"tokens_per_step": 600}}, {"data": {"tokens_per_step": 400}}),
     ("evaluation_costly", "gpt", {"time": {"evaluation_seconds": 1600}}, {"time": {"evaluation_seconds": 2400}}),
     ("precision_slower", "gpt", {"time": {"step_seconds_by_precision": {"no": 0.1, "bf16": 0.101}}, "config": {"train.mixed_precision": "bf16"}}, {"time": {"step_seconds_by_precision": {"no": 0.1, "bf16": 0.12}}, "config": {"train.mixed_precision": "bf16"}}),
+    ("cores_busy", "gpt", {"time": {"threads": 4, "cores": 8, "busy_cores": 4.4}}, {"time": {"threads": 4, "cores": 8, "busy_cores": 4.6}}),
+    ("cores_busy", "gpt", {"time": {"threads": 1, "cores": 2, "busy_cores": 2.0}}, {"time": {"threads": 2, "cores": 2, "busy_cores": 2.0}}),
     ("checkpoints_rare", "gpt", {"time": {"step_seconds": 3.0, "seconds": 60_000}, "config": {"checkpoint.every_steps": 1000}}, {"time": {"step_seconds": 4.0, "seconds": 80_000}, "config": {"checkpoint.every_steps": 1000}}),
 ]  # fmt: skip
 

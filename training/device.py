@@ -90,6 +90,31 @@ def cores() -> int:
         return allowed
 
 
+def watch_others() -> Callable[[], float | None]:
+    """Begin to look at what other programs do; what is returned tells how many of this process's cores they have kept busy since.
+
+    None where that cannot be told: under a container's quota of cores, or within less than half a second.
+    """
+    allowed = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
+
+    def now() -> tuple[float, float]:
+        all_cores = psutil.cpu_times(percpu=True)
+        kinds = ("user", "nice", "system", "irq", "softirq", "steal")  # a guest's time is in user
+        busy = sum(getattr(all_cores[k], kind, 0.0) for k in allowed if k < len(all_cores) for kind in kinds)
+        own = psutil.Process().cpu_times()
+        return time.monotonic(), busy - own.user - own.system
+
+    began, before = now()
+
+    def since() -> float | None:
+        ended, after = now()
+        if ended - began < 0.5 or cores() < len(allowed):
+            return None
+        return max(0.0, (after - before) / (ended - began))
+
+    return since
+
+
 def _user_asked() -> bool:
     """Whether the launcher was started with a number of threads."""
     try:

@@ -273,6 +273,8 @@ def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, 
     Args:
         seconds: of a step by precision, as `prepare.choose_precision` found them.
     """
+    import torch
+
     from training import assess, device, probe
     from training.processes import Progress
 
@@ -280,7 +282,9 @@ def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, 
     language = findings.spoken(config.log.language)
     left = findings.phrases("training", language)["left"]
     bar = Progress(findings.phrases("page", language)["at_probe"], 1.0, shown=data.processes.main, left=left)
+    others = device.watch_others()
     timed = probe.run(config, data, net, where, bar.to)
+    busy = others()
     bar.close()
     if timed is None:
         return
@@ -290,6 +294,8 @@ def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, 
     if seconds is None:
         seconds = probe.by_precision(config, data, net, where) if config.train.mixed_precision != "no" else {}
     found["time"]["step_seconds_by_precision"] = seconds
+    if where.type == "cpu" and data.processes.world == 1 and busy is not None:
+        found["time"] |= {"threads": torch.get_num_threads(), "cores": device.cores(), "busy_cores": round(busy, 2)}
 
 
 def by_sheet(config: Config, found: dict[str, Any], device: str) -> None:

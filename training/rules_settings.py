@@ -123,6 +123,15 @@ def precision_slower(f: Facts) -> Finding | None:
     return Finding("precision_slower", "warning", evidence)
 
 
+def cores_busy(f: Facts) -> Finding | None:
+    """More threads than cores are free: in each of a step's many parallel parts all threads wait for the last one."""
+    t = f.time
+    if "busy_cores" not in t or t["threads"] < 2 or t["threads"] - (free := t["cores"] - t["busy_cores"]) < 0.5:
+        return None
+    evidence = {"busy": t["busy_cores"], "cores": t["cores"], "threads": t["threads"]}
+    return Finding("cores_busy", "warning", evidence | {"better": min(t["threads"] - 1, max(1, round(free)))})
+
+
 def checkpoints_rare(f: Facts) -> Finding | None:
     """More than an hour would be lost with the machine."""
     step, every = f.time.get("step_seconds"), f.config.checkpoint.every_steps
