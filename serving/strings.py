@@ -180,8 +180,9 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "Repeats of one setting tell the noise: two single runs differ by up to {noise} by chance (in 19 of 20 cases).",
     ),
     "noise_unknown": (
-        "没有哪个设置重复过两次，不知道这些差异是否大于噪声。",
-        "Whether these differences are more than noise is not known, because no setting was repeated twice.",
+        "没有哪个设置有三次训练（第一次是因为好才被选中的，不算），不知道这些差异是否大于噪声。",
+        "Whether these differences are more than noise is not known, because no setting has three runs (the first, for which it was "
+        "chosen, does not count).",
     ),
     "average_title": ("平均来看，拧一格", "One step on average"),
     "average_hint": (

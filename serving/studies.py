@@ -133,7 +133,7 @@ class Study:
 
     def noise(self, first: int, second: int) -> float | None:
         """By how much the means of so many runs of two settings differ by chance, at most, in 19 of 20 cases; None if that is not known."""
-        return of_the_seed(([(r.value or 0.0, r.repeat) for r in runs] for runs in self.settings.values()), first, second)
+        return of_the_seed(([r.value or 0.0 for r in runs] for runs in self.settings.values()), first, second)
 
     def seeds(self, run: Run) -> list[Run]:
         """The complete runs of the same setting; the run alone if it is not complete."""

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doctor_recordings import changed, config_of, places
@@ -20,10 +21,10 @@ VOCABULARY = {
 }  # fmt: skip
 
 
-def lines(folder: Path, losses: list[float], forecast: int) -> list[str]:
+def lines(folder: Path, losses: list[float], forecast: int, **more: Any) -> list[str]:
     """The report of a run with these validation losses, 20 steps apart, of which a turning was forecast."""
     records = [
-        {"event": "evaluate", "step": 20 * k, "seconds": 1.0, "val_loss": v, "perplexity": 10 * v, "bits_per_character": v / 2}
+        {"event": "evaluate", "step": 20 * k, "seconds": 1.0, "val_loss": v, "perplexity": 10 * v, "bits_per_character": v / 2, **more}
         for k, v in enumerate(losses, 1)
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
@@ -35,6 +36,13 @@ def lines(folder: Path, losses: list[float], forecast: int) -> list[str]:
 
 BEST = "- best validation loss 3.0000 (perplexity 30.00, 1.500 bits per character) at step {}; that checkpoint is `best`"
 TURNED = "- predicted: best validation loss about step {}, was {}"
+
+
+def test_a_loss_whose_perplexity_is_too_large_for_a_number_is_reported(tmp_path: Path) -> None:
+    told = lines(tmp_path, [800.0], 50, perplexity=None)
+    assert (
+        "- best validation loss 800.0000 (perplexity not finite, 400.000 bits per character) at step 20; that checkpoint is `best`" in told
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,12 @@ def test_every_value_of_a_shipped_sweep_can_be_trained(path: Path, tmp_path: Pat
             assert trial.refusal(space.with_values(base, knob.settings(value)), 5000, Processes()) == "", (knob.key, value)
 
 
+def test_a_no_in_quotes_is_a_text_also_in_a_list(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(f"base: {gpt_config(tmp_path)}\nsearch: grid\nspace:\n  train.mixed_precision: ['no', bf16]\n")
+    sweep = space.parse_args(["--config", str(tmp_path / "sweep.yaml")])
+    assert sweep.space["train.mixed_precision"] == ["no", "bf16"] and [k.values for k in space.knobs(sweep)] == [("no", "bf16")]
+
+
 def test_sources_of_text_can_be_a_knob(tmp_path: Path) -> None:
     base = configs.load(gpt_config(tmp_path))
     said = [{"path": "a.txt", "tag": "<a> ", "where": {"kind": "x"}}, "b.txt"]

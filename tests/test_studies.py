@@ -189,7 +189,7 @@ def test_a_step_is_good_or_bad_only_if_it_is_more_than_noise(
     runs = [trial(0, 1.0, width=64), trial(1, 1.3, width=32)]
     runs += [trial(2 + k, v, width=64) | {"repeat_of": 0} for k, v in enumerate(repeats)]
     found = put(root / "x", runs, WIDTH)
-    for speaks, said, unknown in (("en", english, "no setting was repeated twice"), ("zh", chinese, "没有哪个设置重复过两次")):
+    for speaks, said, unknown in (("en", english, "no setting has three runs"), ("zh", chinese, "没有哪个设置有三次训练")):
         steps, averages = study_html.more(found, found.runs[0], speaks).split("<h4>")[1:3]  # type: ignore[arg-type]
         assert f'"{colour}">{said}<' in steps
         assert f'"quiet">{said}<' in averages, "other knobs differ there, so it has no colour"

@@ -198,6 +198,37 @@ def test_a_setting_that_is_drawn_again_is_trained_with_the_next_seed(tmp_path: P
     assert seeds == [study.base.seed, study.base.seed + 1, study.base.seed + 2]
 
 
+def test_the_best_are_repeated_though_the_search_drew_them_again_itself(tmp_path: Path) -> None:
+    study = opened(tmp_path, {"model.n_layer": [1, 2]}, trials=8, repeat_best=2, repeat_seeds=2)
+    while (claim := study.claim()) is not None:
+        layers = claim.params["model.n_layer"]
+        study.tell(claim, [layers + claim.number / 100], TrialState.COMPLETE, {"ended": "finished", "wall_seconds": 1.0})
+    drawn = [(t.params["model.n_layer"], t.user_attrs["begun"]["seed"]) for t in study.study.get_trials()]
+    while (claim := study.claim(repeats=True)) is not None:
+        assert claim.repeat_of is not None
+        drawn.append((claim.params["model.n_layer"], claim.seed))
+        study.tell(claim, None, TrialState.FAIL, {"ended": "failed"})  # it is not tried for ever
+    assert [layers for layers, _ in drawn[8:]] == [1, 1, 2, 2] and len(set(drawn)) == len(drawn)  # each seed once
+    assert study.repeats() == {"begun": 4, "all": 4}
+
+
+def test_who_only_reads_a_study_takes_nobody_s_cores(tmp_path: Path) -> None:
+    worker = opened(tmp_path)
+    assert "place" not in vars(opened(tmp_path, report=True)) and worker.place.workers_here() == 1
+
+
+def test_a_worker_that_begins_while_another_counts_is_counted(tmp_path: Path) -> None:
+    one = opened(tmp_path)
+    counting = studies.take(Path(f"{one.place.here}1"))
+    assert counting is not None
+    with ThreadPoolExecutor() as pool:
+        begins = pool.submit(opened, tmp_path)
+        wait([begins], 1.0)
+        assert not begins.done()
+        counting.release()
+        assert begins.result().place.workers_here() == one.place.workers_here() == 2
+
+
 def test_a_worker_knows_how_many_live_on_its_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = opened(tmp_path), opened(tmp_path)
     monkeypatch.setattr("platform.node", lambda: "elsewhere")

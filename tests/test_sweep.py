@@ -18,6 +18,7 @@ from training.config import ConfigError
 from training.knob import flat, nested
 
 GRID = {"optim.learning_rate": RATES, "model.n_embd": WIDTHS}
+HELD_OUT = {"corpus.validation": "data/sentence.txt"}
 
 
 def test_a_grid_leaves_a_run_folder_for_every_point_and_the_best_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,6 +240,10 @@ def test_a_study_does_not_go_on_with_another_corpus(tmp_path: Path, capsys: pyte
         ({"space": {"optim.weight_decay": {"low": 1e-5, "high": 1.0, "step": 1e-300}}, "search": "random", "trials": 1}, "1,000,000 steps"),
         ({"space": {"model.n_embd": [8, 16], "w": {"values": {"a": {"model.n_embd": 8}}}}}, "space.w: sets model.n_embd, which"),
         ({"space": {"model.resid_pdrop": [0, 0.0]}}, "a value stands there twice"),
+        ({"space": {"model.tie_word_embeddings": [1, True]}}, "true and 1 count as one value"),
+        ({"space": {"corpus.validation": ["data/verses.jsonl", "data/sentence.txt"]}, "set": HELD_OUT}, "measured on the same rows"),
+        ({"space": {"evaluation.max_rows": [1, 2]}, "set": HELD_OUT}, "measured on the same rows"),
+        ({"set": {"corpus.validation_share": 0.0}}, "base: nothing to measure val_loss on"),
         ({"space": {"model.resid_pdrop": [0.1, float("nan")]}}, "nan is not a finite number"),
         ({"space": {"optim.weight_decay": {"values": [0.1], "when": {"optim.name": "muon"}}}}, "optim.name is adamw in the base"),
         ({"space": {"optim.weight_decay": {"values": [0.1], "when": {"optim.name": []}}}}, "optim.name has no value to be"),
@@ -299,6 +304,7 @@ def test_a_study_goes_on_where_its_folder_was_moved_to(tmp_path: Path) -> None:
     ("file", "text", "told"),
     [
         ("study.journal", "{}\n", "study.journal is damaged"),
+        ("sweep.yaml", "", "sweep.yaml is gone"),
         ("study.journal", "", "tells of 0 trials, but trials/ has number 1"),
         ("study.journal", "[" * 100_000 + "\n", "study.journal is damaged"),
         ("sweep.yaml", "- nothing", "sweep.yaml is damaged"),
@@ -309,7 +315,10 @@ def test_a_study_goes_on_where_its_folder_was_moved_to(tmp_path: Path) -> None:
 def test_a_damaged_study_is_not_begun_anew(file: str, text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = sweep_config(tmp_path, {"model.n_embd": [8, 16]}, {"train": {"max_steps": 1, "mixed_precision": "no"}}, search="grid")
     run(config)
-    (tmp_path / "study" / file).write_text(text, encoding="utf-8")
+    if text:
+        (tmp_path / "study" / file).write_text(text, encoding="utf-8")
+    else:
+        (tmp_path / "study" / file).unlink()
     capsys.readouterr()
     assert sweep.main(["--config", str(config)]) == 2
     err = capsys.readouterr().err

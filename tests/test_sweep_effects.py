@@ -8,13 +8,14 @@ import random
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sweep_studies import KNOBS, again, lively, put, read, study, trial, widths
 
-from training import chance, effects, leaders, sweep_report
+from training import chance, effects, leaders, study_facts, sweep_report
 from training.study_records import Records
 
 
@@ -36,7 +37,7 @@ def test_more_is_better_if_the_study_says_so(tmp_path: Path) -> None:
     records = read(told, tmp_path)
     best, (effect,) = leaders.best(records), effects.effects(records)
     assert best is not None and best.mean == 30 and effect.metric is not None and effect.metric.best.label == "64"
-    assert [rank for rank, _ in effects.gallery(read(told, tmp_path))] == []
+    assert [rank for rank, _ in study_facts.gallery(read(told, tmp_path))] == []
 
 
 def test_a_difference_is_compared_with_that_between_repeats(tmp_path: Path) -> None:
@@ -162,22 +163,22 @@ def test_speed_counts_what_is_not_training(tmp_path: Path) -> None:
     trials[2] |= {"training_seconds": 10.0, "wall_seconds": 10.4}
     trials.append(trial(3, {"model.hidden_size": 32}, None, "failed", ended="refused", reason="no", wall_seconds=0.3))
     trials.append(trial(4, {"model.hidden_size": 32}, None, "failed", ended="failed", reason="it broke", wall_seconds=19.1))
-    found = effects.speed(read(study(trials), tmp_path))
-    assert found.per_minute == pytest.approx(60 * 5 / 60)
+    found = study_facts.speed(read(study(trials), tmp_path))
+    assert found.per_minute == pytest.approx(60 * 4 / 60)  # the one that was refused is no trial of a training
     assert found.idle == pytest.approx(10.9 / 40.9) and found.overhead == pytest.approx(0.3)
 
 
 def test_failures_that_differ_in_numbers_are_one(tmp_path: Path) -> None:
     reasons = ["33 does not divide by 4", "out of memory", "65 does not divide by 8"]
     trials = [trial(n, {}, None, "failed", ended="refused", reason=r) for n, r in enumerate(reasons)]
-    found = effects.failures(read(study(trials), tmp_path))
+    found = study_facts.failures(read(study(trials), tmp_path))
     assert [(f.reason, f.numbers) for f in found] == [("33 does not divide by 4", [0, 2]), ("out of memory", [1])]
 
 
 def test_the_gallery_goes_from_worst_to_best(tmp_path: Path) -> None:
     records = read(lively(200), tmp_path)
-    ranks = [rank for rank, _ in effects.gallery(records)]
-    values = [run.value or 0.0 for _, run in effects.gallery(records)]
+    ranks = [rank for rank, _ in study_facts.gallery(records)]
+    values = [run.value or 0.0 for _, run in study_facts.gallery(records)]
     assert len(ranks) == 10 and ranks[-1] == 1 and values == sorted(values, reverse=True)
     steps = [a - b for a, b in itertools.pairwise(ranks)]
     assert max(steps) - min(steps) <= 1
@@ -189,7 +190,7 @@ def test_the_gallery_and_the_front_of_bleu_are_of_complete_runs_and_the_most_is_
         t |= {"samples": [{"prompt": "", "text": "x"}], "training_seconds": seconds}
     trials[3] |= {"state": "pruned", "values": None}
     records = read(study(trials, objectives=[{"name": "bleu", "direction": "maximize"}]), tmp_path)
-    assert [(rank, run.value) for rank, run in effects.gallery(records)] == [(3, 10.0), (2, 20.0), (1, 30.0)]
+    assert [(rank, run.value) for rank, run in study_facts.gallery(records)] == [(3, 10.0), (2, 20.0), (1, 30.0)]
     assert [s.mean for s in leaders.pareto(records, "seconds")] == [10.0, 20.0, 30.0]
 
 
@@ -203,7 +204,7 @@ def test_the_first_trial_of_every_worker_is_no_overhead(tmp_path: Path) -> None:
     trials = widths((32, 1.0), (64, 2.0), (128, 3.0), (32, 1.0))
     for t, (wall, first) in zip(trials, [(20.0, True), (10.2, False), (30.0, True), (10.4, False)]):
         t |= {"training_seconds": 10.0, "wall_seconds": wall, "first": first}
-    assert effects.speed(read(study(trials), tmp_path)).overhead == pytest.approx(0.3)
+    assert study_facts.speed(read(study(trials), tmp_path)).overhead == pytest.approx(0.3)
 
 
 def test_noise_is_of_the_seed_and_of_the_other_knobs(tmp_path: Path) -> None:
@@ -223,6 +224,48 @@ def test_noise_is_of_the_seed_and_of_the_other_knobs(tmp_path: Path) -> None:
     pair = [trial(0, {"a": 1, "b": 1}, 1.0), trial(1, {"a": 2, "b": 2}, 2.0)]  # they differ in both knobs
     found = effects.effects(read(study([*pair, again(2, pair[0], 1.02), again(3, pair[0], 0.98)], knobs), tmp_path))
     assert {e.axis.key: e.metric.verdict for e in found if e.metric} == {"a": "alone", "b": "alone"}
+
+
+def test_in_a_grid_whose_bad_runs_are_noisy_a_knob_without_effect_is_not_called_more_than_noise(tmp_path: Path) -> None:
+    """The repeats are of the best settings, which differ by a hundredth of what the bad ones do."""
+    knobs = [{"key": k, "name": k, "kind": "categorical", "values": v} for k, v in (("a", [0.01, 0.1, 1.0, 3.0]), ("b", [1, 2, 3]))]
+    called = Counter[str]()
+    for seed in range(60):
+        dice = random.Random(seed)
+        trials = [
+            trial(n, {"a": a, "b": b}, a * dice.gauss(1, 0.05)) for n, (a, b) in enumerate(itertools.product(*(k["values"] for k in knobs)))
+        ]
+        trials += [again(12 + n, trials[n // 2], 0.01 * dice.gauss(1, 0.05)) for n in range(6)]
+        found = {e.axis.key: e.metric for e in effects.effects(read(study(trials, knobs, grid_points=12), tmp_path))}
+        called[f"a {found['a'].verdict}"] += 1  # type: ignore[union-attr]
+        called[f"b {found['b'].verdict}"] += 1  # type: ignore[union-attr]
+    assert called["a beyond"] == 60
+    assert called["b beyond"] <= 6 and called["b mixed"] >= 54
+
+
+def test_of_many_that_are_alike_none_is_called_worse_than_the_best(tmp_path: Path) -> None:
+    wrong = 0
+    for seed in range(100):
+        dice = random.Random(seed)
+        trials = widths(*((8 * k, dice.gauss(1, 0.1)) for k in range(1, 49)))
+        trials += [again(48 + n, t, dice.gauss(1, 0.1)) for n, t in enumerate(sorted(trials, key=lambda t: t["value"])[:8] * 2)]
+        sweep = read(study(trials), tmp_path)
+        wrong += any(leaders.difference(sweep, sweep.leaders[0], s).verdict == "beyond" for s in sweep.leaders)
+    assert wrong <= 5
+
+
+def test_what_a_search_drew_three_times_tells_the_noise_without_repeats(tmp_path: Path) -> None:
+    found = leaders.noise(read(study(widths((32, 1.0), (64, 2.0), (32, 1.1), (32, 1.12))), tmp_path))
+    assert found is not None and found.within_noise is False
+
+
+def test_the_next_best_is_never_a_better_one(tmp_path: Path) -> None:
+    trials = widths((32, 1.0), (64, 1.1), (128, 2.0))
+    trials += [again(3, trials[0], 1.9), again(4, trials[0], 1.901)]
+    found = leaders.noise(read(study(trials), tmp_path))
+    assert found is not None and found.second.params == {"model.hidden_size": 128}
+    lines = sweep_report.write(put(tmp_path, study(trials)), "en")
+    assert any("trial 1, has a better single number (1.1)" in line for line in lines)
 
 
 def test_a_grid_that_conditions_thin_is_not_balanced(tmp_path: Path) -> None:

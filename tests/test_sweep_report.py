@@ -122,7 +122,9 @@ def test_the_report_says_how_the_study_searched_and_how_trials_ended(tmp_path: P
 def test_an_effect_is_told_beside_noise(tmp_path: Path) -> None:
     trials = widths((32, 1.0), (64, 1.1))
     sweep_report.write(put(tmp_path, study(trials)), "en")
-    assert "Effect: 0.1, from 64" in (report := (tmp_path / "report.md").read_text("utf-8")) and "not known without two repeats" in report
+    assert (
+        "Effect: 0.1, from 64" in (report := (tmp_path / "report.md").read_text("utf-8")) and "unless some setting has three runs" in report
+    )
     trials += [again(2, trials[0], 1.2), again(3, trials[0], 0.8)]
     sweep_report.write(put(tmp_path, study(trials)), "en")
     assert "Within noise: the seed alone makes two such means differ by up to" in (tmp_path / "report.md").read_text("utf-8")

@@ -77,7 +77,7 @@ def all_judged_worse(study: Study, monkeypatch: pytest.MonkeyPatch) -> list[str 
     """What each trial is told at its evaluation, where whatever is judged is pruned; nothing is trained."""
     verdicts: list[str | None] = []
 
-    def judged(config: configs.Config, judge: Callable[[dict[str, Any]], str | None], memory: Any) -> trial.Outcome:
+    def judged(config: configs.Config, judge: Callable[[dict[str, Any]], str | None], *_: Any) -> trial.Outcome:
         verdicts.append(judge({"val_loss": 9.0, "step": 3}))
         return trial.Outcome("finished", "", 10)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import statistics
 from bisect import bisect_right
 from collections import Counter
@@ -19,7 +18,7 @@ import numpy as np
 
 from training.chance import Compared, chance, of_the_seed
 from training.leaders import Seeds, numbers
-from training.study_records import STATES, Axis, Records, Run
+from training.study_records import Axis, Records, Run
 
 BINS = 6  # of a range, at most
 
@@ -51,23 +50,25 @@ class Marginal:
 class Contrast(Compared):
     """Of a knob's rows the two whose means are furthest apart.
 
-    `others` is how much they differ by chance because of the other knobs, judged by the spread inside the rows; None where they cancel out,
-    infinite where no row has two runs.
+    `others` is how much they differ by chance because of the other knobs, judged by the spread inside the rows; infinite where no row has
+    two runs. In a whole grid, where the others cancel out in the mean, it is what is left of that spread beside what each of them does:
+    that the knobs depend on each other, or that bad runs are noisier than the repeated ones. None where that is not known.
     """
 
     best: Marginal
     worst: Marginal
     others: float | None
+    whole_grid: bool
 
     @property
     def verdict(self) -> str:
-        """Within, beyond, unknown; or others: beyond the seed's noise, but not beyond what the other knobs may do; alone: nobody knows
-        what they do.
+        """Within, beyond, unknown; or others (mixed in a whole grid): beyond the seed's noise, but not beyond what the other knobs may do;
+        alone: nobody knows what they do.
         """
         found = super().verdict
-        if found == "beyond" and self.others == math.inf:
-            return "alone"
-        return "others" if found == "beyond" and self.others is not None and self.size <= self.others else found
+        if found != "beyond" or self.others is None or self.size > self.others:
+            return found
+        return "alone" if self.others == math.inf else "mixed" if self.whole_grid else "others"
 
 
 @dataclass(frozen=True)
@@ -96,24 +97,6 @@ class Interaction:
     y_labels: list[str]
     mean: list[list[float | None]]
     runs: list[list[int]]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Failed runs whose reasons differ in numbers only; `reason` is the first one's."""
-
-    ended: str
-    reason: str
-    numbers: list[int]
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Of one worker: trials a minute, the share of wall time that is not training, seconds of that a trial after its first."""
-
-    per_minute: float | None
-    idle: float | None
-    overhead: float | None
 
 
 @dataclass
@@ -194,23 +177,53 @@ def interaction(records: Records) -> Interaction | None:
 def _effect(records: Records, axis: Axis) -> Effect:
     found = marginals(records, axis)
     turned = [m for m in found if m.turned]
-    rises = [[(records.rises[r.number], r.repeat_of is not None) for r in s.runs if r.number in records.rises] for s in records.settings]
-    metric = _contrast(records, turned, [m.values for m in turned], numbers(records), records.maximize)
-    rise = _contrast(records, turned, [m.rises for m in turned], rises, False)
+    rises = [[records.rises[r.number] for r in s.runs if r.number in records.rises] for s in records.settings]
+    values = {r.number: r.value for r in records.searched if r.state == "complete" and r.value is not None}
+    metric = _contrast(records, axis, turned, values, numbers(records), records.maximize)
+    rise = _contrast(
+        records, axis, turned, {r.number: records.rises[r.number] for r in records.searched if r.number in records.rises}, rises, False
+    )
     return Effect(axis, found, records.importance.get(axis.key), metric, rise)
 
 
-def _contrast(records: Records, turned: list[Marginal], inside: list[list[float]], seeds: Seeds, maximize: bool) -> Contrast | None:
-    """Of rows with these numbers inside; what the seed does is judged by `seeds`."""
+def _contrast(
+    records: Records, axis: Axis, turned: list[Marginal], by_run: dict[int, float], seeds: Seeds, maximize: bool
+) -> Contrast | None:
+    """Of a knob's rows, in a number that each run has; what the seed does is judged by `seeds`."""
+    inside = _inside(records, axis, by_run)
     means = sorted(((statistics.fmean(v), at) for at, v in enumerate(inside) if v), key=lambda m: -m[0] if maximize else m[0])
     if len(means) < 2:
         return None
     (one, best), (other, worst) = means[0], means[-1]
     counts = len(inside[best]), len(inside[worst])
-    others = None
-    if not records.balanced:
+    if records.balanced:
+        others = chance(_inside(records, axis, _beside_the_others(records, axis, by_run)), *counts, len(means))
+    else:
         others = by_chance if (by_chance := chance(inside, *counts, len(means))) is not None else math.inf
-    return Contrast(abs(one - other), of_the_seed(seeds, *counts, len(means)), turned[best], turned[worst], others)
+    by_seed = of_the_seed(seeds, *counts, len(means))
+    return Contrast(abs(one - other), by_seed, turned[best], turned[worst], others, records.balanced)
+
+
+def _inside(records: Records, axis: Axis, by_run: dict[int, float]) -> list[list[float]]:
+    """The numbers of the searched runs in each of a knob's rows."""
+    bins = rows(records, axis)
+    found: list[list[float]] = [[] for _ in bins.labels]
+    for run in records.searched:
+        if run.number in by_run and (at := bins.of(run)) is not None:
+            found[at].append(by_run[run.number])
+    return found
+
+
+def _beside_the_others(records: Records, axis: Axis, by_run: dict[int, float]) -> dict[int, float]:
+    """A number of each run, without what the values of its other knobs add to it on average (the residuals of a model of main effects)."""
+    left = dict(by_run)
+    mean = statistics.fmean(by_run.values())
+    for other in (a for a in records.axes if a is not axis):
+        bins, means = rows(records, other), [statistics.fmean(v) if v else mean for v in _inside(records, other, by_run)]
+        for run in records.searched:
+            if run.number in left and (at := bins.of(run)) is not None:
+                left[run.number] -= means[at] - mean
+    return left
 
 
 def _marginal(records: Records, label: str, turned: bool, runs: list[Run]) -> Marginal:
@@ -219,7 +232,7 @@ def _marginal(records: Records, label: str, turned: bool, runs: list[Run]) -> Ma
     pruned, failed = (sum(r.state == state for r in runs) for state in ("pruned", "failed"))
     if not values:
         return Marginal(label, turned, values, rises, pruned, failed, None, None, None)
-    sd = _sd(values) if len(values) > 1 else None
+    sd = statistics.stdev(values) if len(values) > 1 else None
     return Marginal(label, turned, values, rises, pruned, failed, statistics.fmean(values), sd, min(values, key=records.better))
 
 
@@ -259,50 +272,7 @@ def groups(records: Records, axis: Axis) -> tuple[list[str], dict[int, int]]:
     return labels, {number: group[row] for number, (row, _) in placed.items() if row in group}
 
 
-# ---- the study as a whole
-
-
-def gallery(records: Records, rungs: int = 10) -> list[tuple[int, Run]]:
-    """(rank, run) of complete runs with samples, from the worst to the best, evenly spaced by rank; rank 1 is the best."""
-    told = [r for r in records.complete if r.samples]
-    told.sort(key=lambda r: records.better(r.value or 0.0))
-    return [(at + 1, told[at]) for at in reversed(spread(len(told), rungs))]
-
-
-def spread(count: int, most: int) -> list[int]:
-    """At most so many of the indices below `count`, evenly spaced, the first and the last among them."""
-    return sorted({round(k) for k in np.linspace(0, count - 1, min(count, most))}) if count > 0 else []
-
-
-def failures(records: Records) -> list[Failure]:
-    """Failed runs by reason, the most frequent first."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in records.runs:
-        if run.state == "failed":
-            groups.setdefault((run.ended, re.sub(r"\d+(\.\d+)?", "#", run.reason)), []).append(run)
-    found = [Failure(ended, runs[0].reason, [r.number for r in runs]) for (ended, _), runs in groups.items()]
-    return sorted(found, key=lambda f: -len(f.numbers))
-
-
-def counts(records: Records) -> dict[str, int]:
-    """Runs in each state, and `repeats` among them."""
-    found = {state: sum(r.state == state for r in records.runs) for state in STATES}
-    return found | {"repeats": sum(r.repeat_of is not None for r in records.runs)}
-
-
-def speed(records: Records) -> Speed:
-    """Over the runs that are over. One that failed in training, whose training time nobody knows, counts in `per_minute` only."""
-    over = [r for r in records.runs if r.state != "running" and r.wall]
-    clocked = [(r, max(0.0, float(r.wall or 0) - float(r.seconds or 0))) for r in over if r.seconds is not None or r.ended == "refused"]
-    wall = sum(float(r.wall or 0) for r in over)
-    known = sum(float(r.wall or 0) for r, _ in clocked)
-    lowest = min((r.number for r in over), default=0)  # in older studies nothing says which was a worker's first
-    later = [idle for r, idle in clocked if not (r.number == lowest if r.first is None else r.first)]
-    return Speed(
-        per_minute=60 * len(over) / wall if wall else None,
-        idle=sum(idle for _, idle in clocked) / known if known else None,
-        overhead=statistics.fmean(later) if later else None,
-    )
+# ---- a knob's values
 
 
 def text(value: Any) -> str:
@@ -323,10 +293,6 @@ def label(value: Any) -> str:
 def spans_decades(values: list[float]) -> bool:
     """Whether they are read better on a logarithmic scale."""
     return bool(values) and min(values) > 0 and max(values) / min(values) > 50
-
-
-def _sd(values: list[float]) -> float:
-    return statistics.stdev(values)
 
 
 def _key(value: Any) -> str:

@@ -114,6 +114,8 @@ def read_knob(key: str, said: Any) -> Knob:
             raise ConfigError(f"{where}: {endless[0]} is not a finite number")
         if len({json.dumps(float(v) if type(v) is int else v) for v in values}) < len(values):
             raise ConfigError(f"{where}: a value stands there twice")
+        if same := [v for v in values if isinstance(v, bool) and [w for w in values if w == v] != [v]]:
+            raise ConfigError(f"{where}: {json.dumps(same[0])} and {int(same[0])} count as one value; leave one of them out")
         return Knob(key, tuple(values), when=conditions)
     return _range(key, where, said, conditions)
 

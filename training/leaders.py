@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from training.chance import Compared, of_the_seed
 from training.study_records import Cost, Records, Run, Setting
 
-Seeds = list[list[tuple[float, bool]]]  # of each setting its runs' numbers, and whether the run is a repeat
+Seeds = list[list[float]]  # of each setting its runs' numbers, in the order of the runs
+SHOWN = 8  # of the best settings, in a table that compares each with the first
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,22 @@ def best(records: Records) -> Setting | None:
 def noise(records: Records) -> Difference | None:
     """The best setting beside the next best; None if there are not two."""
     found = records.leaders
-    if len(found) == 1:  # only one was repeated: the next is a single run
-        found = found + [s for s in records.settings if s is not found[0]]
+    if len(found) == 1:  # only one was repeated: the next is a single run (one that is better: `better_once`)
+        first = records.better(found[0].mean)
+        found = found + [s for s in records.settings if s is not found[0] and records.better(s.mean) >= first]
     return difference(records, found[0], found[1]) if len(found) > 1 else None
 
 
 def difference(records: Records, first: Setting, second: Setting) -> Difference:
-    """Two settings compared."""
-    by_chance = of_the_seed(numbers(records), len(first.values), len(second.values))
+    """Two settings compared, as two of all that the table of the best compares: the more there are, the further the luckiest is ahead."""
+    among = max(2, min(SHOWN, len(records.leaders)))
+    by_chance = of_the_seed(numbers(records), len(first.values), len(second.values), among)
     return Difference(abs(first.mean - second.mean), by_chance, first, second)
 
 
 def numbers(records: Records) -> Seeds:
     """Of each setting its runs' numbers, as `chance.of_the_seed` takes them."""
-    return [[(float(r.value or 0.0), r.repeat_of is not None) for r in s.runs] for s in records.settings]
+    return [s.values for s in records.settings]
 
 
 def better_once(records: Records) -> tuple[Run, float] | None:
@@ -53,8 +56,7 @@ def better_once(records: Records) -> tuple[Run, float] | None:
 
 def pareto(records: Records, by: Cost) -> list[Setting]:
     """Settings to which no other is better in both the metric and this cost, the cheapest first."""
-    sign = -1.0 if by == "second" and records.maximize_second else 1.0
-    priced = [(sign * cost, records.better(s.mean), s) for s in records.settings if (cost := s.cost(by)) is not None]
+    priced = [(cost, records.better(s.mean), s) for s in records.settings if (cost := s.cost(by)) is not None]
     front: list[Setting] = []
     reached = math.inf
     for _, value, setting in sorted(priced, key=lambda p: p[:2]):

@@ -130,7 +130,8 @@ def report(
     losses = [r for r in evaluations if r.get("val_loss") is not None]
     if losses:
         best = min(losses, key=lambda r: r["val_loss"])
-        lines.append("- " + words["best"].format(**best))
+        perplexity = words["not_finite"] if best.get("perplexity") is None else f"{best['perplexity']:.2f}"  # e^loss may be too large
+        lines.append("- " + words["best"].format(**{**best, "perplexity": perplexity}))
         if best.get("bleu") is not None:
             lines.append("- " + words["scores"].format(**best))
         if best.get("stopped") is not None:

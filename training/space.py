@@ -22,13 +22,14 @@ from training.config import Config, ConfigError
 from training.knob import Knob, flat, in_order, nested, read_knob
 
 # In place of Any, whose texts jsonargparse would read as YAML once more: "no" would become false.
-Leaf = str | bool | int | float | None | list[Any]
+Leaf = str | bool | int | float | None | list[str | bool | int | float | dict[str, Any] | None]
 Tree = Leaf | dict[str, Leaf | dict[str, Leaf | dict[str, Leaf]]]
 Metric = Literal["val_loss", "perplexity", "bits_per_character", "bleu", "chrf"]
 HIGHER_IS_BETTER = ("bleu", "chrf")
 TOKENIZER_DEPENDENT = ("val_loss", "perplexity")  # of a token, so they compare under one tokenizer only
 MOST_POINTS = 100_000  # of a grid: all of them are put into the study before its first trial
 UNREAD = ("corpus.workers", "corpus.shuffle_rows")  # these do not change which rows are held out
+MEASURED_ON = ("evaluation.max_rows", "evaluation.generate_rows")  # and what begins with corpus.validation
 OWN = ("run_dir", "resume", "seed", "log.preflight", "tokenizer.path")  # of the run's config, which trial.config_of sets
 
 
@@ -174,6 +175,11 @@ def base_config(sweep: SweepConfig) -> Config:
         problems.append(f"metric: {sweep.metric} does not compare under different tokenizers; use bits_per_character")
     if base.corpus.validation is None and (reading := sorted(key for key in turned if key.startswith("corpus.") and key not in UNREAD)):
         problems.append(f"space.{reading[0]}: needs corpus.validation: trials are to be measured on the same rows, whatever they train on")
+    measured = sorted(key for key in turned if key in MEASURED_ON or key.startswith("corpus.validation"))
+    if measured and base.corpus.validation is not None:
+        problems.append(f"space.{measured[0]}: trials are to be measured on the same rows; put it under set")
+    if base.corpus.validation is None and not base.corpus.validation_share:
+        problems.append(f"base: nothing to measure {sweep.metric} on; give it corpus.validation, or a corpus.validation_share above 0")
     if base.task == "gpt" and sweep.metric in HIGHER_IS_BETTER:
         problems.append(f"metric: {sweep.metric} is for translation; a gpt has val_loss, perplexity and bits_per_character")
     if problems:

@@ -76,8 +76,9 @@ class Study:
         warnings.filterwarnings("ignore", category=ExperimentalWarning)  # `group` has been one since 2021
         with self.turn:
             self.study = self._journal(self.dir / "study.journal")
-            self.place = Place(self.dir / ".locks")
-            self.study.sampler = self._sampler(len(self.study.get_trials(deepcopy=False)))
+            if not sweep.report:  # who only reads takes nobody's cores
+                self.place = Place(self.dir / ".locks")
+                self.study.sampler = self._sampler(len(self.study.get_trials(deepcopy=False)))
         self.points = self._grid()
         self.written = 0.0
 
@@ -96,6 +97,11 @@ class Study:
             self.turn = filelock.FileLock(self.dir / ".locks" / "turn")  # of choosing the next trial
             with self.turn:
                 before = study_identity.read(self.dir / "sweep.yaml")
+                if before is None and (self.dir / "study.journal").is_file():
+                    raise ConfigError(
+                        f"run_dir: {self.dir / 'sweep.yaml'} is gone, which says what the study began with; put it back, or choose "
+                        "another --run_dir"
+                    )
                 if before is None:
                     run_folder.write(self.dir / "sweep.yaml", study_identity.dump(now))
                 for name in ("trials", "shared"):
@@ -246,12 +252,14 @@ class Study:
         return min(1.0, self.share([t for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()]))
 
     def _repeat_due(self, trials: list[FrozenTrial]) -> tuple[int, int] | None:
-        """(number of a trial among the best, seed) of a repeat that nobody has begun."""
+        """(number of a trial among the best, seed) of a repeat that nobody has begun.
+
+        What the search itself tried again is no repeat: it did so because that setting had looked good.
+        """
         for best in self.best(trials, self.sweep.repeat_best):
-            seeds = {_begun(t).get("seed") for t in trials if t.params == best.params}
-            first = _begun(best)["seed"]
-            if left := [first + 1 + k for k in range(self.sweep.repeat_seeds) if first + 1 + k not in seeds]:
-                return best.number, left[0]
+            same = [_begun(t) for t in trials if t.params == best.params]
+            if sum(b.get("repeat_of") is not None for b in same) < self.sweep.repeat_seeds:
+                return best.number, 1 + max(b.get("seed", 0) for b in same)
         return None
 
     def repeats(self) -> dict[str, int]:

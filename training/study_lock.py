@@ -33,7 +33,9 @@ class Place:
         while (lock := take(folder / f"worker-{self.number}")) is None:
             self.number += 1
         self.here = folder / f"at-{platform.node()}-"  # others may see the folder from another machine
-        self.held = lock, take(Path(f"{self.here}{self.number}"))
+        beside = filelock.FileLock(f"{self.here}{self.number}")
+        beside.acquire()  # who counts just now has it for an instant
+        self.held = lock, beside
 
     def workers_here(self) -> int:
         """How many living workers of the study this machine has, this one among them."""

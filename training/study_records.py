@@ -68,7 +68,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Records:
-    """A study. `maximize` and `maximize_second`: whether more of the metric, or of the second aim, is better."""
+    """A study. `maximize`: whether more of the metric is better; of the second aim less is."""
 
     name: str
     task: str
@@ -78,7 +78,6 @@ class Records:
     metric: str
     maximize: bool
     second: str | None
-    maximize_second: bool
     axes: list[Axis]
     importance: dict[str, float]
     runs: list[Run]
@@ -188,8 +187,7 @@ def _records(told: dict[str, Any]) -> Records:
     return Records(
         name=str(told["name"]), task=str(told["task"]), base=str(told["base"]), search=str(told["search"]),
         prune=str(told.get("prune") or ""), metric=str(first["name"]), maximize=first["direction"] == "maximize",
-        second=str(others[0]["name"]) if others else None,
-        maximize_second=bool(others) and others[0]["direction"] == "maximize", axes=axes,
+        second=str(others[0]["name"]) if others else None, axes=axes,
         importance={str(k): float(v) for k, v in told["importance"].items()}, runs=[_run(t) for t in told["trials"]],
         grid_points=int(told.get("grid_points") or 0),
     )  # fmt: skip

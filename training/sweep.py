@@ -3,7 +3,7 @@
 Trains the base config again and again with other values of some of its keys, as Optuna proposes them, and reports what each
 knob does. Stop it at any point and start it again: it goes on. Start it twice, here or on another machine that sees the
 folder: both work on the same study. Under `accelerate launch` all processes train the same trial.
-Exit code 0: done, or stopped by Ctrl-C; 1: the study cannot go on (a full disk); 2: a mistake in the config.
+Exit code 0: done, or stopped by Ctrl-C (130: twice, at once); 1: the study cannot go on (a full disk); 2: a mistake in the config.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"stopped: {error}; the same command goes on", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        language = findings.spoken(sweep.language if sweep else None)
-        print(findings.phrases("sweep", language)["stopped"], file=sys.stderr)
+        words = findings.phrases("sweep", findings.spoken(sweep.language if sweep else None))
+        begun = sweep and os.path.exists(os.path.join(sweep.run_dir, "sweep.yaml"))
+        print(words["stopped" if begun else "stopped_before"], file=sys.stderr)
         return 0
     return 0
 

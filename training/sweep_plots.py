@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from training import effects, leaders
+from training import effects, leaders, study_facts
 from training.effects import Effect
 from training.study_records import Axis, Cost, Records, Run
 
@@ -158,10 +158,10 @@ def _curves(records: Records) -> Figure | None:
     leaders = records.leaders[:1]
     best = {r.number for s in leaders for r in s.runs}
     others = sorted((r for r in told if r.number not in best), key=lambda r: records.better(r.curve[-1][1]))
-    others = [others[k] for k in effects.spread(len(others), CURVES)]
+    others = [others[k] for k in study_facts.spread(len(others), CURVES)]
     knob = effects.deciding(records)
     labels, group = effects.groups(records, knob) if knob else ([], {})
-    shades = [GROUPS[k] for k in effects.spread(len(GROUPS), len(labels))]
+    shades = [GROUPS[k] for k in study_facts.spread(len(GROUPS), len(labels))]
     colours = {r.number: (shades[group[r.number]] if r.number in group else APART) if knob else POINT for r in told}
     figure = _figure(6.4 if knob else 5.0, 3.2)
     axes = figure.subplots()
@@ -258,7 +258,7 @@ def _parallel(records: Records) -> Figure | None:
     if len(runs) < 2 or not records.axes:
         return None
     runs.sort(key=lambda r: records.better(r.value or 0.0))
-    kept = runs[:20] + [runs[20:][k] for k in effects.spread(len(runs) - 20, LINES - 20)]
+    kept = runs[:20] + [runs[20:][k] for k in study_facts.spread(len(runs) - 20, LINES - 20)]
     ranks = {r.number: k / (len(runs) - 1) for k, r in enumerate(runs)}
     columns = [_column(records, runs, axis) for axis in records.axes]
     values = [float(r.value or 0) for r in runs]
@@ -349,7 +349,7 @@ def _scale(axes: Axes, which: str, values: list[float], linear: MaxNLocator, for
 
 
 def _thinned(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    return [curve[k] for k in effects.spread(len(curve), 60)]
+    return [curve[k] for k in study_facts.spread(len(curve), 60)]
 
 
 def _number(value: float) -> str:

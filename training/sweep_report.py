@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from training import effects, findings, leaders, run_folder, study_records, sweep_page, sweep_plots
+from training import effects, findings, leaders, run_folder, study_facts, study_records, sweep_page, sweep_plots
 from training.effects import Contrast
 from training.findings import Language
 from training.study_records import Cost, Records, Run, Setting
 from training.sweep_page import Block, Cell, Facts, Heading, Link, Plot, Rung, Table, Text
 
-LEADERS, FRONT, FAILURES = 8, 40, 30  # rows of these tables, at most
+FRONT, FAILURES = 40, 30  # rows of these tables, at most
 LONG = 2000  # characters of a sample
 
 
@@ -32,16 +32,16 @@ def write(folder: Path, language: str) -> list[str]:
         The lines to print at the end of a sweep.
 
     Raises:
-        ConfigError: if study.json is damaged or the report cannot be written.
+        ConfigError: if study.json is damaged.
+        OSError: if the report cannot be written.
     """
     spoken = findings.spoken(language)
     words = findings.phrases("sweep", spoken)
     records = study_records.load(folder)
-    with run_folder.complaints(f"run_dir: cannot write the report in {folder}"):
-        drawn = sweep_plots.draw(records, folder / "plots")
-        blocks = list(_blocks(records, words, drawn, spoken))
-        run_folder.write(folder / "report.md", sweep_page.markdown(blocks))
-        run_folder.write(folder / "report.html", sweep_page.page(blocks, drawn, spoken))
+    drawn = sweep_plots.draw(records, folder / "plots")
+    blocks = list(_blocks(records, words, drawn, spoken))
+    run_folder.write(folder / "report.md", sweep_page.markdown(blocks))
+    run_folder.write(folder / "report.html", sweep_page.page(blocks, drawn, spoken))
     return _printed(records, words, folder)
 
 
@@ -75,10 +75,9 @@ def _blocks(records: Records, words: dict[str, Any], drawn: dict[str, str], lang
 
 
 def _intro(records: Records, words: dict[str, Any]) -> str:
-    directions = [words["maximize" if more else "minimize"] for more in (records.maximize, records.maximize_second)]
     return str(words["intro_two" if records.second else "intro"]).format(
-        search=records.search, knobs=len(records.axes), base=records.base, metric=records.metric, direction=directions[0],
-        second=records.second, direction_second=directions[1],
+        search=records.search, knobs=len(records.axes), base=records.base, metric=records.metric,
+        direction=words["maximize" if records.maximize else "minimize"], second=records.second, direction_second=words["minimize"],
     )  # fmt: skip
 
 
@@ -93,9 +92,9 @@ def _facts(records: Records, words: dict[str, Any]) -> list[tuple[str, str]]:
     if records.prune:
         how = [words["facts_no_prune"] if records.prune == "none" else words["facts_prune"].format(prune=records.prune), *how]
     found.append((records.search, words["comma"].join([words["facts_search"], *how])))
-    speed = effects.speed(records)
+    speed = study_facts.speed(records)
     if speed.per_minute is not None:
-        found.append((f"{speed.per_minute:.3g}", words["facts_speed"]))
+        found.append((number(speed.per_minute), words["facts_speed"]))
     if speed.idle is not None:
         overhead = (
             words["comma"] + words["facts_overhead"].format(seconds=_maybe(speed.overhead, ".2f")) if speed.overhead is not None else ""
@@ -105,7 +104,7 @@ def _facts(records: Records, words: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _counts(records: Records, words: dict[str, Any]) -> str:
-    told = [words[k].format(count=f"{n:,}") for k, n in effects.counts(records).items() if n or k == "complete"]
+    told = [words[k].format(count=f"{n:,}") for k, n in study_facts.counts(records).items() if n or k == "complete"]
     return str(words["comma"]).join(told + ([words["grid"].format(count=f"{records.grid_points:,}")] if records.grid_points else []))
 
 
@@ -126,7 +125,7 @@ def _best(records: Records, words: dict[str, Any]) -> list[Block]:
     if best.lost:
         told.append(Text(words["lost"].format(count=best.lost)))
     if once := leaders.better_once(records):
-        told.append(Text(words["luckier"].format(number=once[0].number, value=number(once[1]))))
+        told.append(Text(words["luckier"].format(number=once[0].number, value=number(once[1])), lead=True))
     rows: list[list[Cell]] = [[a.key, effects.text(best.params[a.key])] for a in records.axes if a.key in best.params]
     return [
         *told,
@@ -138,7 +137,7 @@ def _best(records: Records, words: dict[str, Any]) -> list[Block]:
 
 def _settings(records: Records, words: dict[str, Any], by: Cost | None) -> Table:
     """The front by this cost, or the best ones, a row a setting."""
-    shown = leaders.pareto(records, by)[:FRONT] if by else records.leaders[:LEADERS]
+    shown = leaders.pareto(records, by)[:FRONT] if by else records.leaders[: leaders.SHOWN]
     always: tuple[Cost, ...] = ("seconds", "parameters")
     costs = [c for c in always if c != records.second and any(s.cost(c) is not None for s in shown)]
     head = [words["trial"], records.metric, str(records.second) if by else words["against_best"], words["runs"]]
@@ -226,7 +225,7 @@ def _by_chance(found: Contrast, words: dict[str, Any]) -> str:
 
 def _gallery(records: Records, words: dict[str, Any], language: Language) -> list[Block]:
     told: list[Block] = [Heading(words["gallery"])]
-    shown = effects.gallery(records)
+    shown = study_facts.gallery(records)
     if not shown:
         return [*told, Text(words["gallery_none"])]
     told.append(Text(words["gallery_how"]))
@@ -246,7 +245,7 @@ def _gallery(records: Records, words: dict[str, Any], language: Language) -> lis
 
 def _failures(records: Records, words: dict[str, Any]) -> list[Block]:
     told: list[Block] = [Heading(words["failures"])]
-    found = effects.failures(records)
+    found = study_facts.failures(records)
     if found:
         told.append(Text(words["failures_how"]))
         rows: list[list[Cell]] = []
@@ -256,16 +255,17 @@ def _failures(records: Records, words: dict[str, Any]) -> list[Block]:
         told.append(Table([words["reason"], words["ended"], words["trial"], words["count"]], rows, words=3))
     else:
         told.append(Text(words["failures_none"]))
-    if pruned := effects.counts(records)["pruned"]:
+    if pruned := study_facts.counts(records)["pruned"]:
         told.append(Text(words["pruned_line"].format(pruned=f"{pruned:,}", metric=records.metric)))
     return [*told, Heading(words["speed"]), Text(_speed(records, words))]
 
 
 def _speed(records: Records, words: dict[str, Any]) -> str:
-    s = effects.speed(records)
+    s = study_facts.speed(records)
     if s.per_minute is None:
         return str(words["speed_none"])
-    told = str(words["speed_line"]).format(per_minute=f"{s.per_minute:.3g}", idle=_maybe(s.idle, ".1%"))
+    told = str(words["speed_line"]).format(per_minute=number(s.per_minute))
+    told += "" if s.idle is None else words["speed_idle"].format(idle=f"{s.idle:.1%}")
     return told + (words["speed_overhead"].format(overhead=f"{s.overhead:.2f}") if s.overhead is not None else "")
 
 
