@@ -209,7 +209,7 @@ def test_the_best_are_repeated_though_the_search_drew_them_again_itself(tmp_path
         drawn.append((claim.params["model.n_layer"], claim.seed))
         study.tell(claim, None, TrialState.FAIL, {"ended": "failed"})  # it is not tried for ever
     assert [layers for layers, _ in drawn[8:]] == [1, 1, 2, 2] and len(set(drawn)) == len(drawn)  # each seed once
-    assert study.repeats() == {"begun": 4, "all": 4}
+    assert study.repeats() == {"begun": 4, "over": 4, "all": 4}
 
 
 def test_who_only_reads_a_study_takes_nobody_s_cores(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ class Progress:
         form = "{desc}: {percentage:3.0f}%|{bar:20}| [{elapsed}<{remaining}{postfix}]" if total else "{desc}: {n_fmt} [{elapsed}]"
         self.bar = tqdm(
             total=total, initial=done, desc=what, delay=delay, leave=False, unit_scale=True, file=self.stream, dynamic_ncols=True,
-            disable=not (shown and self.stream.isatty()), mininterval=0.3, miniters=0, bar_format=form,
+            disable=not (shown and self.stream.isatty()), mininterval=0.3, miniters=0, bar_format=form, smoothing=0,
         )  # fmt: skip
 
     @property

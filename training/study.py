@@ -263,10 +263,11 @@ class Study:
         return None
 
     def repeats(self) -> dict[str, int]:
-        """How many repeats are begun (`begun`), and how many there will be (`all`)."""
+        """How many repeats are begun (`begun`) and over (`over`), and how many there will be (`all`)."""
         trials = self.study.get_trials(deepcopy=False)
-        begun = sum(_begun(t).get("repeat_of") is not None for t in trials)
-        return {"begun": begun, "all": max(begun, len(self.best(trials, self.sweep.repeat_best)) * self.sweep.repeat_seeds)}
+        made = [t.state.is_finished() for t in trials if _begun(t).get("repeat_of") is not None]
+        whole = len(self.best(trials, self.sweep.repeat_best)) * self.sweep.repeat_seeds
+        return {"begun": len(made), "over": sum(made), "all": max(len(made), whole)}
 
     def best(self, trials: list[FrozenTrial], most: int) -> list[FrozenTrial]:
         """Completed trials, the best first, each setting once; with two aims, of the Pareto front."""

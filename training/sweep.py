@@ -32,7 +32,7 @@ from training.speaking import loading, printed
 from training.train import DISK, die_with_the_launcher
 
 if TYPE_CHECKING:
-    from training.processes import Processes
+    from training.processes import Processes, Progress
     from training.study import Claim, Study
     from training.trial import Outcome
 
@@ -120,7 +120,6 @@ class Worker:
     """One worker of a study: takes a trial, trains it, tells how it went. `study` is None but in the main process."""
 
     def __init__(self, sweep: SweepConfig, base: Config, study: Study | None, processes: Processes):
-        from training.processes import Progress
         from training.tasks.common import Memory
 
         self.sweep, self.base, self.study, self.processes = sweep, base, study, processes
@@ -128,12 +127,23 @@ class Worker:
         self.memory = Memory()
         self.entries = base.tokenizer.vocab_size
         self.shelf: Any = study.dir / "shared" if study else None
-        spent = study.spent() if study else 0.0  # by others, or in an earlier session
         language = findings.spoken(sweep.language)
         self.words = {**findings.phrases("training", language), **findings.phrases("sweep", language)}
-        name = self.words["bar"].format(dir=sweep.run_dir)
-        self.bar = Progress(name, total=1.0, done=spent, shown=processes.main, delay=0, left=self.words["left"])
-        self.best, self.repeats, self.first, self.now = list[str](), False, True, ""
+        self.best, self.repeats, self.searched, self.first, self.now = list[str](), False, False, True, ""
+        self.bar = self._bar()
+
+    def _bar(self) -> Progress:
+        """Of the search, or of the repeats that follow it; others, or an earlier session, may have done a part."""
+        from training.processes import Progress
+
+        name = self.words["bar"].format(dir=self.sweep.run_dir)
+        return Progress(name, total=1.0, done=self._share(), shown=self.processes.main, delay=0, left=self.words["left"])
+
+    def _share(self) -> float:
+        if not self.study:
+            return 0.0
+        repeats = self.study.repeats()
+        return repeats["over"] / max(1, repeats["all"]) if self.searched else self.study.spent()
 
     def prepare(self) -> None:
         """Read the base's corpus and train its tokenizer once, for all trials and all workers.
@@ -196,6 +206,10 @@ class Worker:
         claim: Claim | None = self.processes.from_main(self.study.claim(repeats) if self.study else None)
         if claim is None:
             return False
+        if repeats and not self.searched:
+            self.searched = True
+            self.bar.close()
+            self.bar = self._bar()
         self.repeats = claim.repeat_of is not None  # also one that a dead worker left, which the search takes up
         self.now = self.words["trial_number"].format(number=claim.number)
         if self.repeats and self.study:
@@ -268,7 +282,7 @@ class Worker:
     def _show(self, what: list[str]) -> None:
         """How far the study is, on a bar or a line every half minute."""
         if self.study:
-            self.bar.to(self.study.spent(), self.words["comma"].join([self.now, *what, *self.best]))
+            self.bar.to(self._share(), self.words["comma"].join([self.now, *what, *self.best]))
 
     def _line(self, claim: Claim, record: dict[str, Any]) -> str:
         """A trial in one line."""
