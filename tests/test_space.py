@@ -64,7 +64,7 @@ def test_a_condition_on_a_knob_that_is_not_turned_does_not_hold_whatever_the_bas
     study = opened(tmp_path, over)
     for _ in range(20):
         told(study, 1.0)
-    drawn = [t.params for t in study.study.get_trials()]
+    drawn = [t.params for t in study.trials()]
     assert {p["model.n_layer"] for p in drawn} == {1, 2}
     assert all(("model.embd_pdrop" in p) == (p.get("model.resid_pdrop") == 0.1) for p in drawn)
 
@@ -88,5 +88,5 @@ def test_every_decade_of_a_logarithmic_range_is_drawn_as_often(tmp_path: Path) -
     study = opened(tmp_path, {"optim.learning_rate": {"low": 1e-6, "high": 1.0, "log": True}})
     for _ in range(30):
         told(study, 1.0)
-    rates = [t.params["optim.learning_rate"] for t in study.study.get_trials()]
+    rates = [t.params["optim.learning_rate"] for t in study.trials()]
     assert 5 <= sum(rate < 1e-3 for rate in rates) <= 25

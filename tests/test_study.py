@@ -52,7 +52,7 @@ def test_a_repeat_pushes_no_setting_off_the_front(tmp_path: Path) -> None:
     while (claim := study.claim(True)) is not None:
         first = [3.0, 2.0, 1.0][claim.repeat_of or 0]
         study.tell(claim, [first - 0.1, 10 * (1 + (claim.repeat_of or 0))], TrialState.COMPLETE, {"ended": "finished"})
-    trials = study.study.get_trials()
+    trials = study.trials()
     assert len(trials) == 9 and {t.number for t in study.best(trials, 9)} == {0, 1, 2}
     for t in trials[:3]:
         (tmp_path / "study" / t.user_attrs["begun"]["folder"] / "checkpoints").mkdir(parents=True)
@@ -63,7 +63,7 @@ def test_the_front_has_what_nothing_else_beats_in_both(tmp_path: Path) -> None:
     study = opened(tmp_path, against="parameters")
     for loss, parameters in ((3.0, 10), (3.0, 20), (2.0, 20), (2.5, 30), (1.0, 40)):
         told(study, loss, parameters)
-    assert [t.number for t in study.best(study.study.get_trials(), 9)] == [4, 2, 0]
+    assert [t.number for t in study.best(study.trials(), 9)] == [4, 2, 0]
 
 
 def test_a_trial_that_ended_between_the_look_and_the_lock_is_not_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,24 +105,24 @@ def test_importance_is_about_the_best_and_repeats_do_not_count(against: str, met
         # the rate decides who is among the best; three layers make the worst of all, which is another matter
         value = sign * (rate * 100 + 100 * (layers == 3))
         study.tell(claim, [value, 5.0][: 1 + (against != "none")], TrialState.COMPLETE, {"ended": "finished"})
-    before = study.summary(study.study.get_trials())["importance"]
+    before = study.summary(study.trials())["importance"]
     assert before["optim.learning_rate"] > before["model.n_layer"]
     while (claim := study.claim(True)) is not None:
         study.tell(claim, [sign * 50.0, 5.0][: 1 + (against != "none")], TrialState.COMPLETE, {"ended": "finished"})
-    assert len(study.study.get_trials()) > 60 and study.summary(study.study.get_trials())["importance"] == before
+    assert len(study.trials()) > 60 and study.summary(study.trials())["importance"] == before
 
 
 def test_importance_takes_ten_trials_that_differ(tmp_path: Path) -> None:
     study = opened(tmp_path)
     for n in range(9):
         told(study, 1.0 + n)
-    assert study.summary(study.study.get_trials())["importance"] == {}
+    assert study.summary(study.trials())["importance"] == {}
     told(study, 10.0)
-    assert study.summary(study.study.get_trials())["importance"]
+    assert study.summary(study.trials())["importance"]
     study = opened(tmp_path / "alike")
     for _ in range(10):
         told(study, 1.0)
-    assert study.summary(study.study.get_trials())["importance"] == {}
+    assert study.summary(study.trials())["importance"] == {}
 
 
 def test_a_full_disk_is_no_trial_s_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,7 +186,7 @@ def test_the_seconds_before_a_kill_count_too(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(trial, "run", lambda *_: trial.Outcome("finished", "", 10))
     monkeypatch.setattr(trial, "record", lambda *_: {"value": 1.0, "best_step": 3, "training_seconds": 101.0})
     assert sweep.Worker(study.sweep, study.base, study, Processes()).trial(False)
-    (ended,) = study.study.get_trials()
+    (ended,) = study.trials()
     assert ended.user_attrs["record"]["wall_seconds"] > 100
 
 
@@ -194,7 +194,7 @@ def test_a_setting_that_is_drawn_again_is_trained_with_the_next_seed(tmp_path: P
     study = opened(tmp_path, {"model.n_layer": [1]})
     for _ in range(3):
         told(study, 1.0)
-    seeds = [t.user_attrs["begun"]["seed"] for t in study.study.get_trials()]
+    seeds = [t.user_attrs["begun"]["seed"] for t in study.trials()]
     assert seeds == [study.base.seed, study.base.seed + 1, study.base.seed + 2]
 
 
@@ -203,7 +203,7 @@ def test_the_best_are_repeated_though_the_search_drew_them_again_itself(tmp_path
     while (claim := study.claim()) is not None:
         layers = claim.params["model.n_layer"]
         study.tell(claim, [layers + claim.number / 100], TrialState.COMPLETE, {"ended": "finished", "wall_seconds": 1.0})
-    drawn = [(t.params["model.n_layer"], t.user_attrs["begun"]["seed"]) for t in study.study.get_trials()]
+    drawn = [(t.params["model.n_layer"], t.user_attrs["begun"]["seed"]) for t in study.trials()]
     while (claim := study.claim(repeats=True)) is not None:
         assert claim.repeat_of is not None
         drawn.append((claim.params["model.n_layer"], claim.seed))
@@ -257,14 +257,14 @@ def test_another_worker_and_a_restarted_one_draw_other_settings(tmp_path: Path) 
     [("tpe", "none", TPESampler), ("nsga2", "parameters", NSGAIISampler), ("random", "none", RandomSampler)],
 )
 def test_each_search_is_the_one_that_its_name_says(search: str, against: str, sampler: type, tmp_path: Path) -> None:
-    assert type(opened(tmp_path, search=search, against=against).study.sampler) is sampler
+    assert type(opened(tmp_path, search=search, against=against).optuna.sampler) is sampler
 
 
 def test_the_best_by_bleu_has_the_most(tmp_path: Path) -> None:
     study = opened(tmp_path, metric="bleu")
     for value in (10.0, 30.0, 20.0):
         told(study, value)
-    assert [t.number for t in study.best(study.study.get_trials(), 2)] == [1, 2]
+    assert [t.number for t in study.best(study.trials(), 2)] == [1, 2]
 
 
 def test_a_trial_is_judged_by_what_the_others_had_at_the_same_step(tmp_path: Path) -> None:

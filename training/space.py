@@ -28,7 +28,7 @@ Metric = Literal["val_loss", "perplexity", "bits_per_character", "bleu", "chrf"]
 HIGHER_IS_BETTER = ("bleu", "chrf")
 TOKENIZER_DEPENDENT = ("val_loss", "perplexity")  # of a token, so they compare under one tokenizer only
 MOST_POINTS = 100_000  # of a grid: all of them are put into the study before its first trial
-UNREAD = ("corpus.workers", "corpus.shuffle_rows")  # these do not change which rows are held out
+UNREAD = ("workers", "shuffle_rows")  # of the corpus section: which rows are used and held out is the same whatever they are
 MEASURED_ON = ("evaluation.max_rows", "evaluation.generate_rows")  # and what begins with corpus.validation
 OWN = ("run_dir", "resume", "seed", "log.preflight", "tokenizer.path")  # of the run's config, which trial.config_of sets
 
@@ -173,7 +173,8 @@ def base_config(sweep: SweepConfig) -> Config:
         problems += [f"set.{key}: is a knob of the space too; leave it out here, the base has what it is otherwise" for key in twice]
     if sweep.metric in TOKENIZER_DEPENDENT and any(key.startswith("tokenizer.") for key in turned):
         problems.append(f"metric: {sweep.metric} does not compare under different tokenizers; use bits_per_character")
-    if base.corpus.validation is None and (reading := sorted(key for key in turned if key.startswith("corpus.") and key not in UNREAD)):
+    reading = sorted(key for key in turned if key.startswith("corpus.") and key.removeprefix("corpus.") not in UNREAD)
+    if base.corpus.validation is None and reading:
         problems.append(f"space.{reading[0]}: needs corpus.validation: trials are to be measured on the same rows, whatever they train on")
     measured = sorted(key for key in turned if key in MEASURED_ON or key.startswith("corpus.validation"))
     if measured and base.corpus.validation is not None:

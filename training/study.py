@@ -75,10 +75,10 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=ExperimentalWarning)  # `group` has been one since 2021
         with self.turn:
-            self.study = self._journal(self.dir / "study.journal")
+            self.optuna = self._journal(self.dir / "study.journal")
             if not sweep.report:  # who only reads takes nobody's cores
                 self.place = Place(self.dir / ".locks")
-                self.study.sampler = self._sampler(len(self.study.get_trials(deepcopy=False)))
+                self.optuna.sampler = self._sampler(len(self.trials()))
         self.points = self._grid()
         self.written = 0.0
 
@@ -168,16 +168,20 @@ class Study:
         points = space.grid(self.axes, self.base)
         return [points[k] for k in np.random.default_rng(self.sweep.seed).permutation(len(points))]
 
+    def trials(self) -> list[FrozenTrial]:
+        """All trials, repeats too, in the order of their numbers; not to be changed."""
+        return self.optuna.get_trials(deepcopy=False)
+
     # ---- the work
 
     def claim(self, repeats: bool = False) -> Claim | None:
         """The next trial for this worker; None if the budget is spent (or, with `repeats`, if every repeat is made or taken)."""
         with self.turn:
-            trials = self.study.get_trials(deepcopy=False)
+            trials = self.trials()
             for t in trials:
                 if t.state == TrialState.RUNNING and (lock := take(self._lock_of(t))):
-                    if self.study.get_trials(deepcopy=False)[t.number].state == TrialState.RUNNING:
-                        return self._claimed(Trial(self.study, t._trial_id), lock)  # its worker is no more
+                    if self.trials()[t.number].state == TrialState.RUNNING:
+                        return self._claimed(Trial(self.optuna, t._trial_id), lock)  # its worker is no more
                     lock.release()  # told since the look at all trials
             if repeats:
                 due = self._repeat_due(trials)
@@ -187,7 +191,7 @@ class Study:
             elif self.points:
                 trial = self._add(self.points[len(_searched(trials))], {})
             else:
-                trial = self.study.ask()
+                trial = self.optuna.ask()
             if trial is None:
                 return None
             lock = take(self._lock_of(trial))
@@ -197,8 +201,8 @@ class Study:
     def _add(self, params: dict[str, Any], attributes: dict[str, Any]) -> Trial:
         """A trial with these parameters, running."""
         axes = {k.key: study_search.distribution(k) for k in self.axes if k.key in params}
-        self.study.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=axes, user_attrs={"begun": attributes}))
-        return Trial(self.study, self.study.get_trials(deepcopy=False)[-1]._trial_id)  # ours is the last: nobody else has the turn
+        self.optuna.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=axes, user_attrs={"begun": attributes}))
+        return Trial(self.optuna, self.trials()[-1]._trial_id)  # ours is the last: nobody else has the turn
 
     def _lock_of(self, trial: FrozenTrial | Trial) -> Path:
         return self.dir / ".locks" / f"{trial.number:04d}"
@@ -229,12 +233,12 @@ class Study:
 
     def _seed(self, number: int, params: dict[str, Any]) -> int:
         """The base's; for a setting that was tried before the next one, so that the trial tells something new."""
-        same = [t for t in self.study.get_trials(deepcopy=False) if t.number != number and t.params == params]
+        same = [t for t in self.trials() if t.number != number and t.params == params]
         return max((_begun(t).get("seed", self.base.seed) for t in same), default=self.base.seed - 1) + 1
 
     def share(self, trials: list[FrozenTrial] | None = None) -> float:
         """Share of the nearest budget that is spent; all of it once no trial has made a step for long, which costs no tokens."""
-        s, searched = self.sweep, _searched(self.study.get_trials(deepcopy=False) if trials is None else trials)
+        s, searched = self.sweep, _searched(self.trials() if trials is None else trials)
         if self.hopeless(searched):
             return 1.0
         records = [t.user_attrs.get("record", {}) for t in searched]
@@ -249,7 +253,7 @@ class Study:
 
     def spent(self) -> float:
         """Share of the budget that is spent by trials that are over."""
-        return min(1.0, self.share([t for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()]))
+        return min(1.0, self.share([t for t in self.trials() if t.state.is_finished()]))
 
     def _repeat_due(self, trials: list[FrozenTrial]) -> tuple[int, int] | None:
         """(number of a trial among the best, seed) of a repeat that nobody has begun.
@@ -264,7 +268,7 @@ class Study:
 
     def repeats(self) -> dict[str, int]:
         """How many repeats are begun (`begun`) and over (`over`), and how many there will be (`all`)."""
-        trials = self.study.get_trials(deepcopy=False)
+        trials = self.trials()
         made = [t.state.is_finished() for t in trials if _begun(t).get("repeat_of") is not None]
         whole = len(self.best(trials, self.sweep.repeat_best)) * self.sweep.repeat_seeds
         return {"begun": len(made), "over": sum(made), "all": max(len(made), whole)}
@@ -285,14 +289,14 @@ class Study:
     def tell(self, claim: Claim, values: list[float] | None, state: TrialState, record: dict[str, Any]) -> None:
         """How a trial ended; `record` is what study.json says of it."""
         self.trial.set_user_attr("record", record)
-        self.study.tell(claim.number, values, state)
+        self.optuna.tell(claim.number, values, state)
         self.lock.release()
         if time.monotonic() - self.written > REWRITTEN_AFTER:
             self.write()
 
     def to_forget(self, keep: int) -> list[Path]:
         """Folders of trials that are over and whose checkpoints are there, though they are not among the best `keep`."""
-        trials = self.study.get_trials(deepcopy=False)
+        trials = self.trials()
         kept = {t.number for t in self.best(trials, keep)}
         over = [t for t in trials if t.state.is_finished() and t.number not in kept and "folder" in _begun(t)]
         return [folder for t in over if ((folder := self.dir / _begun(t)["folder"]) / "checkpoints").is_dir()]
@@ -300,7 +304,7 @@ class Study:
     def write(self) -> None:
         """study.json, from the journal."""
         with self.turn:
-            trials = self.study.get_trials(deepcopy=False)
+            trials = self.trials()
             run_folder.write(self.dir / "study.json", json.dumps(self.summary(trials), ensure_ascii=False) + "\n")
         self.written = time.monotonic()
 

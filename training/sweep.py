@@ -108,7 +108,7 @@ def _search(worker: Worker, study: Study | None) -> None:
         for repeats in (False, True):
             while worker.trial(repeats):
                 pass
-            if study and not repeats and study.hopeless(study.study.get_trials(deepcopy=False)):
+            if study and not repeats and study.hopeless(study.trials()):
                 worker.processes.say(worker.words["hopeless"])
     finally:
         worker.bar.close()
@@ -273,7 +273,7 @@ class Worker:
             self.first = False
         self.study.tell(claim, values if state == TrialState.COMPLETE else None, state, record)
         self.processes.say(self._line(claim, record))
-        if best := self.study.best(self.study.study.get_trials(deepcopy=False), 1):
+        if best := self.study.best(self.study.trials(), 1):
             self.best = [self.words["best_yet"].format(value=best[0].values[0], number=best[0].number)]
         self._show([])
         for folder in self.study.to_forget(self.sweep.keep):

@@ -18,14 +18,13 @@ from training import model as models
 from training.config import Config, ConfigError
 from training.outcome import NotFinite, OutOfMemory, Stopped
 from training.processes import Processes
-from training.space import HIGHER_IS_BETTER
+from training.space import HIGHER_IS_BETTER, UNREAD
 from training.study import Claim
 from training.tasks.common import Memory
 from training.train import DISK, train
 
 SAMPLES = 4  # of a trial, for the gallery
 POINTS = 200  # of a curve in study.json, at most
-UNSEEN = ("workers", "shuffle_rows")  # of the corpus section: a scan is the same whatever they are
 
 
 class Interrupted(Exception):
@@ -178,7 +177,7 @@ def lend(config: Config, shelf: Path) -> None:
 
 
 def _scan_of(config: Config, shelf: Path) -> Path:
-    said = {k: v for k, v in asdict(config.corpus).items() if k not in UNSEEN}
+    said = {k: v for k, v in asdict(config.corpus).items() if k not in UNREAD}
     said |= {"task": config.task, "most": config.evaluation.max_rows}
     return shelf / ("corpus-" + hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12])
 
