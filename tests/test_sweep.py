@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections import Counter
@@ -13,7 +14,7 @@ import yaml
 from sweep_runs import RATES, WIDTHS, kill, points, run, start, study, sweep_config
 from training_runs import records
 
-from training import space, sweep, train
+from training import run_folder, space, sweep, train
 from training.config import ConfigError
 from training.knob import flat, nested
 
@@ -305,7 +306,7 @@ def test_a_study_goes_on_where_its_folder_was_moved_to(tmp_path: Path) -> None:
     [
         ("study.journal", "{}\n", "study.journal is damaged"),
         ("sweep.yaml", "", "sweep.yaml is gone"),
-        ("study.journal", "", "tells of 0 trials, but trials/ has number 1"),
+        ("study.journal", "", "tells of 0 trials, but there is "),
         ("study.journal", "[" * 100_000 + "\n", "study.journal is damaged"),
         ("sweep.yaml", "- nothing", "sweep.yaml is damaged"),
         ("sweep.yaml", "[" * 5000, "sweep.yaml is damaged"),
@@ -323,6 +324,27 @@ def test_a_damaged_study_is_not_begun_anew(file: str, text: str, told: str, tmp_
     assert sweep.main(["--config", str(config)]) == 2
     err = capsys.readouterr().err
     assert told in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_a_report_that_cannot_be_written_says_which_file_and_whether_it_is_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = sweep_config(tmp_path, {"model.n_embd": [8]}, {"train": {"max_steps": 1, "mixed_precision": "no"}}, search="grid")
+    run(config)
+    (tmp_path / "study/report.md").unlink()
+    (tmp_path / "study/report.md").mkdir()
+    assert sweep.main(["--config", str(config), "--report", "true"]) == 2
+    assert "report.md" in (err := capsys.readouterr().err) and "Traceback" not in err
+    write = run_folder.write
+
+    def full(path: Path, text: str) -> None:
+        if path.name == "report.md":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, text)
+
+    monkeypatch.setattr(run_folder, "write", full)
+    assert sweep.main(["--config", str(config), "--report", "true"]) == 1
+    assert "report.md: No space left on device" in capsys.readouterr().err
 
 
 def test_the_config_of_a_run_is_no_sweep_s_and_the_other_way_round(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -135,7 +135,7 @@ class Study:
 
     def _journal(self, path: Path) -> optuna.Study:
         """The study that the journal tells of; raises ConfigError if it cannot be read, or tells of fewer trials than there are folders."""
-        begun = [n for p in (self.dir / "trials").iterdir() if (n := number_of(p.name)) is not None]
+        last = max(((n, p.name) for p in (self.dir / "trials").iterdir() if (n := number_of(p.name)) is not None), default=(-1, ""))
         with run_folder.complaints(f"run_dir: {path} cannot be used"):
             try:
                 storage = JournalStorage(JournalFileBackend(str(path), lock_obj=Lock(path)))
@@ -149,10 +149,10 @@ class Study:
                 known = len(study.get_trials(deepcopy=False))
             except (ValueError, KeyError, TypeError, AssertionError, RecursionError) as error:  # as a line is damaged
                 raise ConfigError(f"run_dir: {path} is damaged ({' '.join(repr(error).split())[:120]}); choose another --run_dir") from None
-        if max(begun, default=-1) >= known:
+        if last[0] >= known:
             raise ConfigError(
-                f"run_dir: {path} tells of {known} trials, but trials/ has number {max(begun)}: the journal is not whole. Put it back, or "
-                "choose another --run_dir"
+                f"run_dir: {path} tells of {known} trials, but there is {self.dir / 'trials' / last[1]}: the journal is not whole. Put it "
+                "back, or choose another --run_dir (a folder of your own has no place there)"
             )
         return study
 

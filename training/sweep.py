@@ -286,7 +286,11 @@ class Worker:
 
     def _line(self, claim: Claim, record: dict[str, Any]) -> str:
         """A trial in one line."""
-        said = ", ".join(f"{short(k)} {v:.3g}" if isinstance(v, float) else f"{short(k)} {v}" for k, v in claim.params.items())
+        from training import effects
+
+        said = ", ".join(
+            f"{short(k)} {v:.3g}" if isinstance(v, float) else f"{short(k)} {effects.label(v)}" for k, v in claim.params.items()
+        )
         words = self.words
         told = words["trial_number"].format(number=claim.number) + (
             words["again"].format(seed=claim.seed) if claim.repeat_of is not None else ""
