@@ -166,6 +166,7 @@ def test_a_knob_whose_condition_does_not_hold_is_not_asked_for(root: Path) -> No
 def test_a_step_is_to_recorded_runs_that_differ_in_one_knob(root: Path) -> None:
     grid = [trial(k, 1.0 + k, learning_rate=r, width=w) for k, (r, w) in enumerate([(1e-3, 64), (1e-3, 32), (1e-3, 256), (5e-3, 256)])]
     grid.append(trial(4, 1.5, learning_rate=1e-3, width=64) | {"repeat_of": 0, "training_seconds": 20.0})
+    grid.append(trial(5, None, "running", learning_rate=5e-3, width=64))
     found = put(root / "x", grid, RATE, WIDTH)
     rate, width = found.knobs
     below, above = neighbours.steps(found, found.runs[0], width)
@@ -194,6 +195,15 @@ def test_a_step_is_good_or_bad_only_if_it_is_more_than_noise(
         assert f'"{colour}">{said}<' in steps
         assert f'"quiet">{said}<' in averages, "other knobs differ there, so it has no colour"
         assert (unknown in averages) == (not repeats)
+
+
+def test_the_noise_of_a_step_and_of_an_average_is_that_of_means_of_so_many_runs(root: Path) -> None:
+    runs = [trial(k, (1.0, 1.27)[k // 4], learning_rate=1e-3 + 1e-4 * (k % 4), width=(64, 32)[k // 4]) for k in range(8)]
+    runs += [trial(8 + k, v, learning_rate=1e-3, width=64) | {"repeat_of": 0} for k, v in enumerate([1.0, 1.05, 0.95])]
+    found = put(root / "x", runs, WIDTH, RATE)
+    steps, averages = study_html.more(found, found.runs[0], "en").split("<h4>")[1:3]
+    assert '"bad">+0.27 worse<' in steps and '"quiet">+0.27 worse<' in averages
+    assert (found.noise(1, 1) or 0.0) > 0.27, "two single runs may differ as much"
 
 
 def test_a_random_search_shows_what_a_step_does_on_average(root: Path) -> None:

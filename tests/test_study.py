@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from training_runs import gpt_config
@@ -59,6 +60,15 @@ def test_a_repeat_pushes_no_setting_off_the_front(tmp_path: Path) -> None:
     assert study.to_forget(3) == []
 
 
+def test_the_checkpoints_of_a_trial_that_another_worker_trains_just_now_stay(tmp_path: Path) -> None:
+    study, other = opened(tmp_path), opened(tmp_path)
+    told(study, 1.0)
+    assert other.claim() is not None
+    for t in study.study.get_trials():
+        (tmp_path / "study" / t.user_attrs["begun"]["folder"] / "checkpoints").mkdir(parents=True)
+    assert [number_of(folder.name) for folder in study.to_forget(0)] == [0]
+
+
 def test_the_front_has_what_nothing_else_beats_in_both(tmp_path: Path) -> None:
     study = opened(tmp_path, against="parameters")
     for loss, parameters in ((3.0, 10), (3.0, 20), (2.0, 20), (2.5, 30), (1.0, 40)):
@@ -90,7 +100,9 @@ def test_a_search_in_which_no_trial_makes_a_step_ends(ended: str, tmp_path: Path
     for _ in range(HOPELESS - 1):
         told(study, state=TrialState.FAIL, ended=ended)
     assert study.share() < 1
-    told(study, state=TrialState.FAIL, ended=ended)
+    claim = study.claim()
+    assert claim and study.share() < 1  # it may still make one
+    study.tell(claim, None, TrialState.FAIL, {"ended": ended})
     assert study.share() == 1 and study.claim() is None
 
 
@@ -258,6 +270,11 @@ def test_another_worker_and_a_restarted_one_draw_other_settings(tmp_path: Path) 
 )
 def test_each_search_is_the_one_that_its_name_says(search: str, against: str, sampler: type, tmp_path: Path) -> None:
     assert type(opened(tmp_path, search=search, against=against).optuna.sampler) is sampler
+
+
+@pytest.mark.parametrize(("prune", "pruner"), [("median", MedianPruner), ("hyperband", HyperbandPruner), ("none", NopPruner)])
+def test_each_pruning_is_the_one_that_its_name_says(prune: str, pruner: type, tmp_path: Path) -> None:
+    assert type(opened(tmp_path, prune=prune).study.pruner) is pruner
 
 
 def test_the_best_by_bleu_has_the_most(tmp_path: Path) -> None:

@@ -331,6 +331,15 @@ def test_a_best_that_a_thinned_curve_left_out_counts(tmp_path: Path) -> None:
     assert records.rises == {0: 0.5}
 
 
+def test_a_rise_is_compared_with_what_the_seed_does_to_rises(tmp_path: Path) -> None:
+    trials = widths((32, 1.0), (64, 1.0))
+    trials += [again(2, trials[0], 1.0), again(3, trials[0], 1.0)]  # always as good at their best
+    for t, up in zip(trials, (0.5, 0.9, 0.1, 1.1)):
+        t["curve"] = [[50, 1.0], [100, 1.0 + up]]
+    (knob,) = effects.rising(read(study(trials), tmp_path))
+    assert knob.rise is not None and knob.rise.noise == pytest.approx(chance.chance([[0.1, 1.1]], 1, 1))
+
+
 def test_where_nothing_overfits_it_is_said_and_there_is_no_figure(tmp_path: Path) -> None:
     sweep_report.write(put(tmp_path, study(widths((32, 1.0), (64, 2.0)))), "en")
     assert "the last evaluation is the best: none overfitted" in (tmp_path / "report.md").read_text("utf-8")
@@ -367,9 +376,11 @@ def test_the_furthest_of_several_means_are_not_called_more_than_chance_by_chance
     knob = {"key": "model.hidden_size", "name": "hidden_size", "kind": "categorical", "values": [32, 64, 128]}
     for values, beyond in (((3.0, 3.4, 4.6), False), ((3.0, 3.4, 6.6), True)):
         trials = widths(*((w, v + d) for w, v in zip((32, 64, 128), values) for d in (-0.5, 0.5)))
+        trials.append(again(6, trials[0], 3.6))
         (effect,) = effects.effects(read(study(trials, knobs=[knob], search="tpe"), tmp_path))
         assert effect.metric is not None and effect.metric.others == pytest.approx(chance.student(1 - 0.05 / 6, 3) * math.sqrt(0.5))
         assert (effect.size > effect.metric.others) == beyond
+        assert effect.metric.noise == pytest.approx(chance.student(1 - 0.05 / 6, 1) * statistics.stdev([3.5, 3.6]))
 
 
 @pytest.mark.parametrize(("freedom", "p", "t"), [(1, 0.975, 12.706), (2, 0.975, 4.303), (3, 0.975, 3.182), (3, 0.995, 5.841), (10, 0.995, 3.169), (60, 0.999, 3.232)])  # fmt: skip # noqa: E501

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sweep_studies import read, study, trial, widths
+import pytest
+from sweep_studies import again, read, study, trial, widths
 
 from training import effects, sweep_plots
 from training.study_records import Records
@@ -52,3 +53,32 @@ def test_every_slice_is_of_the_knob_under_which_it_stands(tmp_path: Path) -> Non
     assert sorted(labels) == ["a", "b"]
     for k, label in enumerate(labels):
         assert [name for name in labels if f">{name}<" in drawn[f"slice-{k}"]] == [label]
+
+
+def test_a_slice_has_the_searched_runs_and_each_mean_over_its_value(tmp_path: Path) -> None:
+    trials = widths((32, 3.0), (64, 1.0), (64, 2.0), (128, 4.0))
+    figure: Any = sweep_plots._slices(records := read(study([*trials, again(4, trials[1], 9.0)]), tmp_path), effects.effects(records))
+    (axes,) = figure.axes
+    runs, *_ = axes.collections
+    (means,) = axes.containers
+    assert [(round(x), y) for x, y in runs.get_offsets()] == [(0, 3.0), (1, 1.0), (1, 2.0), (2, 4.0)]
+    assert means.lines[0].get_xydata().tolist() == [[0, 3.0], [1, 1.5], [2, 4.0]]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["32", "64", "128"]
+
+
+def test_every_bar_is_as_long_as_its_knob_s_importance_and_the_longest_is_on_top(tmp_path: Path) -> None:
+    records = pairs(tmp_path)
+    figure: Any = sweep_plots._importance(records, effects.effects(records))
+    (axes,) = figure.axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert [(name, bar.get_width()) for name, bar in zip(names, axes.patches)] == [("b", 0.4), ("a", 0.6)]
+    assert [text.get_text() for text in axes.texts] == ["40%", "60%"]
+
+
+def test_a_line_passes_every_knob_where_its_value_is_written(tmp_path: Path) -> None:
+    figure: Any = sweep_plots._parallel(pairs(tmp_path))
+    (axes,) = figure.axes
+    lines = sorted(list(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == 3)
+    assert lines == [[0, 0, 1], [0, 1, pytest.approx(2 / 3)], [1, 0, 0], [1, 1, pytest.approx(1 / 3)]]
+    written = {text.xy: text.get_text() for text in axes.texts}
+    assert [written[at] for at in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1))] == ["1", "2", "1", "2", "1", "4"]

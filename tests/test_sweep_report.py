@@ -130,6 +130,15 @@ def test_an_effect_is_told_beside_noise(tmp_path: Path) -> None:
     assert "Within noise: the seed alone makes two such means differ by up to" in (tmp_path / "report.md").read_text("utf-8")
 
 
+def test_every_setting_in_the_table_of_the_best_is_compared_with_the_first(tmp_path: Path) -> None:
+    trials = widths((32, 1.0), (64, 1.1), (128, 9.0))
+    trials += [again(3 + k, trials[k % 3], trials[k % 3]["value"] + (-0.1, 0.1)[k // 3]) for k in range(6)]
+    sweep_report.write(put(tmp_path, study(trials)), "en")
+    rows = re.findall(r"^\| \[\d+\]\(.*$", (tmp_path / "report.md").read_text("utf-8"), flags=re.M)
+    words = findings.phrases("sweep", "en")
+    assert [row.split(" | ")[2] for row in rows] == [words["the_best"], words["within"], words["beyond"]]
+
+
 def test_why_there_is_no_importance_is_told_with_the_number_that_counts(tmp_path: Path) -> None:
     trials = widths(*((32, 1.0 + n) for n in range(9)))
     trials += [again(9 + n, trials[n], 1.0) for n in range(6)]

@@ -89,6 +89,18 @@ def test_a_signal_that_comes_too_late_for_a_trial_stops_the_sweep_after_it(tmp_p
     assert [t["state"] for t in study(tmp_path / "study")["trials"]] == ["complete"]
 
 
+def test_sigterm_before_the_first_trial_stops_the_sweep_as_ctrl_c_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sweep.Worker, "prepare", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # else a sweep that does not look after it would end the tests
+    try:
+        assert run(sweep_config(tmp_path, {"model.n_embd": [8]}, search="grid"))["trials"] == []
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "the same command goes on" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("ended", ["not finite", "failed"])
 def test_a_signal_in_the_step_that_breaks_a_trial_stops_the_sweep_too(
     ended: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -33,6 +33,12 @@ def test_the_record_is_of_the_best_evaluation_and_so_are_its_samples(metric: str
     assert (found["step"], found["training_seconds"]) == (9, 9.0)  # of the whole run
 
 
+def test_a_run_that_ended_before_its_first_evaluation_is_recorded_with_its_tokens(tmp_path: Path) -> None:
+    lines = [{"event": "train", "step": at, "seconds": 1.0 * at, "loss": 3.0, "tokens": 100 * at} for at in (1, 2)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert trial.record(replace(configs.load(gpt_config(tmp_path)), run_dir=str(tmp_path)), "val_loss") == {"tokens": 200}
+
+
 @pytest.mark.parametrize("count", [trial.POINTS + 1, trial.POINTS + 2])
 def test_a_curve_that_is_thinned_keeps_its_end(count: int, tmp_path: Path) -> None:
     lines = [{"event": "evaluate", "step": at, "seconds": 1.0 * at, "val_loss": 1.0} for at in range(1, count + 1)]
@@ -102,6 +108,13 @@ def test_a_repeat_that_was_killed_is_not_pruned_when_the_search_takes_it_up(tmp_
     verdicts = all_judged_worse(study, monkeypatch)
     assert sweep.Worker(study.sweep, study.base, study, Processes()).trial(False)
     assert verdicts == [None]
+
+
+def test_against_seconds_the_second_aim_is_the_time_that_the_run_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = opened(tmp_path, against="seconds")
+    all_judged_worse(study, monkeypatch)
+    assert sweep.Worker(study.sweep, study.base, study, Processes()).trial(False)
+    assert [t.values for t in study.study.get_trials()] == [[9.0, 1.0]]
 
 
 def test_one_worker_at_a_time_trains_the_shared_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
