@@ -64,7 +64,7 @@ def test_the_checkpoints_of_a_trial_that_another_worker_trains_just_now_stay(tmp
     study, other = opened(tmp_path), opened(tmp_path)
     told(study, 1.0)
     assert other.claim() is not None
-    for t in study.study.get_trials():
+    for t in study.trials():
         (tmp_path / "study" / t.user_attrs["begun"]["folder"] / "checkpoints").mkdir(parents=True)
     assert [number_of(folder.name) for folder in study.to_forget(0)] == [0]
 
@@ -274,7 +274,7 @@ def test_each_search_is_the_one_that_its_name_says(search: str, against: str, sa
 
 @pytest.mark.parametrize(("prune", "pruner"), [("median", MedianPruner), ("hyperband", HyperbandPruner), ("none", NopPruner)])
 def test_each_pruning_is_the_one_that_its_name_says(prune: str, pruner: type, tmp_path: Path) -> None:
-    assert type(opened(tmp_path, prune=prune).study.pruner) is pruner
+    assert type(opened(tmp_path, prune=prune).optuna.pruner) is pruner
 
 
 def test_the_best_by_bleu_has_the_most(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_against_seconds_the_second_aim_is_the_time_that_the_run_trained(tmp_pat
     study = opened(tmp_path, against="seconds")
     all_judged_worse(study, monkeypatch)
     assert sweep.Worker(study.sweep, study.base, study, Processes()).trial(False)
-    assert [t.values for t in study.study.get_trials()] == [[9.0, 1.0]]
+    assert [t.values for t in study.trials()] == [[9.0, 1.0]]
 
 
 def test_one_worker_at_a_time_trains_the_shared_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -246,9 +246,9 @@ class Study:
         budget = [(len(searched), s.trials), (wall / 60, s.minutes), (tokens, s.tokens), (len(searched), len(self.points) or None)]
         return max(have / most for have, most in budget if most is not None)
 
-    def hopeless(self, searched: list[FrozenTrial]) -> bool:
+    def hopeless(self, trials: list[FrozenTrial]) -> bool:
         """Whether the last HOPELESS trials of a search (a grid ends by itself) were refused or failed before their first step."""
-        last = [t for t in searched if t.state.is_finished()][-HOPELESS:]
+        last = [t for t in _searched(trials) if t.state.is_finished()][-HOPELESS:]
         return not self.points and len(last) == HOPELESS and not any(t.user_attrs.get("record", {}).get("tokens") for t in last)
 
     def spent(self) -> float:
