@@ -173,7 +173,7 @@ def test_a_folder_of_the_user_s_among_the_trials_is_no_trial(tmp_path: Path) -> 
         (tmp_path / "study/trials" / name).mkdir()
     assert opened(tmp_path).claim() is not None
     (tmp_path / "study/trials/12345-n_layer=1").mkdir()  # of a trial that the journal does not know
-    with pytest.raises(ConfigError, match="number 12345"):
+    with pytest.raises(ConfigError, match="12345-n_layer=1"):
         opened(tmp_path)
 
 
