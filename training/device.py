@@ -93,7 +93,7 @@ def cores() -> int:
 def watch_others() -> Callable[[], float | None]:
     """Begin to look at what other programs do; what is returned tells how many of this process's cores they have kept busy since.
 
-    None where that cannot be told: under a container's quota of cores, or within less than half a second.
+    It waits until half a second is over. None where that cannot be told, under a container's quota of cores.
     """
     allowed = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else list(range(os.cpu_count() or 1))
 
@@ -107,9 +107,10 @@ def watch_others() -> Callable[[], float | None]:
     began, before = now()
 
     def since() -> float | None:
-        ended, after = now()
-        if ended - began < 0.5 or cores() < len(allowed):
+        if cores() < len(allowed):
             return None
+        time.sleep(max(0.0, began + 0.5 - time.monotonic()))
+        ended, after = now()
         return max(0.0, (after - before) / (ended - began))
 
     return since
