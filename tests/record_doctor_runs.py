@@ -72,6 +72,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "learning_rate_too_high_seq2seq": {**PHRASES, "optim": {**ADAMW, "learning_rate": 0.1}, "train.max_steps": 100},
     "learning_rate_too_high_muon": {**SPEECH, "optim": {**MUON, "learning_rate": 0.3, "muon_learning_rate": 2.0}, "train.max_steps": 100},
     "learning_rate_too_low": {**VERSES, "optim": {**ADAMW, "learning_rate": 1e-6}, "train.max_steps": 120},
+    "muon_idle": {**VERSES, "optim": {**MUON, "muon_learning_rate": 1e-5}, "train.max_steps": 120},
     "warmup_missing": {**PHRASES, **DEEP, "optim": {**ADAMW, "learning_rate": 4e-3, "warmup_steps": 0}},
     "loss_plateau": {
         **SPEECH, "corpus.train": "runs/doctor/noise.txt", "corpus.validation": None, "corpus.columns": {}, "tokenizer.type": "char",

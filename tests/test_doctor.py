@@ -376,3 +376,21 @@ def test_the_end_of_long_texts_is_not_waited_for():
     for length, said in ((20, True), (60, False), (2000, False)):
         r = replace(records, preflight={"vocabulary": {"columns": {"text": {"tokens_per_text": length}}}})
         assert ("truncated_output" in {v.id for v in doctor.judge(r)}) == said, length
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "steps", "said"),
+    [
+        ("muon", 4e-4, 100, True),
+        ("muon", 4e-4, 200, False),
+        ("adamw", 4e-4, 100, False),
+        ("muon", 0.02, 2, False),
+        ("muon", 4e-4, 0, False),
+    ],
+)
+def test_muon_is_idle_where_its_rate_cannot_have_moved_a_matrix(name: str, rate: float, steps: int, said: bool) -> None:
+    config = config_of("muon_idle")
+    config = replace(config, optim=replace(config.optim, name=name, muon_learning_rate=rate))
+    train = [{"event": "train", "step": s, "loss": 6.0, "tokens": 100 * s, "epoch": s / 10} for s in range(1, steps + 1)]
+    r = evidence.Records(config, train=train, evaluations=[], end={"ended": "finished", "step": steps})
+    assert (verdicts.muon_idle(r) is not None) == said

@@ -34,6 +34,7 @@ ABOVE_START = 1.10  # a loss this much over the start's is worse than knowing no
 # Muon (whose updates have unit spectral norm).
 ADAMW_HIGH, MUON_HIGH = 0.02, 0.3
 ADAMW_LOW, MUON_LOW = 1e-4, 1e-3
+MUON_IDLE = 0.05  # in spectral norm: a tenth of that with which a matrix of our models begins (0.4 to 0.9 for 96 to 512 by as many)
 SLOW_PROGRESS = 0.25  # of the loss at the start: to know how frequent each token is takes that much
 NO_PROGRESS = 0.02  # the same: with less there is no shape to read
 STEADY = 0.35  # share of the progress that came in the second half: a curve that bends has less
@@ -167,6 +168,18 @@ def learning_rate_too_low(r: Records) -> Finding | None:
     return finding("learning_rate_too_low", "problem", evidence, "Smith 2017, arXiv:1506.01186")
 
 
+def muon_idle(r: Records) -> Finding | None:
+    """A Muon rate so low that the hidden matrices are where they began: what was learnt is in the embeddings, which AdamW trains.
+
+    An update has unit spectral norm, so that many steps move a matrix by no more than rate times steps.
+    """
+    rate, moved = r.config.optim.muon_learning_rate, r.config.optim.muon_learning_rate * r.steps
+    if r.config.optim.name != "muon" or rate >= MUON_LOW or not r.steps or moved >= MUON_IDLE:
+        return None
+    evidence = {"learning_rate": rate, "step": r.steps, "moved": float(f"{moved:.2g}")}
+    return finding("muon_idle", "problem", evidence, "Jordan et al. 2024, https://kellerjordan.github.io/posts/muon")
+
+
 def loss_plateau(r: Records) -> Finding | None:
     """The training loss stands still near where token frequencies alone lead: nothing of the order of words was learnt."""
     still = _still(r)
@@ -273,8 +286,8 @@ def batch_too_small(r: Records) -> Finding | None:
     return finding("batch_too_small", "warning", evidence, BATCHES)
 
 
-CAUSES: tuple[Verdict, ...] = (learning_rate_too_high, warmup_missing, warmup_unended, learning_rate_too_low, batch_too_small)
+CAUSES: tuple[Verdict, ...] = (learning_rate_too_high, warmup_missing, warmup_unended, learning_rate_too_low, muon_idle, batch_too_small)
 TRAINING: tuple[Verdict, ...] = (
-    learning_rate_too_high, warmup_missing, warmup_unended, learning_rate_too_low, loss_plateau, overfitting, underfitting, bleu_elsewhere,
-    gradients_clipped, batch_too_small,
+    learning_rate_too_high, warmup_missing, warmup_unended, learning_rate_too_low, muon_idle, loss_plateau, overfitting, underfitting,
+    bleu_elsewhere, gradients_clipped, batch_too_small,
 )  # fmt: skip
