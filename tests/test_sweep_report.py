@@ -146,7 +146,7 @@ def test_why_there_is_no_importance_is_told_with_the_number_that_counts(tmp_path
     assert "it takes 10 complete ones, repeats not counted, and there are 9." in (tmp_path / "report.md").read_text("utf-8")
     sweep_report.write(put(tmp_path, study(widths(*((32, 1.0) for _ in range(12))))), "en")
     report = (tmp_path / "report.md").read_text("utf-8")
-    assert "the 12 complete trials (repeats not counted) came out so alike" in report and "too few" not in report
+    assert "of the 12 complete trials (repeats not counted) none stand out" in report and "too few" not in report
 
 
 def test_the_best_setting_can_be_copied_into_a_config(tmp_path: Path) -> None:
