@@ -34,6 +34,7 @@ SHADES = "cividis_r"
 CURVES, LINES = 200, 150  # drawn at most: more would be a blot
 UNTURNED = -0.1  # where a line passes a knob that has no value in it
 POINTS = 300  # more are drawn as one bitmap, or the page would be megabytes
+UPRIGHT = 8  # values of a knob from which on their names stand upright
 CHINESE = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Micro Hei")
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none", "font.size": 9, "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK,
@@ -70,7 +71,7 @@ def draw(records: Records, folder: Path) -> dict[str, str]:
             if name != "slices":
                 found[name] = _svg(figure, name)
         for k, knob in enumerate(knobs if drawn["slices"] else []):
-            figure = _figure(3.3, 2.1)
+            figure = _figure(3.3, 2.1 + _names_take([knob]))
             _slice(figure.subplots(), records, knob)
             found[f"slice-{k}"] = _svg(figure, f"slice-{k}")
     return found
@@ -202,7 +203,7 @@ def _panels(records: Records, knobs: list[Effect], rise: bool = False) -> Figure
         return None
     across = min(3, len(knobs))
     down = -(-len(knobs) // across)
-    figure = _figure(3.2 * across, 2.2 * down)
+    figure = _figure(3.2 * across, (2.2 + _names_take(knobs)) * down)
     panels = figure.subplots(down, across, squeeze=False, sharey=rise).ravel()
     for panel, knob in zip(panels, knobs):
         _slice(panel, records, knob, rise)
@@ -212,6 +213,11 @@ def _panels(records: Records, knobs: list[Effect], rise: bool = False) -> Figure
     for panel in panels[len(knobs) :]:
         panel.set_visible(False)
     return figure
+
+
+def _names_take(knobs: list[Effect]) -> float:
+    """Inches of height for names that stand upright."""
+    return 1.1 if any(sum(m.turned for m in k.rows) > UPRIGHT for k in knobs) else 0.0
 
 
 def _slice(axes: Axes, records: Records, knob: Effect, rise: bool = False) -> None:
@@ -225,10 +231,12 @@ def _slice(axes: Axes, records: Records, knob: Effect, rise: bool = False) -> No
     if bins.keys:
         places = [row + shift for (_, row), shift in zip(placed, jitter)]
         middle = [float(k) for k in range(len(bins.labels))]
-        axes.set_xticks(middle, [_short(label, 60 // max(4, len(middle))) for label in bins.labels])
+        upright = len(middle) > UPRIGHT
+        labels = [_short(label, 18 if upright else 60 // max(4, len(middle))) for label in bins.labels]
+        axes.set_xticks(middle, labels)
         axes.set_xlim(-0.5, len(middle) - 0.5)
-        if sum(len(_short(v, 60 // max(4, len(middle)))) for v in bins.labels) > 32:
-            axes.tick_params(axis="x", labelrotation=30)
+        if upright or sum(map(len, labels)) > 32:
+            axes.tick_params(axis="x", labelrotation=90 if upright else 30)
     else:
         places = [float(r.params[knob.axis.key]) for r, _ in placed]
         inside = [[p for p, (_, at) in zip(places, placed) if at == k] for k in range(len(bins.labels))]
