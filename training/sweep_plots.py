@@ -1,33 +1,27 @@
 """The pictures of a sweep's report, each as PNG and as SVG that stands in a page of any colour.
 
-All ink is drawn in one colour, which is `currentColor` in the SVG (and what lies under it `--card`); texts stay texts, in the
-page's font. In the pictures are only names of keys and numbers, so that they need no translation.
+In the pictures are only names of keys and numbers, so that they need no translation.
 """
 
 from __future__ import annotations
 
-import io
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps, font_manager, rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
-from training import effects, leaders, study_facts
+from training import effects, leaders, study_facts, sweep_ink
 from training.effects import Effect
 from training.study_records import Axis, Cost, Records, Run
 
-INK, PAPER = "#123456", "#fefefe"  # stand for the page's colours of text and of what is under a picture
-BEST, POINT = "#d5722a", "#3f88b5"  # told apart by the colour-blind, and seen on white and on black
 GROUPS = ("#4a63d8", "#8a5fc9", "#bb5fae", "#dc6a78", "#e0803f", "#c9a227")  # in an order that the colour-blind see too, on white and black
 APART = "#8d9196"  # has no group
 SHADES = "cividis_r"
@@ -35,13 +29,6 @@ CURVES, LINES = 200, 150  # drawn at most: more would be a blot
 UNTURNED = -0.1  # where a line passes a knob that has no value in it
 POINTS = 300  # more are drawn as one bitmap, or the page would be megabytes
 UPRIGHT = 8  # values of a knob from which on their names stand upright
-CHINESE = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Micro Hei")
-STYLE: dict[str, Any] = {
-    "svg.fonttype": "none", "font.size": 9, "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK,
-    "ytick.color": INK, "axes.facecolor": "none", "figure.facecolor": "none", "axes.spines.top": False, "axes.spines.right": False,
-    "axes.linewidth": 0.7, "xtick.major.width": 0.7, "ytick.major.width": 0.7, "axes.grid": False, "grid.color": INK, "grid.alpha": 0.12,
-    "grid.linewidth": 0.6, "text.parse_math": False,
-}  # fmt: skip
 
 
 def draw(records: Records, folder: Path) -> dict[str, str]:
@@ -51,7 +38,7 @@ def draw(records: Records, folder: Path) -> dict[str, str]:
     """
     folder.mkdir(exist_ok=True)
     installed = {f.name for f in font_manager.fontManager.ttflist}
-    with rc_context({**STYLE, "font.family": ["DejaVu Sans", *(n for n in CHINESE if n in installed)]}):
+    with rc_context({**sweep_ink.STYLE, "font.family": ["DejaVu Sans", *(n for n in sweep_ink.CHINESE if n in installed)]}):
         knobs = effects.effects(records)
         drawn = {
             "importance": _importance(records, knobs), "interaction": _interaction(records), "curves": _curves(records),
@@ -69,36 +56,12 @@ def draw(records: Records, folder: Path) -> dict[str, str]:
             figure.set_layout_engine("none")  # everything has its place now
             os.replace(beside, folder / f"{name}.png")
             if name != "slices":
-                found[name] = _svg(figure, name)
+                found[name] = sweep_ink.svg(figure, name)
         for k, knob in enumerate(knobs if drawn["slices"] else []):
-            figure = _figure(3.3, 2.1 + _names_take([knob]))
+            figure = sweep_ink.figure(3.3, 2.1 + _names_take([knob]))
             _slice(figure.subplots(), records, knob)
-            found[f"slice-{k}"] = _svg(figure, f"slice-{k}")
+            found[f"slice-{k}"] = sweep_ink.svg(figure, f"slice-{k}")
     return found
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """An <svg> to stand in a page beside others: no size, style or address of a namespace, ids of its own, ink in the page's colour."""
-    out = io.StringIO()
-    with rc_context({"svg.hashsalt": name}):
-        figure.savefig(out, format="svg", transparent=True, dpi=130)
-    text = out.getvalue()
-    view = re.search(r'viewBox="[^"]*"', text)
-    assert view, "Matplotlib writes a viewBox"
-    body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", text[text.index(">", view.end()) + 1 :], flags=re.S)
-    inside = r"(?=[^<>]*>)"  # of a tag, not of a text
-    body = re.sub(rf'\bid="{inside}', f'id="{name}-', body)
-    body = re.sub(rf'xlink:href="(#?){inside}', lambda m: f'href="#{name}-' if m[1] else 'href="', body)
-    body = re.sub(rf"url\(#{inside}", f"url(#{name}-", body)
-    body = re.sub(rf"{INK}{inside}", "currentColor", body)
-    body = re.sub(rf"{PAPER}{inside}", "var(--card)", body)
-    return f'<svg role="img" {view[0]} style="--natural:{round(figure.get_figwidth() * 96)}px">{body}'
 
 
 # ---- the pictures
@@ -108,10 +71,10 @@ def _importance(records: Records, knobs: list[Effect]) -> Figure | None:
     told = sorted((k for k in knobs if k.importance is not None), key=lambda k: k.importance or 0.0)  # drawn from below
     if not told:
         return None
-    figure = _figure(5.0, 0.5 + 0.28 * len(told))
+    figure = sweep_ink.figure(5.0, 0.5 + 0.28 * len(told))
     axes = figure.subplots()
     shares = [k.importance or 0.0 for k in told]
-    axes.barh([_short(k.axis.label) for k in told], shares, color=POINT, height=0.6)
+    axes.barh([sweep_ink.short(k.axis.label) for k in told], shares, color=sweep_ink.POINT, height=0.6)
     for at, share in enumerate(shares):
         axes.annotate(f"{share:.0%}", (share, at), (4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_xlim(0, max([*shares, 0.01]) * 1.15)
@@ -127,7 +90,7 @@ def _interaction(records: Records) -> Figure | None:
     if found is None or not values:
         return None
     across, up = len(found.x_labels), len(found.y_labels)
-    figure = _figure(min(16, max(4.2, 1.6 + 0.85 * across)), min(14, 1.0 + 0.48 * up))
+    figure = sweep_ink.figure(min(16, max(4.2, 1.6 + 0.85 * across)), min(14, 1.0 + 0.48 * up))
     axes = figure.subplots()
     low, high = min(values), max(values)
     norm = LogNorm(low, high) if effects.spans_decades(values) else Normalize(low, high if high > low else low + 1)
@@ -141,11 +104,11 @@ def _interaction(records: Records) -> Figure | None:
                 red, green, blue, _ = shades(norm(value))
                 colour = "#000000" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.45 else "#ffffff"
                 where = (column + 0.5, row + 0.5)
-                axes.annotate(_number(value), where, ha="center", va="bottom", color=colour, fontsize=9)
+                axes.annotate(sweep_ink.number(value), where, ha="center", va="bottom", color=colour, fontsize=9)
                 axes.annotate(f"n={found.runs[row][column]}", where, (0, -1), textcoords="offset points", ha="center", va="top", color=colour, fontsize=6.5)  # fmt: skip  # noqa: E501
-    axes.set_xticks(np.arange(across) + 0.5, [_cut(v) for v in found.x_labels])
-    axes.set_yticks(np.arange(up) + 0.5, [_cut(v) for v in found.y_labels])
-    axes.set(xlabel=_short(found.x.label), ylabel=_short(found.y.label))
+    axes.set_xticks(np.arange(across) + 0.5, [sweep_ink.cut(v) for v in found.x_labels])
+    axes.set_yticks(np.arange(up) + 0.5, [sweep_ink.cut(v) for v in found.y_labels])
+    axes.set(xlabel=sweep_ink.short(found.x.label), ylabel=sweep_ink.short(found.y.label))
     axes.tick_params(length=0)
     for side in axes.spines.values():
         side.set_visible(False)
@@ -163,8 +126,8 @@ def _curves(records: Records) -> Figure | None:
     knob = effects.deciding(records)
     labels, group = effects.groups(records, knob) if knob else ([], {})
     shades = [GROUPS[k] for k in study_facts.spread(len(GROUPS), len(labels))]
-    colours = {r.number: (shades[group[r.number]] if r.number in group else APART) if knob else POINT for r in told}
-    figure = _figure(6.4 if knob else 5.0, 3.2)
+    colours = {r.number: (shades[group[r.number]] if r.number in group else APART) if knob else sweep_ink.POINT for r in told}
+    figure = sweep_ink.figure(6.4 if knob else 5.0, 3.2)
     axes = figure.subplots()
     for run in others:
         lines = LineCollection([_thinned(run.curve)], colors=colours[run.number], linewidths=0.8, alpha=0.6 if len(others) < 60 else 0.4)
@@ -173,16 +136,21 @@ def _curves(records: Records) -> Figure | None:
     for run in told:
         if run.number in best:
             style: dict[str, Any] = {"marker": "o" if len(run.curve) < 30 else None, "ms": 4}
-            axes.plot(*zip(*_thinned(run.curve)), color=INK, lw=3.2, **style)
+            axes.plot(*zip(*_thinned(run.curve)), color=sweep_ink.INK, lw=3.2, **style)
             axes.plot(*zip(*_thinned(run.curve)), color=colours[run.number], lw=1.6)
     if knob:
         apart = [Line2D([], [], color=APART, label="—")] if any(r.number not in group for r in told) else []
-        lines_told = [Line2D([], [], color=c, label=_short(label, 24)) for c, label in zip(shades, labels)]
+        lines_told = [Line2D([], [], color=c, label=sweep_ink.short(label, 24)) for c, label in zip(shades, labels)]
         figure.legend(
-            handles=[*lines_told, *apart], title=_short(knob.label), loc="outside right upper", frameon=False, fontsize=8, title_fontsize=8
+            handles=[*lines_told, *apart],
+            title=sweep_ink.short(knob.label),
+            loc="outside right upper",
+            frameon=False,
+            fontsize=8,
+            title_fontsize=8,
         )
     shown = [v for r in told for _, v in r.curve]
-    _scale(axes, "y", shown, MaxNLocator(6))
+    sweep_ink.scale(axes, "y", shown, MaxNLocator(6))
     axes.autoscale_view()
     axes.set(xlabel="step", ylabel=records.metric)
     axes.grid(True)
@@ -203,7 +171,7 @@ def _panels(records: Records, knobs: list[Effect], rise: bool = False) -> Figure
         return None
     across = min(3, len(knobs))
     down = -(-len(knobs) // across)
-    figure = _figure(3.2 * across, (2.2 + _names_take(knobs)) * down)
+    figure = sweep_ink.figure(3.2 * across, (2.2 + _names_take(knobs)) * down)
     panels = figure.subplots(down, across, squeeze=False, sharey=rise).ravel()
     for panel, knob in zip(panels, knobs):
         _slice(panel, records, knob, rise)
@@ -232,7 +200,7 @@ def _slice(axes: Axes, records: Records, knob: Effect, rise: bool = False) -> No
         places = [row + shift for (_, row), shift in zip(placed, jitter)]
         middle = [float(k) for k in range(len(bins.labels))]
         upright = len(middle) > UPRIGHT
-        labels = [_short(label, 18 if upright else 60 // max(4, len(middle))) for label in bins.labels]
+        labels = [sweep_ink.short(label, 18 if upright else 60 // max(4, len(middle))) for label in bins.labels]
         axes.set_xticks(middle, labels)
         axes.set_xlim(-0.5, len(middle) - 0.5)
         if upright or sum(map(len, labels)) > 32:
@@ -242,11 +210,13 @@ def _slice(axes: Axes, records: Records, knob: Effect, rise: bool = False) -> No
         inside = [[p for p, (_, at) in zip(places, placed) if at == k] for k in range(len(bins.labels))]
         middle = [float(np.median(p)) if p else float("nan") for p in inside]
         if knob.axis.log:
-            _scale(axes, "x", places, MaxNLocator(5), force=True)
+            sweep_ink.scale(axes, "x", places, MaxNLocator(5), force=True)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(5))
-    _scale(axes, "y", values, MaxNLocator(5))
-    axes.scatter(places, values, s=11, color=POINT, alpha=0.65 if len(values) < 200 else 0.2, lw=0, rasterized=len(values) > POINTS)
+    sweep_ink.scale(axes, "y", values, MaxNLocator(5))
+    axes.scatter(
+        places, values, s=11, color=sweep_ink.POINT, alpha=0.65 if len(values) < 200 else 0.2, lw=0, rasterized=len(values) > POINTS
+    )
     means = [(m.rise, 0.0) if rise else (m.mean, m.sd or 0.0) for m in knob.rows]
     told = [(x, mean, sd) for x, (mean, sd) in zip(middle, means) if mean is not None]
     if told:
@@ -256,8 +226,8 @@ def _slice(axes: Axes, records: Records, knob: Effect, rise: bool = False) -> No
             low, high = min(values), max(max(values), *(m + sd for m, sd in zip(heights, spread)))
             down = [min(sd, m - low) for m, sd in zip(heights, spread)]
             axes.set_ylim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
-        axes.errorbar(xs, heights, [down, spread], color=BEST, fmt="o-", ms=4, lw=1.3, elinewidth=1)
-    axes.set(xlabel=_short(knob.axis.label), ylabel=("Δ " if rise else "") + _short(records.metric))
+        axes.errorbar(xs, heights, [down, spread], color=sweep_ink.BEST, fmt="o-", ms=4, lw=1.3, elinewidth=1)
+    axes.set(xlabel=sweep_ink.short(knob.axis.label), ylabel=("Δ " if rise else "") + sweep_ink.short(records.metric))
     axes.grid(True, axis="y")
 
 
@@ -271,22 +241,25 @@ def _parallel(records: Records) -> Figure | None:
     columns = [_column(records, runs, axis) for axis in records.axes]
     values = [float(r.value or 0) for r in runs]
     columns.append(_numeric({r.number: float(r.value or 0) for r in runs}, effects.spans_decades(values)))
-    figure = _figure(max(5.6, 1.15 * len(columns)), 3.9)
+    figure = sweep_ink.figure(max(5.6, 1.15 * len(columns)), 3.9)
     axes = figure.subplots()
     for run in reversed(kept):
         heights = [places.get(run.number, UNTURNED) for places, _ in columns]
         good = 1 - ranks[run.number]
         axes.plot(
-            heights, color=BEST if good > 0.9 else POINT, alpha=0.9 if good > 0.9 else 0.1 + 0.35 * good, lw=1.4 if good > 0.9 else 0.8
+            heights,
+            color=sweep_ink.BEST if good > 0.9 else sweep_ink.POINT,
+            alpha=0.9 if good > 0.9 else 0.1 + 0.35 * good,
+            lw=1.4 if good > 0.9 else 0.8,
         )
-    under = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
+    under = {"facecolor": sweep_ink.PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
     for at, (places, ticks) in enumerate(columns):
-        axes.plot([at, at], [0, 1], color=INK, lw=0.7)
+        axes.plot([at, at], [0, 1], color=sweep_ink.INK, lw=0.7)
         for height, label in ticks + ([(UNTURNED, "—")] if len(places) < len(runs) else []):
             axes.annotate(
                 label, (at, height), (3, 0), textcoords="offset points", va="center", fontsize=7.5, annotation_clip=False, bbox=under
             )
-    names = [_short(a.label, 18) for a in records.axes] + [_short(records.metric)]
+    names = [sweep_ink.short(a.label, 18) for a in records.axes] + [sweep_ink.short(records.metric)]
     axes.set_xticks(range(len(columns)), [name if at % 2 == 0 else f"\n{name}" for at, name in enumerate(names)])
     axes.set_xlim(-0.1, len(columns) - 0.5)
     axes.set_ylim(-0.15 if any(len(places) < len(runs) for places, _ in columns) else -0.04, 1.04)
@@ -305,7 +278,9 @@ def _column(records: Records, runs: list[Run], axis: Axis) -> tuple[dict[int, fl
     bins = effects.rows(records, axis)
     seen = {k: row for k, r in have.items() if (row := bins.of(r)) is not None}
     heights = {row: at / max(1, len(set(seen.values())) - 1) for at, row in enumerate(sorted(set(seen.values())))}
-    return {k: heights[row] for k, row in seen.items()}, [(height, _short(bins.labels[row], 10)) for row, height in heights.items()]
+    return {k: heights[row] for k, row in seen.items()}, [
+        (height, sweep_ink.short(bins.labels[row], 10)) for row, height in heights.items()
+    ]
 
 
 def _numeric(have: dict[int, float], log: bool) -> tuple[dict[int, float], list[tuple[float, str]]]:
@@ -315,7 +290,7 @@ def _numeric(have: dict[int, float], log: bool) -> tuple[dict[int, float], list[
 
     low, high = min(have.values()), max(have.values())
     ticks = np.geomspace(low, high, 5) if log else np.linspace(low, high, 5)
-    labels = {_number(float(tick)): height(float(tick)) for tick in ticks}
+    labels = {sweep_ink.number(float(tick)): height(float(tick)) for tick in ticks}
     return {k: height(v) for k, v in have.items()}, [(h, label) for label, h in labels.items()]
 
 
@@ -325,51 +300,17 @@ def _against(records: Records, by: Cost) -> Figure | None:
     if not told:
         return None
     front = leaders.pareto(records, by)
-    figure = _figure(5.0, 3.0)
+    figure = sweep_ink.figure(5.0, 3.0)
     axes = figure.subplots()
     costs, values = [c for c, _ in told], [v for _, v in told]
-    _scale(axes, "x", costs, MaxNLocator(6))
-    _scale(axes, "y", values, MaxNLocator(6))
-    axes.scatter(costs, values, s=14, color=POINT, alpha=0.55, lw=0, rasterized=len(told) > POINTS)
-    axes.plot([s.cost(by) or 0.0 for s in front], [s.mean for s in front], "o-", color=BEST, drawstyle="steps-post", ms=5, lw=1.4)
+    sweep_ink.scale(axes, "x", costs, MaxNLocator(6))
+    sweep_ink.scale(axes, "y", values, MaxNLocator(6))
+    axes.scatter(costs, values, s=14, color=sweep_ink.POINT, alpha=0.55, lw=0, rasterized=len(told) > POINTS)
+    axes.plot([s.cost(by) or 0.0 for s in front], [s.mean for s in front], "o-", color=sweep_ink.BEST, drawstyle="steps-post", ms=5, lw=1.4)
     axes.set(xlabel="training_seconds" if by == "seconds" else records.second, ylabel=records.metric)
     axes.grid(True)
     return figure
 
 
-# ---- scales and texts
-
-
-def _scale(axes: Axes, which: str, values: list[float], linear: MaxNLocator, force: bool = False) -> None:
-    """Logarithmic where the values span decades, with ticks that are few enough and written out."""
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    if not (force and values and min(values) > 0) and not effects.spans_decades(values):
-        axis.set_major_locator(linear)
-        return
-    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    decades = np.log10(max(values) / min(values))
-    if decades < 0.5:
-        axis.set_major_locator(FixedLocator(np.geomspace(min(values), max(values), 4).tolist()))
-    else:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.6 else (1,), numticks=8))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _number(value)))
-
-
 def _thinned(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return [curve[k] for k in study_facts.spread(len(curve), 60)]
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
-
-
-def _cut(label: str) -> str:
-    """A range on two lines."""
-    return "\n– ".join(_short(part, 14) for part in label.split(" – "))
-
-
-def _short(label: str, most: int = 28) -> str:
-    """On one line, without signs that a picture cannot show."""
-    plain = "".join(c if c.isprintable() else " " for c in label)
-    return plain if len(plain) <= most else plain[: most - 1] + "…"
