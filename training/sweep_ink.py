@@ -32,9 +32,9 @@ STYLE: dict[str, Any] = {
 
 def figure(width: float, height: float) -> Figure:
     """An empty one of so many inches, off any screen."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    made = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(made)
+    return made
 
 
 def svg(figure: Figure, name: str) -> str:
