@@ -140,10 +140,10 @@ class Worker:
         return Progress(name, total=1.0, done=self._share(), shown=self.processes.main, delay=0, left=self.words["left"])
 
     def _share(self) -> float:
-        if not self.study:
-            return 0.0
+        if not self.study or not self.searched:
+            return self.study.spent() if self.study else 0.0
         repeats = self.study.repeats()
-        return repeats["over"] / max(1, repeats["all"]) if self.searched else self.study.spent()
+        return repeats["over"] / max(1, repeats["all"])
 
     def prepare(self) -> None:
         """Read the base's corpus and train its tokenizer once, for all trials and all workers.
