@@ -44,15 +44,30 @@ def read_pairs(path: str, columns: dict[str, str] | None = None) -> list[dict[st
         columns: names of the file's columns, as in `corpus.columns`.
     """
     from training.corpus import COLUMNS
-    from training.sources import BadRow, parse, read, resolve
 
     names = {**COLUMNS["translation"], **(columns or {})}
     if wrong := set(names) - {"source", "target"}:
         raise ConfigError(f"--columns: no column is called {', '.join(sorted(wrong))} here; valid: source, target")
+    rows, reasons = read_rows(SourceConfig(path), names, "--test", "--columns")
+    if not rows:
+        hint = '; say which columns to read with --columns "{source: …, target: …}"' if "missing_field" in reasons else ""
+        raise ConfigError(f"--test: {path} has no usable pair{hint}")
+    return rows
+
+
+def read_rows(source: SourceConfig, names: dict[str, str], option: str, columns: str) -> tuple[list[dict[str, Any]], set[str]]:
+    """The readable rows of a source, in order, and why others are not; what is left out is told.
+
+    Args:
+        names: of the columns, as in `corpus.columns`.
+        option, columns: the options of the command that named the file and its columns, for its errors.
+    """
+    from training.sources import BadRow, parse, read, resolve
+
     rows: list[dict[str, Any]] = []
     bad: list[tuple[str, str]] = []  # reason, and where with what
     try:
-        for shard in resolve([SourceConfig(path)], names, "line", "--test"):
+        for shard in resolve([source], names, "line", option):
             for record in read(shard):
                 try:
                     row = parse(record, shard)
@@ -62,13 +77,10 @@ def read_pairs(path: str, columns: dict[str, str] | None = None) -> list[dict[st
                 if row:
                     rows.append(row)
     except ConfigError as error:  # the readers speak to those who train
-        raise ConfigError(str(error).replace("corpus.columns", "--columns")) from None
+        raise ConfigError(str(error).replace("corpus.columns", columns)) from None
     if bad:
-        print(f"{path}: {len(bad)} unusable rows left out; the first: {bad[0][1]}", file=sys.stderr)
-    if not rows:
-        hint = '; say which columns to read with --columns "{source: …, target: …}"' if "missing_field" in dict(bad) else ""
-        raise ConfigError(f"--test: {path} has no usable pair{hint}")
-    return rows
+        print(f"{source.path}: {len(bad)} unusable rows left out; the first: {bad[0][1]}", file=sys.stderr)
+    return rows, {reason for reason, _ in bad}
 
 
 def score(

@@ -21,7 +21,7 @@ import jsonargparse
 from training import findings
 from training.command_line import one_line
 from training.config import ConfigError, SourceConfig
-from training.score import model_folder, translator
+from training.score import model_folder, read_rows, translator
 
 CHUNK = 512  # texts between two looks at the bar
 
@@ -33,23 +33,8 @@ def read_texts(paths: list[str], column: str, where: dict[str, str] | None) -> l
         column: that has the text, in files with columns.
         where: columns and what they must have, as in `corpus.train`.
     """
-    from training.sources import BadRow, parse, read, resolve
-
-    texts, bad = list[str](), list[str]()
-    try:
-        for shard in resolve([SourceConfig(path, where=where) for path in paths], {"text": column}, "line", "--text"):
-            for record in read(shard):
-                try:
-                    row = parse(record, shard)
-                except BadRow as error:
-                    bad.append(f"{shard.path}, row {record.row + 1}: {error}")
-                    continue
-                if row:
-                    texts.append(" ".join(row["text"].split()))
-    except ConfigError as error:  # the readers speak to those who train
-        raise ConfigError(str(error).replace("corpus.columns", "--column")) from None
-    if bad:
-        print(f"{len(bad):,} unusable rows left out; the first: {bad[0]}", file=sys.stderr)
+    found = [read_rows(SourceConfig(path, where=where), {"text": column}, "--text", "--column")[0] for path in paths]
+    texts = [" ".join(row["text"].split()) for rows in found for row in rows]
     if not texts:
         raise ConfigError(f"--text: no usable text in {', '.join(paths)}; --column says which column has it ({column})")
     return texts
