@@ -64,6 +64,7 @@ def test_null_on_the_command_line(write):
         ("seed", -1, "seed: -1 must lie between 0 and 4294901759"),
         ("seed", 2**32 - 65536, "seed: 4294901760 must lie between 0 and 4294901759"),
         ("seed", 10**30, f"seed: {10**30} must lie between 0 and 4294901759"),
+        ("tokenizer.joint", False, "tokenizer.joint: false needs two languages and merges to learn: task translation, tokenizer.type bpe"),
         ("optim.eps", 0, "optim.eps: 0.0 is not a positive number"),
         ("optim.eps", -1e-8, "optim.eps: -1e-08 is not a positive number"),
         ("model.dropout", float("nan"), "model.dropout: nan is not a finite number"),

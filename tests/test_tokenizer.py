@@ -139,6 +139,18 @@ def test_han_can_be_kept_apart():
     assert "▁words" in trained(lines=lines, isolate_han=True).get_vocab()
 
 
+def test_each_language_can_learn_a_vocabulary_of_its_own():
+    """A source of many rare words takes most of a joint vocabulary; apart, the target has its half whatever the source is like."""
+    source = ["".join(chr(0x4E00 + (i * k) % 900) for k in range(1, 30)) for i in range(60)]
+    target = ["the birds of summer come to my window to sing and fly away"] * 60
+    lines = [t for pair in zip(source, target) for t in pair]
+    joint, apart = (trained("translation", lines=lines, vocab_size=600, joint=joint) for joint in (True, False))
+    whole = [f"▁{word}" for word in target[0].split()]
+    assert not set(whole) & set(joint.get_vocab()) and apart.tokenize(target[0]) == whole
+    assert len(apart) <= 600 and sorted(apart.get_vocab().values()) == list(range(len(apart)))
+    assert all(back(apart, text) == text and apart.unk_token_id not in apart(text)["input_ids"] for text in lines)
+
+
 def test_words_punctuation_digits_and_lines_do_not_grow_together():
     lines = ["the end.\n我们，2024 the end.\n我们，2024"] * 50
     vocab = trained(lines=lines, vocab_size=2000).get_vocab()

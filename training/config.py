@@ -116,6 +116,9 @@ class TokenizerConfig:
     """A character or merge seen fewer times than this is not kept."""
     isolate_han: bool = False
     """bpe: never merge Chinese characters with each other, so that the vocabulary goes to the other language."""
+    joint: bool = True
+    """translation, bpe: both languages learn one vocabulary together, so that the more varied one gets more of it; `false`:
+    each learns half of it from its own side."""
     alphabet_coverage: float = 1.0
     """bpe: the most frequent characters that together make this share of all text get their own entry; the rest is
     spelt in bytes (SentencePiece's `character_coverage`)."""

@@ -266,6 +266,8 @@ def relations(config: Config) -> list[str]:
         "corpus.filters.min_chars": c.corpus.filters.min_chars, "corpus.filters.max_ratio": c.corpus.filters.max_ratio,
     }  # fmt: skip
     problems += [f"{k}: {v} must not be negative" for k, v in counts.items() if not v >= 0]
+    if not c.tokenizer.joint and (c.task, c.tokenizer.type) != ("translation", "bpe"):
+        problems.append("tokenizer.joint: false needs two languages and merges to learn: task translation, tokenizer.type bpe")
     wanted = {"gpt": ["text"], "translation": ["source", "target"]}[c.task]
     columns = {"corpus.columns": c.corpus.columns}
     for key, value in {"corpus.train": c.corpus.train, "corpus.validation": c.corpus.validation}.items():

@@ -33,6 +33,9 @@ WORDS = r"▁*[\p{L}\p{M}&&[^\p{Han}]]+|%s|▁*\d|\n+|▁*[^\s▁\p{L}\p{M}\d]+|
 def train(config: TokenizerConfig, texts: Iterable[str], task: str) -> PreTrainedTokenizerFast:
     """A tokenizer for `task` from texts.
 
+    Args:
+        texts: for translation a pair's two, the source first, follow each other.
+
     Raises:
         ConfigError: if the vocabulary asked for cannot hold the special and byte tokens.
     """
@@ -122,26 +125,37 @@ def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str
     pattern = WORDS % (r"\p{Han}" if config.isolate_han else r"\p{Han}+")
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
     held = list(texts)  # prepare.py bounds their number and their characters: the alphabet must be known before the merges
+    sides = [held] if config.joint else [held[0::2], held[1::2]]
+    vocab = {t: i for i, t in enumerate(specials + BYTES)}
+    merges: dict[tuple[str, str], None] = {}
+    room = config.vocab_size - len(vocab)
+    for k, side in enumerate(sides):  # what the second learns again, a digit or a comma, is in the vocabulary already
+        learnt = _merges(config, tokenizer, side, room // len(sides) + k * (room % len(sides)))
+        for token in sorted(learnt["vocab"], key=learnt["vocab"].get):
+            vocab.setdefault(token, len(vocab))
+        merges |= {(a, b): None for a, b in learnt["merges"]}
+    tokenizer.model = models.BPE(vocab, list(merges), byte_fallback=True, unk_token="<unk>", fuse_unk=False)
+    steps: list[decoders.Decoder] = [decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("▁", " ")]
+    tokenizer.decoder = decoders.Sequence(steps + ([decoders.Strip(" ", 1, 0)] if prefix else []))
+    return tokenizer
+
+
+def _merges(config: TokenizerConfig, form: Tokenizer, texts: list[str], room: int) -> dict[str, Any]:
+    """What BPE learns from texts, normalised and cut as `form` does it: {"vocab": {token: id}, "merges": […]}."""
+    learner = Tokenizer(models.BPE())
+    learner.normalizer, learner.pre_tokenizer = form.normalizer, form.pre_tokenizer
     counts: Counter[str] = Counter()
-    for text in held:
-        counts.update(tokenizer.normalizer.normalize_str(text))
-    room = config.vocab_size - len(specials) - len(BYTES)
+    for text in texts:
+        counts.update(form.normalizer.normalize_str(text))
     # Named one by one, because the trainer breaks ties at `limit_alphabet` differently at every launch.
     alphabet = _alphabet(counts, config, room)
     trainer = trainers.BpeTrainer(
         vocab_size=room, min_frequency=config.min_frequency, show_progress=False, special_tokens=[],
         initial_alphabet=alphabet, limit_alphabet=len(alphabet),
     )  # fmt: skip
-    tokenizer.train_from_iterator(held, trainer, length=len(held))
-    learnt = json.loads(tokenizer.to_str())["model"]
-    vocab = {t: i for i, t in enumerate(specials + BYTES)}
-    for token in sorted(learnt["vocab"], key=learnt["vocab"].get):
-        vocab.setdefault(token, len(vocab))
-    merges = [tuple(m) for m in learnt["merges"]]
-    tokenizer.model = models.BPE(vocab, merges, byte_fallback=True, unk_token="<unk>", fuse_unk=False)
-    steps: list[decoders.Decoder] = [decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("▁", " ")]
-    tokenizer.decoder = decoders.Sequence(steps + ([decoders.Strip(" ", 1, 0)] if prefix else []))
-    return tokenizer
+    learner.train_from_iterator(texts, trainer, length=len(texts))
+    learnt: dict[str, Any] = json.loads(learner.to_str())["model"]
+    return learnt
 
 
 def _alphabet(counts: Counter[str], config: TokenizerConfig, room: int) -> list[str]:
