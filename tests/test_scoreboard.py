@@ -60,6 +60,12 @@ def test_weights_and_copy_are_scored_with_intervals_and_twice_the_same(models: P
     for system in ("good", "good, int8"):
         found = re.search(rf"\| {system} \| ([\d.]+) ± ([\d.]+) \|", page)
         assert found and float(found[1]) == pytest.approx(expected, abs=0.01) and float(found[2]) > 0
+    sizes = {n: sum(p.stat().st_size for p in f) for n, f in {
+        "good": models.glob("good/*.safetensors"), "good, int8": models.glob("good/ctranslate2/*")}.items()}  # fmt: skip
+    parameters = re.search(r"\| good \| ([\d,]+) \|", page)
+    assert parameters and all(f"| {name} | {parameters[1]} | {size / 1e6:.1f} |" in page for name, size in sizes.items())
+    speed = (tmp_path / "first_speed.md").read_text(encoding="utf-8")
+    assert all(re.search(rf"\| {system} \| [1-9]\d* \|", speed) for system in sizes) and "threads" in speed
     assert "## dev-tiny, 30 pairs" in page and "tok:13a" in page
     assert "| good, int8 against good | +0.00 | 1.000 |" in page
     assert f"| good | {expected:.1f} (30) |" in page  # all sources are short

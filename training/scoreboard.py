@@ -2,8 +2,8 @@
 
 Every translation model that the app would offer is scored as it is served (its int8 copy too, as a row of its own), with confidence
 intervals, by sentence length, and against the others sentence by sentence; the worst and some random translations go into a file to
-read. Models that write: see scoreboard_gpt.py. The same models and test sets give the same numbers; only what is measured in seconds
-differs, and stands apart.
+read. Models that write: see scoreboard_gpt.py. The same models and test sets give the same page; what is measured in seconds, and so
+never twice the same, has a page of its own beside it (docs/scoreboard_speed.md).
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ if __name__ == "__main__":  # see train.py
 
 import html
 import itertools
+import platform
 import random
+import re
 import shlex
 import time
 from bisect import bisect_left
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -164,6 +167,9 @@ def board(made: list[Outputs], wrote: list[Written], beams: int, command: str = 
     """docs/scoreboard.md; `command` as it was typed."""
     tests = list(dict.fromkeys(o.test for o in made))
     lines = ["# Scoreboard", "", INTRODUCTION.format(command=command, beams="greedy" if beams == 1 else f"{beams} beams"), ""]
+    if made:
+        lines += ["| system | parameters | MB to load |", "|---|---:|---:|"]
+        lines += [f"| {s.name} | {s.parameters or 0:,} | {s.size / 1e6:.1f} |" for s in dict.fromkeys(o.system for o in made)] + [""]
     signatures: dict[str, None] = {}
     for test in tests:
         of_test = [o for o in made if o.test == test]
@@ -191,14 +197,26 @@ def board(made: list[Outputs], wrote: list[Written], beams: int, command: str = 
     return "\n".join(lines + (writing.board(wrote) if wrote else []))
 
 
-def speeds(made: list[Outputs]) -> str:
-    """What is measured in seconds, on this machine: another run gives other numbers."""
-    rows = ["| system | parameters | MB | sentences/s |", "|---|---:|---:|---:|"]
+def speeds(made: list[Outputs], command: str = COMMAND) -> str:
+    """docs/scoreboard_speed.md: sentences a second, loading included, on this machine; another run gives other numbers."""
+    import torch
+
+    tests = list(dict.fromkeys(o.test for o in made))
+    where = f"{_processor()}, {torch.get_num_threads()} threads"
+    lines = ["# Sentences a second", "", f"By `{command}` on {where}; another run gives other numbers.", ""]
+    lines += [f"| system | {' | '.join(tests)} |", "|---|" + "---:|" * len(tests)]
     for system in dict.fromkeys(o.system for o in made):
-        mine = [o for o in made if o.system == system]
-        rate = sum(len(o.rows) for o in mine) / sum(o.seconds for o in mine)
-        rows.append(f"| {system.name} | {system.parameters or 0:,} | {system.size / 1e6:.1f} | {rate:.0f} |")
-    return "\n".join(rows)
+        rates = {o.test: len(o.rows) / o.seconds for o in made if o.system == system}
+        lines.append(f"| {system.name} | {' | '.join(f'{rates[t]:.0f}' for t in tests)} |")
+    return "\n".join([*lines, ""])
+
+
+def _processor() -> str:
+    """The CPU's name, as the system tells it."""
+    with suppress(OSError):
+        if found := re.search(r"^model name\s*: (.+)", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return found[1]
+    return platform.processor() or platform.machine()
 
 
 def to_read(made: list[Outputs], wrote: list[Written]) -> str:
@@ -241,10 +259,13 @@ def main(argv: list[str] | None = None) -> None:
     if not made and not wrote:
         raise ConfigError(f"--models: no model in {', '.join(map(str, roots))}")
     command = shlex.join([*COMMAND.split(), "--models", *args.models, "--test", *args.test])
-    for path, text in ((args.out, board(made, wrote, args.beams, command)), (args.sentences, to_read(made, wrote))):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        run_folder.write(Path(path), text)
-    print(f"{speeds(made)}\n\n{args.out}\n{args.sentences}")
+    pages = {Path(args.out): board(made, wrote, args.beams, command), Path(args.sentences): to_read(made, wrote)}
+    if made:
+        pages[Path(args.out).with_name(f"{Path(args.out).stem}_speed.md")] = speeds(made, command)
+    for path, text in pages.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        run_folder.write(path, text)
+    print("\n".join(map(str, pages)))
 
 
 if __name__ == "__main__":
