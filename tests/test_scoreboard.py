@@ -94,10 +94,11 @@ def test_models_that_write_are_scored_on_what_they_were_not_trained_on(tmp_path:
     assert main(["--models", str(result.run_dir), str(tmp_path / "runs/lost"), "--test", str(test_set), *told]) == 0
     page = (tmp_path / "board.md").read_text(encoding="utf-8")
     best = min(r["bits_per_character"] for r in records(result.run_dir) if r["event"] == "evaluate")
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if re.search(r"\| (0\.7|1\.0) \|", line)]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if re.search(r"\| (0\.7|1\.0) \| \d", line)]
     assert len(rows) == 4 and {r[3] for r in rows} == {f"{best:.3f}", "–"}
     lost = [r for r in rows if r[0] == "lost"]
     assert [r[4] for r in lost] == ["0.7", "1.0"] and all(r[8:] == ["–", "–"] for r in lost)
+    assert page.count(": the first sample | 0.7 | 1.0 |") == 2 and page.count("\n| 明月 | ") == 2
     read = (tmp_path / "read.md").read_text(encoding="utf-8")
     assert read.count("[明月]") == 2 * 2 * 4 and "## lost, temperature 0.7" in read
 

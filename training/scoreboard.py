@@ -14,7 +14,6 @@ import sys
 if __name__ == "__main__":  # see train.py
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-import html
 import itertools
 import platform
 import random
@@ -232,14 +231,9 @@ def to_read(made: list[Outputs], wrote: list[Written]) -> str:
             lines += [f"## {o.system.name}, {o.test}: {title}", "", "| chrF | source | translation | reference |", "|---:|---|---|---|"]
             for k in which:
                 cells = (o.rows[k]["source"], o.hyps[k], o.rows[k]["target"])
-                lines.append(f"| {each[k]:.0f} | {' | '.join(_cell(c) for c in cells)} |")
+                lines.append(f"| {each[k]:.0f} | {' | '.join(writing.cell(c) for c in cells)} |")
             lines.append("")
     return "\n".join([*lines, *writing.to_read(wrote)])
-
-
-def _cell(text: str) -> str:
-    """In a Markdown table, as text."""
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
 
 
 @one_line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,7 +138,27 @@ def board(made: list[Written]) -> list[str]:
             f"{f['distinct_2']:.2f}", f"{f['repetition']:.1%}", *copied,
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
+    for name in dict.fromkeys(w.name for w in made):
+        lines += ["", *_first_samples([w for w in made if w.name == name])]
     return [*lines, ""]
+
+
+def _first_samples(of_model: list[Written]) -> list[str]:
+    """A table: the first sample of each prompt, not the best, by temperature; … where it did not end by itself."""
+    lines = [
+        f"| {of_model[0].name}: the first sample | {' | '.join(str(w.temperature) for w in of_model)} |",
+        "|---|" + "---|" * len(of_model),
+    ]
+    asked = dict.fromkeys(s["prompt"] for s in of_model[0].samples)
+    for prompt in asked:
+        first = [next(s for s in w.samples if s["prompt"] == prompt) for w in of_model]
+        lines.append(f"| {cell(prompt)} | {' | '.join(cell(s['text'] + ('' if s['stopped'] else ' …')) for s in first)} |")
+    return lines
+
+
+def cell(text: str) -> str:
+    """As text in a Markdown table."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
 
 
 def to_read(made: list[Written]) -> list[str]:
