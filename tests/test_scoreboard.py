@@ -94,7 +94,11 @@ def test_models_that_write_are_scored_on_what_they_were_not_trained_on(tmp_path:
     assert main(["--models", str(result.run_dir), str(tmp_path / "runs/lost"), "--test", str(test_set), *told]) == 0
     page = (tmp_path / "board.md").read_text(encoding="utf-8")
     best = min(r["bits_per_character"] for r in records(result.run_dir) if r["event"] == "evaluate")
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if re.search(r"\| (0\.7|1\.0) \| \d", line)]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in page.splitlines()
+        if len(line.split("|")) == 12 and re.search(r"\| (0\.7|1\.0) \|", line)
+    ]
     assert len(rows) == 4 and {r[3] for r in rows} == {f"{best:.3f}", "–"}
     lost = [r for r in rows if r[0] == "lost"]
     assert [r[4] for r in lost] == ["0.7", "1.0"] and all(r[8:] == ["–", "–"] for r in lost)
