@@ -33,6 +33,7 @@ class Translator:
             [self.tokenizer.convert_ids_to_tokens(list(ids)) for ids in sources],
             beam_size=num_beams,
             max_input_length=0,  # the engine has cut what is too long, and says so
+            min_decoding_length=0,  # transformers may say nothing at all; so may the copy
             max_decoding_length=max_new_tokens,
             max_batch_size=BATCH_LINES,
             return_end_token=True,
@@ -61,11 +62,11 @@ class CTranslate2Backend:
         raise NotImplementedError
 
 
-def usable(info: ModelInfo) -> bool:
-    """Whether there is a copy of these very weights, or a copy and no weights."""
+def usable(folder: Path) -> bool:
+    """Whether a model folder has a copy of these very weights, or a copy and no weights."""
     try:
-        told = json.loads((info.path / COPY / TOLD).read_text(encoding="utf-8"))
-        return isinstance(told, dict) and told.get("weights") == fingerprint(info.path)
+        told = json.loads((folder / COPY / TOLD).read_text(encoding="utf-8"))
+        return isinstance(told, dict) and told.get("weights") == fingerprint(folder)
     except (OSError, ValueError):
         return False
 

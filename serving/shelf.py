@@ -101,7 +101,7 @@ def _load(info: ModelInfo) -> Loaded:
 
 def _backend(info: ModelInfo, tokenizer: PreTrainedTokenizerBase) -> Backend:
     """The int8 copy on a CPU if there is one, else torch. A copy that cannot be loaded is no reason not to serve the weights."""
-    if info.task == "translation" and not torch.cuda.is_available() and usable(info):
+    if info.task == "translation" and not torch.cuda.is_available() and usable(info.path):
         try:
             return CTranslate2Backend(info, tokenizer)
         except Exception:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from serving_fixtures import PAIRS, SENTENCE, fit_pairs, save_run, tiny_gpt, tiny_translator
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
 
@@ -15,6 +16,7 @@ from serving.ctranslate2_backend import CTranslate2Backend
 from serving.engine import Engine
 from serving.folders import find_models
 from serving.torch_backend import TorchBackend
+from training import config as configs
 from training.export import main
 from training.score import model_folder
 
@@ -104,6 +106,60 @@ def test_half_weights_in_small_files_load_anywhere_and_the_copy_alone_is_enough(
         assert isinstance(backend(engine), CTranslate2Backend) and engine.translate(list(PAIRS)).lines == list(PAIRS.values())
     assert main([*given, "--out", str(models / "half")]) == 0  # again, over the old one
     assert (models / "half/model.safetensors").is_file() and len(list((models / "half").glob("*.safetensors"))) == 1
+
+
+def test_what_belongs_to_the_run_goes_along(run: Path, test_set: str, tmp_path: Path) -> None:
+    """Its config and curves, from a run and from what was exported before, never a stranger's; the compared sentences do not."""
+    config = configs.load("configs/translation/phrasebook.yaml")
+    (run / "config.yaml").write_text(configs.dump(config), encoding="utf-8")
+    (run / "curves.png").write_bytes(b"a picture")
+    meta = model_folder(run) / "meta.json"
+    more = {"name": "tiny", "parameters": 1, "model_type": "m2m_100", "examples": ["我"], "corpus": {"rows": 3}}
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), **more}))
+    first, second = tmp_path / "one/two/first", tmp_path / "second"
+    (tmp_path / "one/config.yaml").parent.mkdir()
+    (tmp_path / "one/config.yaml").write_text("somebody: else\n")
+    for source, out in ((run, first), (first, second)):
+        told = ["--test", test_set, "--weights", "float16", "--license", "cc-by-4.0"]
+        assert main(["--model", str(source), "--out", str(out), *told]) == 0
+        assert configs.load(out / "config.yaml") == config and (out / "curves.png").read_bytes() == b"a picture"
+        assert {value.dtype for value in load_file(out / "model.safetensors").values()} == {torch.float16}
+        card = (out / "README.md").read_text(encoding="utf-8")
+        assert f"# {out.name}\n" in card and 'license: "cc-by-4.0"' in card and "--config config.yaml" in card
+        kept = json.dumps(json.loads((out / "ctranslate2/parity.json").read_text()), ensure_ascii=False)
+        assert not any(zh in kept or en in kept for zh, en in PAIRS.items())
+
+
+def test_a_copy_is_of_all_files_of_the_weights(run: Path, test_set: str, tmp_path: Path) -> None:
+    out = tmp_path / "models/tiny"
+    assert main(["--model", str(run), "--test", test_set, "--out", str(out), "--shard_mb", "0.1"]) == 0
+    assert ctranslate2_backend.usable(out)
+    last = sorted(out.glob("*.safetensors"))[-1]
+    content = bytearray(last.read_bytes())
+    content[-1] ^= 1
+    last.write_bytes(content)
+    assert not ctranslate2_backend.usable(out)
+
+
+@pytest.mark.parametrize(("wrong", "kind", "code"), [(1, "float32", 0), (2, "float32", 2), (1, "int8", 0), (2, "int8", 0)])
+def test_how_much_may_differ(
+    wrong: int, kind: str, code: int, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 60 sentences one may, two are too many: an error in float32, a warning in int8."""
+
+    right: list[list[int]] = []
+
+    class Otherwise(ctranslate2_backend.Translator):
+        def __call__(self, *args: object) -> list[list[int]]:
+            right[:] = right or super().__call__(*args)  # float32 comes first
+            return [ids[::-1] if k < wrong and self.inner.compute_type.startswith(kind) else ids for k, ids in enumerate(right)]
+
+    monkeypatch.setattr(ctranslate2_backend, "Translator", Otherwise)
+    test = tmp_path / "sixty.jsonl"
+    test.write_text("".join(json.dumps({"chinese": f"{n}", "english": "-"}) + "\n" for n in range(60)), encoding="utf-8")
+    assert main(["--model", str(run), "--test", str(test)]) == code
+    said = capsys.readouterr().err
+    assert ("error: only 96.7% of 60" in said) == (code == 2) and ("warning: in int8 3.3%" in said) == ((wrong, kind) == (2, "int8"))
 
 
 def test_a_gpt_is_copied_without_the_trainers_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

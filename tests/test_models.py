@@ -38,7 +38,7 @@ def test_each_says_where_it_is_from_and_loads_with_transformers_alone(model: Mod
 def test_a_sentence_is_translated_by_the_int8_copy() -> None:
     engine = Engine([ROOT])
     info = engine.models("translation")[0]
-    assert usable(info) and (info.path / COPY / "parity.json").is_file()
+    assert usable(info.path) and (info.path / COPY / "parity.json").is_file()
     assert engine.translate(["我喜欢猫。", "你昨天去哪儿了？"]).lines == ["I like cats.", "Where did you go yesterday?"]
     assert isinstance(engine._shelf.take(info)[1].backend, CTranslate2Backend)
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import sacrebleu
+import torch
+from ctranslate2.converters import TransformersConverter
 from serving_fixtures import PAIRS, save_run, tiny_gpt, tiny_translator
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from training import export
 from training.config import ConfigError
-from training.score import main, model_folder, score
+from training.score import main, model_folder, score, translator
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +52,47 @@ def test_the_command_prints_a_signed_table_and_writes_the_sentences(run: Path, t
     said = capsys.readouterr().out
     assert "| t | 3 | 100.00 | 100.00 |" in said and "tok:13a" in said
     assert [set(json.loads(line)) for line in out.read_text(encoding="utf-8").splitlines()] == [{"source", "hyp", "ref"}] * 3
+
+
+def test_an_unknown_word_is_scored_as_it_stands(run: Path, tmp_path: Path) -> None:
+    """Taken out, `I <unk> you.` would look like a translation that lacks a word and no more."""
+    folder = shutil.copytree(model_folder(run), tmp_path / "unsure")
+    tokenizer, net = AutoTokenizer.from_pretrained(folder), AutoModelForSeq2SeqLM.from_pretrained(folder)
+    love = tokenizer("I love you.")["input_ids"][1]
+    with torch.no_grad():  # it writes <unk> wherever it wrote that token
+        weight = net.model.shared.weight
+        weight[[love, tokenizer.unk_token_id]] = weight[[tokenizer.unk_token_id, love]]
+    net.save_pretrained(folder)
+    assert export.main(["--model", str(folder), "--test", str(write_pairs(tmp_path / "t.jsonl", PAIRS))]) == 0
+    said = PAIRS["我爱你。"].replace(tokenizer.decode([love]), "<unk>")
+    for place in (None, folder / "ctranslate2"):
+        assert translator(folder, place)(["我爱你。"], 1) == [said] and "<unk>" in said
+    (record,), (line, *_) = score(folder, [str(tmp_path / "t.jsonl")])
+    assert line["hyp"] == said and record["bleu"] < 90
+
+
+def test_a_run_is_scored_at_its_best_checkpoint(run: Path, tmp_path: Path) -> None:
+    latest = shutil.copytree(run, tmp_path / "run") / "checkpoints/step-00000200"
+    net = AutoModelForSeq2SeqLM.from_pretrained(latest)
+    with torch.no_grad():
+        net.model.shared.weight.normal_(generator=torch.Generator().manual_seed(0))
+    net.save_pretrained(latest)
+    test = str(write_pairs(tmp_path / "t.jsonl", PAIRS))
+    assert score(tmp_path / "run", [test])[0][0]["bleu"] == pytest.approx(100) and score(latest, [test])[0][0]["bleu"] < 50
+
+
+def test_beams_are_searched_by_the_weights_and_by_the_copy(tmp_path: Path) -> None:
+    """An unsure model's likeliest first word is to say nothing at all, which is not its likeliest sentence."""
+    net, tokenizer = copy.deepcopy(tiny_translator())
+    dice = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.75 * p.std().nan_to_num() * torch.randn(p.shape, generator=dice))
+    folder = save_run(tmp_path / "runs/unsure", (net, tokenizer), "translation", 1, 1) / "checkpoints/step-00000001"
+    TransformersConverter(str(folder)).convert(str(folder / "ctranslate2"))
+    weights, converted = translator(folder), translator(folder, folder / "ctranslate2")
+    assert weights(list(PAIRS), 1) == converted(list(PAIRS), 1) == ["", "", ""]  # which CTranslate2 would avoid if it were let
+    assert weights(list(PAIRS), 4) == converted(list(PAIRS), 4) != ["", "", ""]
 
 
 def test_columns_and_the_language_of_the_references(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,8 +147,17 @@ def test_each_language_can_learn_a_vocabulary_of_its_own():
     joint, apart = (trained("translation", lines=lines, vocab_size=600, joint=joint) for joint in (True, False))
     whole = [f"▁{word}" for word in target[0].split()]
     assert not set(whole) & set(joint.get_vocab()) and apart.tokenize(target[0]) == whole
-    assert len(apart) <= 600 and sorted(apart.get_vocab().values()) == list(range(len(apart)))
+    assert sorted(apart.get_vocab().values()) == list(range(len(apart)))
     assert all(back(apart, text) == text and apart.unk_token_id not in apart(text)["input_ids"] for text in lines)
+
+
+def test_two_halves_fill_the_vocabulary_that_was_asked_for():
+    """What both sides have, a digit or a comma, counts once, and neither side has more than its half while the other could use it."""
+    source = ["，".join(f"{chr(0x4E00 + i % 50)}{chr(0x4E00 + i * 7 % 60)}1" for i in range(k, k + 40)) for k in range(200)]
+    target = [", ".join(f"{'abcdefgh'[i % 8]}{'ijklmno'[i % 7]}{'pqrst'[i % 5]}1" for i in range(k, k + 40)) for k in range(200)]
+    vocab = trained("translation", lines=[t for pair in zip(source, target) for t in pair], vocab_size=440, joint=False).get_vocab()
+    half = (440 - len(tokenizers.PAIR_SPECIALS) - 256) // 2
+    assert len(vocab) == 440 and half - 10 <= sum(any("\u4e00" <= c <= "\u9fff" for c in t) for t in vocab) <= half
 
 
 def test_words_punctuation_digits_and_lines_do_not_grow_together():

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from serving_fixtures import PAIRS, save_run, tiny_translator
+from transformers import AutoModelForSeq2SeqLM
 
+from serving.ctranslate2_backend import fingerprint
+from training import export, translate
+from training.score import model_folder
 from training.translate import main
 
 
@@ -31,6 +37,46 @@ def test_every_text_has_its_translation_in_the_files_order(run: Path, tmp_path: 
     assert rows(out) == [*wanted, *reversed(wanted)] and f"{2 * len(PAIRS)} → {out}" in capsys.readouterr().out
     assert main(["--model", str(run), "--text", str(texts), "--out", str(out)]) == 2  # nothing is written over
     assert "is there already" in capsys.readouterr().err
+
+
+def test_texts_go_through_in_pieces_and_the_file_has_its_name_when_it_is_whole(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(translate, "CHUNK", 2)
+    texts, out, seen = tmp_path / "t.txt", tmp_path / "out.jsonl", list[bool]()
+    texts.write_text("\n".join([*PAIRS, *PAIRS]), encoding="utf-8")
+    inner = translate.translator(model_folder(run))
+
+    def watched(lines: list[str], beams: int) -> list[str]:
+        seen.append(out.exists())
+        return inner(lines, beams)
+
+    monkeypatch.setattr(translate, "translator", lambda *_: watched)
+    assert main(["--model", str(run), "--text", str(texts), "--out", str(out)]) == 0
+    assert [(row["chinese"], row["english"]) for row in rows(out)] == [*PAIRS.items(), *PAIRS.items()] and seen == [False] * 3
+
+
+def test_the_copy_translates_unless_it_is_of_other_weights(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shutil.copytree(model_folder(run), tmp_path / "tiny")
+    texts = tmp_path / "t.txt"
+    texts.write_text("\n".join(PAIRS), encoding="utf-8")
+    assert export.main(["--model", str(folder)]) == 0
+    net = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    with torch.no_grad():
+        net.model.shared.weight.zero_()
+    net.save_pretrained(folder)  # the weights say nothing any more
+    told = folder / "ctranslate2/parity.json"
+    (tmp_path / "old.json").write_bytes(told.read_bytes())
+    told.write_text(json.dumps({**json.loads(told.read_text()), "weights": fingerprint(folder)}))  # as if the copy were of these
+
+    def english(name: str, *more: str) -> list[str]:
+        assert main(["--model", str(folder), "--text", str(texts), "--out", str(tmp_path / name), *more]) == 0
+        return [row["english"] for row in rows(tmp_path / name)]
+
+    assert english("a.jsonl") == list(PAIRS.values()) and english("b.jsonl", "--int8", "false") == ["", "", ""]
+    capsys.readouterr()
+    told.write_bytes((tmp_path / "old.json").read_bytes())
+    assert english("c.jsonl") == ["", "", ""] and "was made of other weights" in capsys.readouterr().err
 
 
 def test_rows_are_chosen_by_their_columns(run: Path, tmp_path: Path) -> None:

@@ -117,8 +117,8 @@ class TokenizerConfig:
     isolate_han: bool = False
     """bpe: never merge Chinese characters with each other, so that the vocabulary goes to the other language."""
     joint: bool = True
-    """translation, bpe: both languages learn one vocabulary together, so that the more varied one gets more of it; `false`:
-    each learns half of it from its own side."""
+    """translation, bpe: merges are learnt from both languages together ("joint BPE", Sennrich et al. 2016), and the more varied one gets
+    more of the entries; `false`: each learns half of them from its own side. The model has one table of them either way."""
     alphabet_coverage: float = 1.0
     """bpe: the most frequent characters that together make this share of all text get their own entry; the rest is
     spelt in bytes (SentencePiece's `character_coverage`)."""

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import jsonargparse
 
 from serving.folders import COPY, TOLD
+from training import run_folder
 from training.command_line import one_line
 from training.config import ConfigError
 from training.score import model_folder, read_pairs
@@ -34,7 +35,7 @@ Weights = Literal["float32", "float16", "none"]
 
 def export(
     model: Path, out: Path | None = None, tests: list[str] | None = None, sentences: int = 300, weights: Weights = "float32",
-    shard_mb: float = 0.0, columns: dict[str, str] | None = None,
+    shard_mb: float = 0.0, columns: dict[str, str] | None = None, licence: str = "",
 ) -> dict[str, Any]:  # fmt: skip
     """Copy a model folder and give it its int8 copy.
 
@@ -44,6 +45,7 @@ def export(
         tests: files of pairs; the first `sentences` source lines of each are translated to compare.
         weights: how the copied weights are stored ("none": leave them out, the int8 copy alone is served).
         shard_mb: most megabytes of a file of weights; 0 puts all into one.
+        licence: of the copied weights, for the card.
 
     Returns:
         What is written to parity.json: for float32 and int8 the share that agrees and sentences a second, the first
@@ -58,8 +60,8 @@ def export(
     task = _task(folder)
     if weights == "none" and task == "gpt":
         raise ConfigError("--weights none: a gpt has no int8 copy that could be served instead")
-    if out is None and (weights != "float32" or shard_mb):
-        raise ConfigError("--weights and --shard_mb are about the copied folder; say where with --out DIR")
+    if out is None and (weights != "float32" or shard_mb or licence):
+        raise ConfigError("--weights, --shard_mb and --license are about the copied folder; say where with --out DIR")
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / "meta.json").is_file():
         raise ConfigError(f"--out: {out} is there and is no model folder; choose another")
     if out is not None and out.resolve() == folder.resolve():
@@ -74,8 +76,9 @@ def export(
         if out is not None:
             _copy(folder, made, weights, shard_mb)
             for name in ("config.yaml", "curves.png"):  # of the run: how to train it again, and how that went
-                if (run := model if folder != model else folder.parent.parent).joinpath(name).is_file():
-                    shutil.copy2(run / name, made / name)
+                if (at_home := run_folder.of_model(folder) / name).is_file():
+                    shutil.copy2(at_home, made / name)
+            _name(made, out.name, licence)
         if told:
             told["weights"] = fingerprint(made if out is not None else folder)
             kept = {k: {n: v for n, v in t.items() if n != "differences"} if isinstance(t, dict) else t for k, t in told.items()}
@@ -175,6 +178,18 @@ def _copy(folder: Path, place: Path, weights: Weights, shard_mb: float) -> None:
     shutil.rmtree(beside)
 
 
+def _name(made: Path, name: str, licence: str) -> None:
+    """The card and meta.json with the copy's own name, where the run's config says what else belongs on a card."""
+    from training import config, report
+
+    meta = json.loads((made / "meta.json").read_text(encoding="utf-8"))
+    meta["name"] = name
+    if (made / "config.yaml").is_file():
+        page = report.card(config.load(made / "config.yaml"), meta, licence)
+        (made / "README.md").write_text(page, encoding="utf-8")
+    (made / "meta.json").write_text(json.dumps(meta, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
 def _put(made: Path, place: Path) -> None:
     """Move a folder into its place, where another may be; a kill leaves the old one, or the new one."""
     old = place.with_name(f".old-{place.name}")
@@ -213,9 +228,10 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--sentences", type=jsonargparse.typing.PositiveInt, default=300, help="of each file")
     p.add_argument("--weights", type=Weights, default="float32", help="how the copied weights are stored")
     p.add_argument("--shard_mb", type=jsonargparse.typing.NonNegativeFloat, default=0.0, help="most MB of a file of weights; 0: one file")
+    p.add_argument("--license", type=str, default="", help="of the copied weights, for the card, e.g. cc-by-4.0")
     args = p.parse_args(argv)
     out = Path(args.out) if args.out else None
-    told = export(Path(args.model), out, args.test, args.sentences, args.weights, args.shard_mb, args.columns)
+    told = export(Path(args.model), out, args.test, args.sentences, args.weights, args.shard_mb, args.columns, args.license)
     place = out or model_folder(Path(args.model))
     if not told:
         print(f"{place}: copied; a gpt is served by transformers and needs no int8 copy")

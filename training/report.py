@@ -18,8 +18,12 @@ LANGUAGES = {"zh": "Chinese", "chinese": "Chinese", "cn": "Chinese", "en": "Engl
 CODES = {"Chinese": "zh", "English": "en"}
 
 
-def card(config: Config, meta: dict[str, Any]) -> str:
-    """README.md of a checkpoint: what it is, what it was trained on, how it scores, how to load it."""
+def card(config: Config, meta: dict[str, Any], licence: str = "") -> str:
+    """README.md of a checkpoint: what it is, what it was trained on, how it scores, how to load it and to train it again.
+
+    Args:
+        licence: of the weights, by the hub's name for it.
+    """
     gpt = config.task == "gpt"
     tags = ["text-generation"] if gpt else ["translation"]
     sides = _languages(config)
@@ -30,6 +34,9 @@ def card(config: Config, meta: dict[str, Any]) -> str:
     example = meta["examples"][0] if meta["examples"] else ""
     language = {"language": [CODES[side] for side in sides]} if sides else {}
     front = {**language, "library_name": "transformers", "pipeline_tag": tags[0], "tags": ["stray-bird"]}
+    front |= {"license": licence} if licence else {}
+    how = ", do_sample=True, temperature=0.8" if gpt else ""  # a small model's likeliest words go round in circles
+    of = f"\nBLEU and chrF are of its first {config.evaluation.generate_rows:,} sentences.\n" if signature else ""
     return f"""---
 {chr(10).join(f"{k}: {json.dumps(v)}" for k, v in front.items())}
 ---
@@ -42,7 +49,7 @@ A {meta["model_type"]} model of {meta["parameters"]:,} parameters, trained from 
 | measured on the validation set | |
 |---|---|
 {scores}
-{f"{chr(10)}sacrebleu signature: `{signature}`{chr(10)}" if signature else ""}
+{of}{f"{chr(10)}sacrebleu signature: `{signature}`{chr(10)}" if signature else ""}
 Trained on {meta["corpus"]["rows"]:,} rows of:
 
 {_texts(config)}
@@ -53,13 +60,14 @@ from transformers import AutoTokenizer, {auto}
 tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")
 model = {auto}.from_pretrained("THIS_FOLDER")
 inputs = tokenizer({json.dumps(example, ensure_ascii=False)}, return_tensors="pt")
-print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
+print(tokenizer.decode(model.generate(**inputs{how})[0], skip_special_tokens=True))
 ```
 
-The configuration that it was trained with:
+To train it again, from the root of the project and with the texts in their places (`config.yaml` is in the run's folder, and beside the
+weights once they are exported):
 
-```yaml
-model: {json.dumps(config.model)}
+```bash
+accelerate launch training/train.py --config config.yaml --run_dir runs/again
 ```
 """
 

@@ -31,6 +31,12 @@ def complaints(about: str) -> Iterator[None]:
         raise ConfigError(f"{about} ({error.strerror or error})") from None
 
 
+def of_model(folder: Path) -> Path:
+    """Where the config and the curves of a model folder lie: in the run whose checkpoint it is, else beside the weights."""
+    here = folder.resolve()
+    return here.parents[1] if here.parent.name == "checkpoints" else here
+
+
 def write(path: Path, text: str) -> None:
     """A whole file or none of it: written beside its place, then renamed."""
     beside = path.with_name(path.name + ".tmp")

@@ -121,6 +121,7 @@ def translator(folder: Path, copy: Path | None = None) -> Callable[[list[str], i
 
     from training.device import share_threads
     from training.tasks import translation
+    from training.tokenizer import text_of
 
     share_threads()
     try:
@@ -134,7 +135,7 @@ def translator(folder: Path, copy: Path | None = None) -> Callable[[list[str], i
 
             def by_copy(lines: list[str], beams: int) -> list[str]:
                 sources = tokenizer(lines, truncation=True, max_length=longest)["input_ids"]
-                return [tokenizer.decode(ids, skip_special_tokens=True) for ids in run(sources, beams, longest - 1)]
+                return [text_of(tokenizer, ids) for ids in run(sources, beams, longest - 1)]
 
             return by_copy
         net = AutoModelForSeq2SeqLM.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32).eval()

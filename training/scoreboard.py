@@ -1,9 +1,9 @@
 """All models beside each other: `python training/scoreboard.py --models models --test corpora/zh-en/dev-*.jsonl`.
 
-Every translation model that the app would offer is scored as it is served (its int8 copy too, as a row of its own), with confidence
-intervals, by sentence length, and against the others sentence by sentence; the worst and some random translations go into a file to
-read. Models that write: see scoreboard_gpt.py. The same models and test sets give the same page; what is measured in seconds, and so
-never twice the same, has a page of its own beside it (docs/scoreboard_speed.md).
+Every translation model that the app would offer is scored, its int8 copy as a row of its own, greedily and with as many beams as asked
+for (the app has 4), with confidence intervals, by sentence length, and against the others sentence by sentence; the worst and some
+random translations go into a file to read. Models that write: see scoreboard_gpt.py. The same models and test sets give the same page;
+what is measured in seconds, and so never twice the same, has a page of its own beside it (docs/scoreboard_speed.md).
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ SHUFFLES = 10_000  # of the paired test, sacrebleu's default too
 LENGTHS = (10, 20, 40)  # characters of a source, without whitespace: up to the first, the second, …, longer
 SHOWN = 20  # worst and random sentences of each set
 COMMAND = "python training/scoreboard.py"
-INTRODUCTION = """Made by `{command}`; {beams}. Detokenised output against the references as the files have them, by sacrebleu.
+INTRODUCTION = """Made by `{command}`; greedy where nothing else is said. Detokenised output against the
+references as the files have them, by sacrebleu. Length: of the output, as a share of the references'.
 ± is half of the 95% bootstrap interval over sentences: it says nothing about another seed of training. Repetition, empty and untranslated
 are shares of the output (training/metrics.py), copied is the share of outputs that are their source."""
 HEAD = (
@@ -56,7 +57,9 @@ class System:
     Attributes:
         name: of the row.
         copy: the folder of its int8 copy, if that is what is scored.
+        parameters: None where the weights cannot be read.
         size: bytes of what has to be loaded.
+        beams: 1 is greedy.
     """
 
     name: str
@@ -64,6 +67,7 @@ class System:
     copy: Path | None
     parameters: int | None
     size: int
+    beams: int
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,8 @@ class Outputs:
         return replace(self, rows=[self.rows[k] for k in which], hyps=[self.hyps[k] for k in which])
 
 
-def systems(roots: list[Path]) -> list[System]:
-    """The translation models below `roots`, weights and int8 copy as two."""
+def systems(roots: list[Path], beams: list[int]) -> list[System]:
+    """The translation models below `roots`: weights and int8 copy, each with each number of beams."""
     from serving.ctranslate2_backend import usable
     from serving.folders import COPY, find_models
 
@@ -95,15 +99,18 @@ def systems(roots: list[Path]) -> list[System]:
     for info in find_models(roots):
         if info.task != "translation":
             continue
+        ways: list[tuple[str, Path | None, int]] = []
         if weights := sum(p.stat().st_size for p in info.path.glob("*.safetensors")):
-            found.append(System(info.name, info.path, None, info.parameters, weights))
-        if usable(info):
-            copy = info.path / COPY
-            found.append(System(f"{info.name}, int8", info.path, copy, info.parameters, sum(p.stat().st_size for p in copy.iterdir())))
+            ways.append((info.name, None, weights))
+        if usable(info.path):
+            ways.append((f"{info.name}, int8", info.path / COPY, sum(p.stat().st_size for p in (info.path / COPY).iterdir())))
+        for name, copy, size in ways:
+            for n in beams:
+                found.append(System(name if n == 1 else f"{name}, {n} beams", info.path, copy, info.parameters, size, n))
     return found
 
 
-def translated(found: list[System], tests: dict[str, list[dict[str, Any]]], beams: int) -> list[Outputs]:
+def translated(found: list[System], tests: dict[str, list[dict[str, Any]]]) -> list[Outputs]:
     """What every system makes of every test set."""
     made = []
     for system in found:
@@ -111,7 +118,7 @@ def translated(found: list[System], tests: dict[str, list[dict[str, Any]]], beam
         for test, rows in tests.items():
             print(f"{system.name}: {test}, {len(rows):,} sentences …", file=sys.stderr, flush=True)
             begin = time.monotonic()
-            hyps = run([r["source"] for r in rows], beams)
+            hyps = run([r["source"] for r in rows], system.beams)
             made.append(Outputs(system, test, rows, hyps, time.monotonic() - begin))
     return made
 
@@ -162,10 +169,10 @@ def against(one: Outputs, other: Outputs) -> tuple[float, float]:
     return second.score - first.score, float(second.p_value) if second.score != first.score else 1.0
 
 
-def board(made: list[Outputs], wrote: list[Written], beams: int, command: str = COMMAND) -> str:
-    """docs/scoreboard.md; `command` as it was typed."""
+def board(made: list[Outputs], wrote: list[Written], command: str) -> str:
+    """docs/scoreboard.md; `command` makes the same page again."""
     tests = list(dict.fromkeys(o.test for o in made))
-    lines = ["# Scoreboard", "", INTRODUCTION.format(command=command, beams="greedy" if beams == 1 else f"{beams} beams"), ""]
+    lines = ["# Scoreboard", "", INTRODUCTION.format(command=command), ""]
     if made:
         lines += ["| system | parameters | MB to load |", "|---|---:|---:|"]
         lines += [f"| {s.name} | {s.parameters or 0:,} | {s.size / 1e6:.1f} |" for s in dict.fromkeys(o.system for o in made)] + [""]
@@ -196,7 +203,7 @@ def board(made: list[Outputs], wrote: list[Written], beams: int, command: str = 
     return "\n".join(lines + (writing.board(wrote) if wrote else []))
 
 
-def speeds(made: list[Outputs], command: str = COMMAND) -> str:
+def speeds(made: list[Outputs], command: str) -> str:
     """docs/scoreboard_speed.md: sentences a second, loading included, on this machine; another run gives other numbers."""
     import torch
 
@@ -245,15 +252,22 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--columns", type=dict[str, str], default={}, help="the columns' names, e.g. '{source: zh, target: en}'")
     p.add_argument("--out", type=str, default="docs/scoreboard.md", help="the page of scores")
     p.add_argument("--sentences", type=str, default="runs/scoreboard_sentences.md", help="the worst and some random sentences")
-    p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
+    p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, nargs="+", default=[1], help="beam sizes, e.g. 1 4; 1 is greedy")
     args = p.parse_args(argv)
-    tests: dict[str, list[dict[str, Any]]] = {Path(t).name.partition(".")[0]: read_pairs(t, args.columns) for t in args.test}
+    tests: dict[str, list[dict[str, Any]]] = {}
+    for path in args.test:
+        name = Path(path).name.partition(".")[0]
+        if name in tests:
+            raise ConfigError(f"--test: two test sets are called {name}; give {path} another name")
+        tests[name] = read_pairs(path, args.columns)
     roots = [Path(m) for m in args.models]
-    made, wrote = translated(systems(roots), tests, args.beams), writing.written(roots)
+    made, wrote = translated(systems(roots, list(dict.fromkeys(args.beams))), tests), writing.written(roots)
     if not made and not wrote:
         raise ConfigError(f"--models: no model in {', '.join(map(str, roots))}")
-    command = shlex.join([*COMMAND.split(), "--models", *args.models, "--test", *args.test])
-    pages = {Path(args.out): board(made, wrote, args.beams, command), Path(args.sentences): to_read(made, wrote)}
+    told = ["--columns", "{" + ", ".join(f"{k}: {v}" for k, v in args.columns.items()) + "}"] if args.columns else []
+    told += ["--beams", *map(str, args.beams)] if args.beams != [1] else []
+    command = shlex.join([*COMMAND.split(), "--models", *args.models, "--test", *args.test, *told])
+    pages = {Path(args.out): board(made, wrote, command), Path(args.sentences): to_read(made, wrote)}
     if made:
         pages[Path(args.out).with_name(f"{Path(args.out).stem}_speed.md")] = speeds(made, command)
     for path, text in pages.items():

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from training import config as configs
+from training import run_folder
 from training.config import Config, ConfigError
 
 PROMPTS = ("", "世界", "夜", "明月", "春风", "却说", "我们", "生命")
@@ -94,12 +95,8 @@ def measured(folder: Path) -> list[tuple[float, dict[str, Any], list[dict[str, A
 
 
 def _asked(folder: Path, scratch: str) -> Config | None:
-    """The config that the model was trained by, with the board's prompts; None if it is not there.
-
-    An exported model has it beside its weights, a checkpoint in its run's folder, two above.
-    """
-    here = folder.resolve()
-    path = (here.parents[1] if here.parent.name == "checkpoints" else here) / "config.yaml"
+    """The config that the model was trained by, with the board's prompts; None if it is not there."""
+    path = run_folder.of_model(folder) / "config.yaml"
     if not path.is_file():
         return None
     config = configs.load(path)

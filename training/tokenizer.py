@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from training.config import ConfigError, TokenizerConfig
 from training.filters import HAN
@@ -128,20 +128,24 @@ def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str
     sides = [held] if config.joint else [held[0::2], held[1::2]]
     vocab = {t: i for i, t in enumerate(specials + BYTES)}
     merges: dict[tuple[str, str], None] = {}
-    room = config.vocab_size - len(vocab)
-    for k, side in enumerate(sides):  # what the second learns again, a digit or a comma, is in the vocabulary already
-        learnt = _merges(config, tokenizer, side, room // len(sides) + k * (room % len(sides)))
-        for token in sorted(learnt["vocab"], key=learnt["vocab"].get):
-            vocab.setdefault(token, len(vocab))
-        merges |= {(a, b): None for a, b in learnt["merges"]}
+    for k, side in enumerate(sides):
+        most = len(vocab) + (config.vocab_size - len(vocab)) // (len(sides) - k)
+        characters, learnt = _learn(config, tokenizer, side, most - len(vocab))
+        for character in characters:
+            vocab.setdefault(character, len(vocab))
+        for a, b in learnt:
+            if len(vocab) == most:
+                break
+            vocab.setdefault(a + b, len(vocab))  # the other side may have learnt it too
+            merges[a, b] = None
     tokenizer.model = models.BPE(vocab, list(merges), byte_fallback=True, unk_token="<unk>", fuse_unk=False)
     steps: list[decoders.Decoder] = [decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("▁", " ")]
     tokenizer.decoder = decoders.Sequence(steps + ([decoders.Strip(" ", 1, 0)] if prefix else []))
     return tokenizer
 
 
-def _merges(config: TokenizerConfig, form: Tokenizer, texts: list[str], room: int) -> dict[str, Any]:
-    """What BPE learns from texts, normalised and cut as `form` does it: {"vocab": {token: id}, "merges": […]}."""
+def _learn(config: TokenizerConfig, form: Tokenizer, texts: list[str], room: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """At most `room` characters of texts, normalised and cut as `form` does it, and the merges of BPE, more than fit, in their order."""
     learner = Tokenizer(models.BPE())
     learner.normalizer, learner.pre_tokenizer = form.normalizer, form.pre_tokenizer
     counts: Counter[str] = Counter()
@@ -150,12 +154,13 @@ def _merges(config: TokenizerConfig, form: Tokenizer, texts: list[str], room: in
     # Named one by one, because the trainer breaks ties at `limit_alphabet` differently at every launch.
     alphabet = _alphabet(counts, config, room)
     trainer = trainers.BpeTrainer(
-        vocab_size=room, min_frequency=config.min_frequency, show_progress=False, special_tokens=[],
+        vocab_size=config.vocab_size, min_frequency=config.min_frequency, show_progress=False, special_tokens=[],
         initial_alphabet=alphabet, limit_alphabet=len(alphabet),
     )  # fmt: skip
     learner.train_from_iterator(texts, trainer, length=len(texts))
-    learnt: dict[str, Any] = json.loads(learner.to_str())["model"]
-    return learnt
+    learnt = json.loads(learner.to_str())["model"]
+    made = {a + b for a, b in learnt["merges"]}
+    return [t for t in sorted(learnt["vocab"], key=learnt["vocab"].get) if t not in made], [(a, b) for a, b in learnt["merges"]]
 
 
 def _alphabet(counts: Counter[str], config: TokenizerConfig, room: int) -> list[str]:
@@ -185,6 +190,12 @@ def _wrap(tokenizer: Tokenizer, task: str, **kept: Any) -> PreTrainedTokenizerFa
         split_special_tokens=True,  # "<s>" in somebody's text is three characters, not the beginning of a sentence
         model_input_names=["input_ids", "attention_mask"], **kept,
     )  # fmt: skip
+
+
+def text_of(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> str:
+    """What a model wrote, as it stands: without what begins, ends and pads a text, but with every `<unk>`."""
+    silent = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    return str(tokenizer.decode([i for i in ids if i not in silent], skip_special_tokens=False))
 
 
 def report(tokenizer: PreTrainedTokenizerFast, columns: dict[str, list[str]], parameters: int) -> dict[str, Any]:

@@ -44,14 +44,18 @@ def translate(model: Path, texts: list[str], beams: int, copy: bool, out: Path) 
     """Write a row a text; the file has its name when it is whole.
 
     Args:
-        copy: compute with the int8 copy where the model's folder has one.
+        copy: compute with the int8 copy where the model's folder has one of these weights.
     """
+    from serving.ctranslate2_backend import usable
+    from serving.folders import COPY
     from training.filters import HAN
     from training.processes import Progress
 
     folder = model_folder(model)
-    int8 = folder / "ctranslate2"
-    run = translator(folder, int8 if copy and int8.is_dir() else None)
+    served = copy and usable(folder)
+    if copy and not served and (folder / COPY).exists():
+        print(f"{folder / COPY} was made of other weights and is left alone; training/export.py makes it anew", file=sys.stderr)
+    run = translator(folder, folder / COPY if served else None)
     chinese = sum(bool(HAN.search(text)) for text in texts) > len(texts) / 2
     ours, theirs = ("chinese", "english") if chinese else ("english", "chinese")
     beside = out.with_name(out.name + ".tmp")

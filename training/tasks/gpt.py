@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from training.config import Config
 from training.loader import Batch, pad
 from training.tasks.common import IGNORE_INDEX, Encoder, Memory, generate, model_inputs
+from training.tokenizer import text_of
 
 
 class Gpt:
@@ -129,5 +130,5 @@ class Gpt:
             for tokens in generate(model, seed + number, **given, max_new_tokens=longest, temperature=e.temperature):
                 new = tokens[inputs.shape[1] :].tolist()
                 stopped = self.tokenizer.eos_token_id in new
-                found.append({"prompt": prompt, "text": self.tokenizer.decode(new, skip_special_tokens=True), "stopped": stopped})
+                found.append({"prompt": prompt, "text": text_of(self.tokenizer, new), "stopped": stopped})
         return found

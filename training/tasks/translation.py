@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from training.config import Config
 from training.loader import Batch, pad, padded
 from training.tasks.common import IGNORE_INDEX, Encoder, Memory, generate, model_inputs
+from training.tokenizer import text_of
 
 
 class Translation:
@@ -109,6 +110,6 @@ def translate(
             [sources[k] for k in group], return_tensors="pt", padding=True, truncation=True, max_length=max_source_length
         ).to(model.device)
         tokens = generate(model, 0, **inputs, max_new_tokens=max_new_tokens, num_beams=num_beams)
-        for k, text in zip(group, tokenizer.batch_decode(tokens, skip_special_tokens=True)):
-            out[k] = text
+        for k, ids in zip(group, tokens.tolist()):
+            out[k] = text_of(tokenizer, ids)
     return out
