@@ -130,6 +130,24 @@ def test_what_belongs_to_the_run_goes_along(run: Path, test_set: str, tmp_path: 
         assert not any(zh in kept or en in kept for zh, en in PAIRS.items())
 
 
+def test_what_somebody_put_beside_an_exported_model_stays_and_another_model_is_not_written_over(
+    run: Path, test_set: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, told = tmp_path / "published/tiny", ["--model", str(run), "--test", test_set]
+    assert main([*told, "--out", str(out)]) == 0
+    (out / ".git").mkdir()
+    (out / ".git/HEAD").write_text("ref: refs/heads/main\n")
+    (out / "notes.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(out)
+    assert main([*told, "--out", str(tmp_path / "link"), "--shard_mb", "0.1"]) == 0
+    assert (out / ".git/HEAD").read_text() == "ref: refs/heads/main\n" and (out / "notes.txt").read_text() == "mine"
+    assert not (out / "model.safetensors").exists() and len(list(out.glob("model-*.safetensors"))) > 1 and (tmp_path / "link").is_symlink()
+    save_run(tmp_path / "gpt", tiny_gpt(), "gpt", 1, 1)
+    capsys.readouterr()
+    assert main(["--model", str(tmp_path / "gpt"), "--out", str(out)]) == 2
+    assert "holds another model (m2m_100, where this is gpt2)" in capsys.readouterr().err and (out / "ctranslate2").is_dir()
+
+
 def test_a_copy_is_of_all_files_of_the_weights(run: Path, test_set: str, tmp_path: Path) -> None:
     out = tmp_path / "models/tiny"
     assert main(["--model", str(run), "--test", test_set, "--out", str(out), "--shard_mb", "0.1"]) == 0

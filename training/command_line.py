@@ -26,7 +26,7 @@ _READING = threading.RLock()  # jsonargparse's parsers are not for several threa
 
 
 def one_line(command: Callable[[list[str] | None], None]) -> Callable[..., int]:
-    """A command that returns its exit code: 0, or 2 after a user's mistake, which is one line on stderr."""
+    """A command that returns its exit code: 0, 2 after a user's mistake, which is one line on stderr, or 130 after Ctrl-C."""
 
     @functools.wraps(command)
     def main(argv: list[str] | None = None) -> int:
@@ -38,6 +38,9 @@ def one_line(command: Callable[[list[str] | None], None]) -> Callable[..., int]:
         except OSError as error:
             print(f"error: {f'{error.filename}: ' if error.filename else ''}{error.strerror}", file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return 130
         return 0
 
     return main

@@ -1,7 +1,8 @@
 """Make a model ready to be served or shared: `python training/export.py --model runs/tatoeba [--out models/tatoeba]`.
 
 A translation model gets an int8 copy by CTranslate2 in `ctranslate2/` beside its weights, which the app then uses on a CPU. The copy's
-greedy translations are compared with transformers' on real sentences, in float32 (which has to agree) and in int8. With `--out` the
+greedy translations are compared with transformers', in float32 (which has to agree) and in int8: on the phrasebook's sentences, or better
+on real ones, with `--test`. With `--out` the
 folder is first copied there, without the trainer's state.
 """
 
@@ -29,7 +30,8 @@ from training.score import model_folder, read_pairs
 
 CONVERTIBLE = ("m2m_100", "t5")  # of a Marian vocabulary CTranslate2 drops the last entry, which it takes for padding
 PARITY = 0.98  # of the sentences that a float32 copy has to translate as transformers does; below it something was converted wrongly
-REAL = ("data/phrasebook/test_combinations.jsonl", "data/phrasebook/test_patterns.jsonl")
+PHRASEBOOK = ("data/phrasebook/test_combinations.jsonl", "data/phrasebook/test_patterns.jsonl")
+OF_THE_RUN = ("config.yaml", "curves.png")  # how to train it again, and how that went
 Weights = Literal["float32", "float16", "none"]
 
 
@@ -56,34 +58,39 @@ def export(
     """
     from serving.ctranslate2_backend import fingerprint
 
-    folder = model_folder(model)
+    folder = model_folder(model).resolve()
     task = _task(folder)
+    if out is None and task == "gpt":
+        raise ConfigError("--model: a gpt is served by transformers and needs no int8 copy; a folder to share is made with --out DIR")
     if weights == "none" and task == "gpt":
         raise ConfigError("--weights none: a gpt has no int8 copy that could be served instead")
     if out is None and (weights != "float32" or shard_mb or licence):
         raise ConfigError("--weights, --shard_mb and --license are about the copied folder; say where with --out DIR")
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / "meta.json").is_file():
         raise ConfigError(f"--out: {out} is there and is no model folder; choose another")
-    if out is not None and out.resolve() == folder.resolve():
+    if out is not None and out.resolve() == folder:
         raise ConfigError(f"--out: {out} is the model itself; leave --out away to add the int8 copy to it")
-    lines = _lines(tests or list(REAL), sentences, columns) if task == "translation" else []
-    place = folder if out is None else out
-    made = place.with_name(f".tmp-{place.name}")  # beside its place, and moved there when all is well
+    if out is not None and (out / "config.json").is_file() and _kind(out) != _kind(folder):
+        raise ConfigError(f"--out: {out} holds another model ({_kind(out)}, where this is {_kind(folder)}); choose another, or remove it")
+    lines = _lines(tests or list(PHRASEBOOK), sentences, columns) if task == "translation" else []
+    place = folder if out is None else out.resolve()
+    made = place.with_name(f".tmp-{place.name}-{os.getpid()}")  # beside its place, and moved there when all is well
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     try:
         told = _convert(folder, made / COPY, lines) if task == "translation" else {}
         if out is not None:
             _copy(folder, made, weights, shard_mb)
-            for name in ("config.yaml", "curves.png"):  # of the run: how to train it again, and how that went
+            for name in OF_THE_RUN:
                 if (at_home := run_folder.of_model(folder) / name).is_file():
                     shutil.copy2(at_home, made / name)
-            _name(made, out.name, licence)
+            _name(made, place.name, licence)
         if told:
             told["weights"] = fingerprint(made if out is not None else folder)
             kept = {k: {n: v for n, v in t.items() if n != "differences"} if isinstance(t, dict) else t for k, t in told.items()}
             (made / COPY / TOLD).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")  # the sentences are other people's
         if out is not None:
+            _keep_others(place, made)
             _put(made, place)
         elif told:
             _put(made / COPY, place / COPY)
@@ -92,13 +99,23 @@ def export(
     return told
 
 
-def _task(folder: Path) -> str:
+def _config(folder: Path) -> dict[str, Any]:
     try:
         told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         told = None
     if not isinstance(told, dict):
         raise ConfigError(f"--model: {folder / 'config.json'} cannot be read")
+    return told
+
+
+def _kind(folder: Path) -> str:
+    """The model's class by its name in transformers."""
+    return str(_config(folder).get("model_type"))
+
+
+def _task(folder: Path) -> str:
+    told = _config(folder)
     if told.get("is_encoder_decoder") is not True:
         return "gpt"
     if told.get("model_type") not in CONVERTIBLE:
@@ -119,7 +136,7 @@ def _convert(folder: Path, place: Path, lines: list[str]) -> dict[str, Any]:
     from ctranslate2.converters import TransformersConverter
     from transformers.utils import logging
 
-    from training.score import translator
+    from training.translator import translator
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -190,10 +207,22 @@ def _name(made: Path, name: str, licence: str) -> None:
     (made / "meta.json").write_text(json.dumps(meta, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
+def _keep_others(place: Path, made: Path) -> None:
+    """What somebody has put beside an earlier model in `place`, notes or a .git, goes along to where the new one is made."""
+    from training.checkpoint import FILES
+
+    for path in place.iterdir() if place.is_dir() else ():
+        if path.name in (*FILES, *OF_THE_RUN, COPY) or path.name.startswith("model"):  # the weights, in one file or in several
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, made / path.name, symlinks=True)
+        else:
+            shutil.copy2(path, made / path.name, follow_symlinks=False)
+
+
 def _put(made: Path, place: Path) -> None:
     """Move a folder into its place, where another may be; a kill leaves the old one, or the new one."""
-    old = place.with_name(f".old-{place.name}")
-    shutil.rmtree(old, ignore_errors=True)
+    old = place.with_name(f".old-{place.name}-{os.getpid()}")
     if place.exists():
         os.replace(place, old)
     os.replace(made, place)
@@ -234,7 +263,7 @@ def main(argv: list[str] | None = None) -> None:
     told = export(Path(args.model), out, args.test, args.sentences, args.weights, args.shard_mb, args.columns, args.license)
     place = out or model_folder(Path(args.model))
     if not told:
-        print(f"{place}: copied; a gpt is served by transformers and needs no int8 copy")
+        print(f"{place}: made; a gpt is served by transformers and needs no int8 copy")
         return
     print(f"{table(told)}\n\n{place / COPY}: the app uses it on a CPU")
     if told["int8"]["agree"] < PARITY:

@@ -13,7 +13,6 @@ if __name__ == "__main__":  # see train.py
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import jsonargparse
 
 from training.command_line import one_line
 from training.config import ConfigError, SourceConfig
+from training.translator import free_to_write, in_pieces, translator
 
 
 def model_folder(path: Path) -> Path:
@@ -91,58 +91,20 @@ def score(
     Returns:
         A record a test set (test, pairs, bleu, chrf, their signatures, seconds), and a line a sentence (source, hyp, ref).
     """
+    folder = model_folder(model)
+    pairs = [read_pairs(test, columns) for test in tests]  # first of all, so that a wrong name is told at once
     from training.metrics import bleu_tokenizer, translation_metrics
 
-    folder = model_folder(model)
-    pairs = [read_pairs(test, columns) for test in tests]  # before the model, so that a wrong name is told at once
     translate = translator(folder)
     records, lines = [], []
     for test, rows in zip(tests, pairs):
         begin = time.monotonic()
-        hyps = translate([r["source"] for r in rows], beams)
+        hyps = in_pieces(translate, [r["source"] for r in rows], beams, test)
         references = [r["target"] for r in rows]
         found = translation_metrics(bleu_tokenizer(references)).compute(predictions=hyps, references=references)
         records.append({"test": test, "pairs": len(rows), "seconds": time.monotonic() - begin, **found})
         lines += [{"source": r["source"], "hyp": h, "ref": r["target"]} for r, h in zip(rows, hyps)]
     return records, lines
-
-
-def translator(folder: Path, copy: Path | None = None) -> Callable[[list[str], int], list[str]]:
-    """A function from source lines and a beam size to translations, in the order of the lines.
-
-    Args:
-        copy: a folder that CTranslate2 converted, to compute with instead of the weights.
-
-    Raises:
-        ConfigError: if the folder holds no translation model.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
-
-    from training.device import share_threads
-    from training.tasks import translation
-    from training.tokenizer import text_of
-
-    share_threads()
-    try:
-        config = AutoConfig.from_pretrained(str(folder))
-        tokenizer = AutoTokenizer.from_pretrained(str(folder))
-        longest = getattr(config, "max_position_embeddings", None) or 256
-        if copy:
-            from serving.ctranslate2_backend import Translator
-
-            run = Translator(copy, tokenizer)
-
-            def by_copy(lines: list[str], beams: int) -> list[str]:
-                sources = tokenizer(lines, truncation=True, max_length=longest)["input_ids"]
-                return [text_of(tokenizer, ids) for ids in run(sources, beams, longest - 1)]
-
-            return by_copy
-        net = AutoModelForSeq2SeqLM.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32).eval()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"--model: {folder} is no translation model ({' '.join(str(error).split())[:160]})") from None
-    net.to("cuda" if torch.cuda.is_available() else "cpu")
-    return lambda lines, beams: translation.translate(net, tokenizer, lines, longest, longest - 1, beams)
 
 
 def table(records: list[dict[str, Any]]) -> str:
@@ -164,6 +126,8 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--out", type=str | None, help="write one JSON line a sentence here: source, hyp, ref")
     p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
     args = p.parse_args(argv)
+    if args.out:
+        free_to_write("--out", Path(args.out))
     records, lines = score(Path(args.model), args.test, args.beams, args.columns)
     if args.out:
         Path(args.out).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")

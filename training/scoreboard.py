@@ -32,12 +32,14 @@ from training import run_folder
 from training import scoreboard_gpt as writing
 from training.command_line import one_line
 from training.config import ConfigError
-from training.score import read_pairs, translator
+from training.score import read_pairs
 from training.scoreboard_gpt import Written
+from training.translator import free_to_write, in_pieces, translator
 
 BOOTSTRAP = 1000  # samples, as sacrebleu's default; its seed is SACREBLEU_SEED or 12345
 SHUFFLES = 10_000  # of the paired test, sacrebleu's default too
 LENGTHS = (10, 20, 40)  # characters of a source, without whitespace: up to the first, the second, …, longer
+SUFFIXES = re.compile(r"\.(jsonl|json|csv|tsv|txt|parquet)(\.(gz|xz|zst|bz2))?$", re.IGNORECASE)  # of a test set's file
 SHOWN = 20  # worst and random sentences of each set
 COMMAND = "python training/scoreboard.py"
 INTRODUCTION = """Made by `{command}`; greedy where nothing else is said. Detokenised output against the
@@ -106,19 +108,23 @@ def systems(roots: list[Path], beams: list[int]) -> list[System]:
             ways.append((f"{info.name}, int8", info.path / COPY, sum(p.stat().st_size for p in (info.path / COPY).iterdir())))
         for name, copy, size in ways:
             for n in beams:
-                found.append(System(name if n == 1 else f"{name}, {n} beams", info.path, copy, info.parameters, size, n))
+                found.append(System(writing.cell(name if n == 1 else f"{name}, {n} beams"), info.path, copy, info.parameters, size, n))
     return found
 
 
 def translated(found: list[System], tests: dict[str, list[dict[str, Any]]]) -> list[Outputs]:
-    """What every system makes of every test set."""
+    """What every system makes of every test set. One that is damaged is left out, and said to be."""
     made = []
     for system in found:
-        run = translator(system.folder, system.copy)
+        try:
+            run = translator(system.folder, system.copy)
+        except ConfigError as error:
+            print(f"{system.name} is left out: {error}", file=sys.stderr, flush=True)
+            continue
         for test, rows in tests.items():
             print(f"{system.name}: {test}, {len(rows):,} sentences …", file=sys.stderr, flush=True)
             begin = time.monotonic()
-            hyps = run([r["source"] for r in rows], system.beams)
+            hyps = in_pieces(run, [r["source"] for r in rows], system.beams, f"{system.name}, {test}")
             made.append(Outputs(system, test, rows, hyps, time.monotonic() - begin))
     return made
 
@@ -256,10 +262,17 @@ def main(argv: list[str] | None = None) -> None:
     args = p.parse_args(argv)
     tests: dict[str, list[dict[str, Any]]] = {}
     for path in args.test:
-        name = Path(path).name.partition(".")[0]
+        name = writing.cell(SUFFIXES.sub("", Path(path).name))
         if name in tests:
             raise ConfigError(f"--test: two test sets are called {name}; give {path} another name")
         tests[name] = read_pairs(path, args.columns)
+    out, sentences = Path(args.out), Path(args.sentences)
+    speed = out.with_name(f"{out.stem}_speed.md")
+    if len({p.absolute() for p in (out, sentences, speed)}) < 3:
+        raise ConfigError(f"--sentences: {sentences} is where the scores go; choose another name")
+    for option, path in (("--out", out), ("--out", speed), ("--sentences", sentences)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        free_to_write(option, path)
     roots = [Path(m) for m in args.models]
     made, wrote = translated(systems(roots, list(dict.fromkeys(args.beams))), tests), writing.written(roots)
     if not made and not wrote:
@@ -267,11 +280,8 @@ def main(argv: list[str] | None = None) -> None:
     told = ["--columns", "{" + ", ".join(f"{k}: {v}" for k, v in args.columns.items()) + "}"] if args.columns else []
     told += ["--beams", *map(str, args.beams)] if args.beams != [1] else []
     command = shlex.join([*COMMAND.split(), "--models", *args.models, "--test", *args.test, *told])
-    pages = {Path(args.out): board(made, wrote, command), Path(args.sentences): to_read(made, wrote)}
-    if made:
-        pages[Path(args.out).with_name(f"{Path(args.out).stem}_speed.md")] = speeds(made, command)
+    pages = {out: board(made, wrote, command), sentences: to_read(made, wrote)} | ({speed: speeds(made, command)} if made else {})
     for path, text in pages.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
         run_folder.write(path, text)
     print("\n".join(map(str, pages)))
 

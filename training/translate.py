@@ -21,9 +21,8 @@ import jsonargparse
 from training import findings
 from training.command_line import one_line
 from training.config import ConfigError, SourceConfig
-from training.score import model_folder, read_rows, translator
-
-CHUNK = 512  # texts between two looks at the bar
+from training.score import model_folder, read_rows
+from training.translator import CHUNK, free_to_write, translator
 
 
 def read_texts(paths: list[str], column: str, where: dict[str, str] | None) -> list[str]:
@@ -60,14 +59,17 @@ def translate(model: Path, texts: list[str], beams: int, copy: bool, out: Path) 
     ours, theirs = ("chinese", "english") if chinese else ("english", "chinese")
     beside = out.with_name(out.name + ".tmp")
     bar = Progress(str(out), total=len(texts), left=findings.phrases("training", findings.spoken())["left"])
-    with open(beside, "w", encoding="utf-8", newline="\n") as f:
-        for at in range(0, len(texts), CHUNK):
-            some = texts[at : at + CHUNK]
-            for text, hyp in zip(some, run(some, beams)):
-                f.write(json.dumps({ours: text, theirs: hyp}, ensure_ascii=False) + "\n")
-            bar.to(at + len(some))
-    bar.close()
-    os.replace(beside, out)
+    try:
+        with open(beside, "w", encoding="utf-8", newline="\n") as f:
+            for at in range(0, len(texts), CHUNK):
+                some = texts[at : at + CHUNK]
+                for text, hyp in zip(some, run(some, beams)):
+                    f.write(json.dumps({ours: text, theirs: hyp}, ensure_ascii=False) + "\n")
+                bar.to(at + len(some))
+        os.replace(beside, out)
+    finally:
+        bar.close()
+        beside.unlink(missing_ok=True)
 
 
 @one_line
@@ -83,8 +85,9 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--int8", type=bool, default=True, help="compute with the int8 copy where there is one")
     args = p.parse_args(argv)
     out = Path(args.out)
-    if out.exists():
+    if out.is_file():
         raise ConfigError(f"--out: {out} is there already; choose another name")
+    free_to_write("--out", out)
     texts = read_texts(args.text, args.column, args.where)
     translate(Path(args.model), texts, args.beams, args.int8, out)
     print(f"{len(texts):,} → {out}")
