@@ -53,7 +53,7 @@ class Evaluation:
             if isinstance(module, FSDPModule):
                 module.reshard()  # a forward pass without a backward one leaves the outermost weights put together
         if self.processes.main:
-            result |= self._scores(samples)
+            result |= self.scores(samples)
         scored = [s for s in samples if s.get("reference")]  # BLEU needs more of these than anybody reads
         shown = scored[: self.config.evaluation.samples] + [s for s in samples if not s.get("reference")]
         return self.processes.from_main(result), shown
@@ -82,7 +82,8 @@ class Evaluation:
         found: dict[str, Any] = metrics.Perplexity().compute(loss_sum=[total], tokens=[int(tokens)], characters=[characters])
         return found
 
-    def _scores(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+    def scores(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """What is measured of texts that a model wrote."""
         from training import metrics, ngrams  # metrics take a second, so not before they are needed
 
         pairs = [(s["text"], s["reference"]) for s in samples if s.get("reference")]

@@ -87,13 +87,16 @@ def measured(folder: Path) -> list[tuple[float, dict[str, Any], list[dict[str, A
         except ConfigError as error:
             processes.say(f"{folder.name}: its corpus cannot be read, so only samples are scored ({error})")
             data = None
+        if config is None or data is None:
+            return [(temperature, *_without_corpus(folder, net, temperature)) for temperature in TEMPERATURES]
+        evaluation, found = Evaluation(config, data, accelerator, processes), dict[str, Any]()
         for temperature in TEMPERATURES:
-            if config is None or data is None:
-                made.append((temperature, *_without_corpus(folder, net, temperature)))
-                continue
-            now = replace(config, evaluation=replace(config.evaluation, temperature=temperature))
-            data.task.config = now
-            found, samples = Evaluation(now, data, accelerator, processes).measure(net, net)
+            data.task.config = replace(config, evaluation=replace(config.evaluation, temperature=temperature))
+            if found:  # the loss is the same
+                samples = data.task.samples(net.eval(), data.held_out, config.seed)
+                found = found | evaluation.scores(samples)
+            else:
+                found, samples = evaluation.measure(net, net)
             made.append((temperature, found, samples))
     return made
 
