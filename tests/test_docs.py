@@ -45,6 +45,19 @@ def test_the_sentences_shown_are_of_the_phrasebooks_kind_and_new_to_it() -> None
     assert set(shown) <= rows["test_combinations"] and not set(shown) & rows["train"]
 
 
+def test_the_figures_of_the_shipped_models_are_the_scoreboards() -> None:
+    board = read("docs/scoreboard.md")
+    pages = [read(name) for name in ("README.md", "README.zh.md", "models/README.md")]
+    for test in ("dev-tatoeba", "test-newstest2017", "dev-flores"):
+        found = re.search(rf"## {test}, .*?\n\| zh_en \| ([\d.]+) ±", board, re.DOTALL)
+        assert found and all(re.search(rf"\b{found[1]}\b", page) for page in pages), (test, found)
+    for name in ("novels", "stray_birds"):
+        found = re.search(rf"\| {name} \| [\d,]+ \| [\d.]+ \| ([\d.]+) \|", board)
+        assert found and all(f"{float(found[1]):.2f}" in page for page in pages), (name, found)
+    copied = re.search(r"\| stray_birds_overfitted \|.*\| 0\.7 \|.*\| (\d+%) \| (\d+) \|", board)
+    assert copied and f"{copied[1]} of what it writes" in pages[2] and f"at most {copied[2]} characters" in pages[2]
+
+
 @pytest.mark.skipif(not shutil.which("make") or os.name != "posix", reason="make is not installed")
 @pytest.mark.parametrize(("minor", "marked", "done"), [(9, False, []), (11, False, ["-m venv --clear .venv"]), (11, True, [])])
 def test_make_replaces_a_half_made_environment_and_refuses_other_pythons(tmp_path: Path, minor: int, marked: bool, done: list[str]) -> None:
