@@ -199,7 +199,7 @@ class Engine:
         with slot.lock:
             started = time.perf_counter()
             try:
-                # Its own examples say which language a model reads; meta.json does not.
+                # The examples are inputs, so they show which language a model reads.
                 from_chinese = any(text.HAN.search(example) for example in info.examples)
                 numbered = [(n + 1, lines[n].strip()) for n in written]
                 sources, notes = text.encode_lines(tokenizer, backend.config, numbered, from_chinese)

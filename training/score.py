@@ -89,7 +89,8 @@ def score(
     """Translate and score each test set.
 
     Returns:
-        A record a test set (test, pairs, bleu, chrf, their signatures, seconds), and a line a sentence (source, hyp, ref).
+        A record a test set (test, pairs, seconds, and what `metrics.translation_metrics` finds: bleu and chrf with their signatures, and
+        faults of the output as shares), and a line a sentence (source, hyp, ref).
     """
     folder = model_folder(model)
     pairs = [read_pairs(test, columns) for test in tests]  # first of all, so that a wrong name is told at once
