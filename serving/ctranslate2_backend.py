@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
 
-from serving.folders import COPY, TOLD, ModelInfo
+from serving.folders import COPIED, COPY, TOLD, ModelInfo
 from serving.torch_backend import BATCH_LINES, Sampling
 
 
@@ -25,7 +25,8 @@ class Translator:
         self.tokenizer = tokenizer
         # torch's own number: CTranslate2 sets that of the whole process, which they share.
         threads = torch.get_num_threads()
-        self.inner = ctranslate2.Translator(str(folder), device="cpu", compute_type="default", inter_threads=1, intra_threads=threads)
+        told = {"device": "cpu", "compute_type": "default", "inter_threads": 1, "intra_threads": threads, "files": _joined(folder)}
+        self.inner = ctranslate2.Translator(str(folder), **told)
 
     def __call__(self, sources: Sequence[Sequence[int]], num_beams: int, max_new_tokens: int) -> list[list[int]]:
         """One list of target ids a source, in the order given, with its end token unless the length ran out."""
@@ -39,6 +40,26 @@ class Translator:
             return_end_token=True,
         )
         return [self.tokenizer.convert_tokens_to_ids(result.hypotheses[0]) for result in found]
+
+
+def split(folder: Path, most: int) -> None:
+    """Cut a copy's model.bin into model.bin.00, model.bin.01, … of at most so many bytes, if it is larger: CTranslate2 writes one file."""
+    whole = folder / COPIED[0]
+    if whole.stat().st_size <= most:
+        return
+    content = whole.read_bytes()
+    for n, at in enumerate(range(0, len(content), most)):
+        (folder / f"{COPIED[0]}.{n:02d}").write_bytes(content[at : at + most])
+    whole.unlink()
+
+
+def _joined(folder: Path) -> dict[str, bytes] | None:
+    """The contents of a copy's files, model.bin put together, for CTranslate2 to load from memory; None if that is in one file."""
+    parts = sorted(folder.glob(f"{COPIED[0]}.[0-9][0-9]"))
+    if not parts or (folder / COPIED[0]).is_file():
+        return None
+    rest = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p not in parts}
+    return rest | {COPIED[0]: b"".join(p.read_bytes() for p in parts)}
 
 
 class CTranslate2Backend:

@@ -22,6 +22,7 @@ Task = Literal["gpt", "translation"]
 REQUIRED = ("config.json", "tokenizer.json", "tokenizer_config.json", "meta.json")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # in one file, or in several
 COPY, TOLD = "ctranslate2", "parity.json"  # an int8 copy, and what training/export.py found out about it
+COPIED = ("model.bin", "model.bin.00")  # its weights, in one file or the first of several
 CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")  # of a model's most tokens, in its config
 MAX_JSON_BYTES = 4_000_000
 MAX_HEADER_BYTES = 20_000_000
@@ -124,7 +125,7 @@ def _models_in(folder: Path) -> list[tuple[str, Path]]:
 def _complete(folder: Path) -> bool:
     try:
         return all((folder / name).is_file() for name in REQUIRED) and (
-            any((folder / name).is_file() for name in WEIGHTS) or (folder / COPY / "model.bin").is_file()
+            any((folder / name).is_file() for name in WEIGHTS) or any((folder / COPY / name).is_file() for name in COPIED)
         )
     except OSError:
         return False

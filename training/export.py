@@ -46,7 +46,7 @@ def export(
         out: where the copy goes; None leaves the folder where it is and adds `ctranslate2/` to it.
         tests: files of pairs; the first `sentences` source lines of each are translated to compare.
         weights: how the copied weights are stored ("none": leave them out, the int8 copy alone is served).
-        shard_mb: most megabytes of a file of weights; 0 puts all into one.
+        shard_mb: most megabytes of a file of weights, the int8 copy's too; 0 puts all into one.
         licence: of the copied weights, for the card.
 
     Returns:
@@ -56,7 +56,7 @@ def export(
     Raises:
         ConfigError: if the model cannot be read or converted, or its float32 copy translates otherwise.
     """
-    from serving.ctranslate2_backend import fingerprint
+    from serving.ctranslate2_backend import fingerprint, split
 
     folder = model_folder(model).resolve()
     task = _task(folder)
@@ -81,6 +81,8 @@ def export(
         told = _convert(folder, made / COPY, lines) if task == "translation" else {}
         if out is not None:
             _copy(folder, made, weights, shard_mb)
+            if told and shard_mb:
+                split(made / COPY, int(shard_mb * 1e6))
             for name in OF_THE_RUN:
                 if (at_home := run_folder.of_model(folder) / name).is_file():
                     shutil.copy2(at_home, made / name)
