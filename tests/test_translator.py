@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -100,7 +101,8 @@ def test_ctrl_c_is_one_word_and_leaves_nothing(model: Path, tmp_path: Path) -> N
     (tmp_path / "t.txt").write_text("\n".join(list(PAIRS) * 20_000), encoding="utf-8")
     command = [sys.executable, "training/translate.py", "--model", str(model), "--text", str(tmp_path / "t.txt")]
     out = tmp_path / "out.jsonl"
-    process = subprocess.Popen([*command, "--out", str(out)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    at_a_terminal = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # shells let background commands ignore it
+    process = subprocess.Popen([*command, "--out", str(out)], cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=at_a_terminal)
     beside, deadline = tmp_path / "out.jsonl.tmp", time.monotonic() + 120
     while not beside.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
