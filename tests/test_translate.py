@@ -13,7 +13,7 @@ from serving_fixtures import PAIRS, save_run, tiny_translator
 from transformers import AutoModelForSeq2SeqLM
 
 from serving.ctranslate2_backend import fingerprint
-from training import export, translate
+from training import export, translate, translator
 from training.score import model_folder
 from training.translate import main
 
@@ -42,7 +42,7 @@ def test_every_text_has_its_translation_in_the_files_order(run: Path, tmp_path: 
 def test_texts_go_through_in_pieces_and_the_file_has_its_name_when_it_is_whole(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(translate, "CHUNK", 2)
+    monkeypatch.setattr(translator, "CHUNK", 2)
     texts, out, seen = tmp_path / "t.txt", tmp_path / "out.jsonl", list[bool]()
     texts.write_text("\n".join([*PAIRS, *PAIRS]), encoding="utf-8")
     inner = translate.translator(model_folder(run))

@@ -2,8 +2,7 @@
 
 A translation model gets an int8 copy by CTranslate2 in `ctranslate2/` beside its weights, which the app then uses on a CPU. The copy's
 greedy translations are compared with transformers', in float32 (which has to agree) and in int8: on the phrasebook's sentences, or better
-on real ones, with `--test`. With `--out` the
-folder is first copied there, without the trainer's state.
+on real ones, with `--test`. With `--out` the folder is first copied there, without the trainer's state.
 """
 
 from __future__ import annotations

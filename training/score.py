@@ -100,7 +100,7 @@ def score(
     records, lines = [], []
     for test, rows in zip(tests, pairs):
         begin = time.monotonic()
-        hyps = in_pieces(translate, [r["source"] for r in rows], beams, test)
+        hyps = list(in_pieces(translate, [r["source"] for r in rows], beams, test))
         references = [r["target"] for r in rows]
         found = translation_metrics(bleu_tokenizer(references)).compute(predictions=hyps, references=references)
         records.append({"test": test, "pairs": len(rows), "seconds": time.monotonic() - begin, **found})

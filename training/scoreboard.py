@@ -127,7 +127,7 @@ def translated(found: list[System], tests: dict[str, list[dict[str, Any]]]) -> l
         for test, rows in tests.items():
             print(f"{system.name}: {test}, {len(rows):,} sentences …", file=sys.stderr, flush=True)
             begin = time.monotonic()
-            hyps = in_pieces(run, [r["source"] for r in rows], system.beams, f"{system.name}, {test}")
+            hyps = list(in_pieces(run, [r["source"] for r in rows], system.beams, f"{system.name}, {test}"))
             made.append(Outputs(system, test, rows, hyps, time.monotonic() - begin))
     return made
 

@@ -18,11 +18,10 @@ from pathlib import Path
 
 import jsonargparse
 
-from training import findings
 from training.command_line import one_line
 from training.config import ConfigError, SourceConfig
 from training.score import model_folder, read_rows
-from training.translator import CHUNK, free_to_write, translator
+from training.translator import free_to_write, in_pieces, translator
 
 
 def read_texts(paths: list[str], column: str, where: dict[str, str] | None) -> list[str]:
@@ -48,7 +47,6 @@ def translate(model: Path, texts: list[str], beams: int, copy: bool, out: Path) 
     from serving.ctranslate2_backend import usable
     from serving.folders import COPY
     from training.filters import HAN
-    from training.processes import Progress
 
     folder = model_folder(model)
     served = copy and usable(folder)
@@ -58,17 +56,12 @@ def translate(model: Path, texts: list[str], beams: int, copy: bool, out: Path) 
     chinese = sum(bool(HAN.search(text)) for text in texts) > len(texts) / 2
     ours, theirs = ("chinese", "english") if chinese else ("english", "chinese")
     beside = out.with_name(out.name + ".tmp")
-    bar = Progress(str(out), total=len(texts), left=findings.phrases("training", findings.spoken())["left"])
     try:
         with open(beside, "w", encoding="utf-8", newline="\n") as f:
-            for at in range(0, len(texts), CHUNK):
-                some = texts[at : at + CHUNK]
-                for text, hyp in zip(some, run(some, beams)):
-                    f.write(json.dumps({ours: text, theirs: hyp}, ensure_ascii=False) + "\n")
-                bar.to(at + len(some))
+            for text, hyp in zip(texts, in_pieces(run, texts, beams, str(out)), strict=True):
+                f.write(json.dumps({ours: text, theirs: hyp}, ensure_ascii=False) + "\n")
         os.replace(beside, out)
     finally:
-        bar.close()
         beside.unlink(missing_ok=True)
 
 

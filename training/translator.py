@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,43 +60,45 @@ def translator(folder: Path, copy: Path | None = None) -> Translate:
     else:
         inner.to("cuda" if torch.cuda.is_available() else "cpu")
     longest = getattr(config, "max_position_embeddings", None) or 256
-    warned: list[str] = []
+    said = False
 
     def run(lines: list[str], beams: int) -> list[str]:
+        nonlocal said
         sources = tokenizer(lines)["input_ids"]
-        if not warned and (long := next((ids for ids in sources if len(ids) > longest), None)):
-            warned.append(
-                f"a line of {len(long)} tokens is longer than the model's {longest}: of such lines only the beginning is translated"
-            )
-            print(warned[0], file=sys.stderr)
+        most = max(map(len, sources), default=0)
+        if most > longest and not said:
+            said = True
+            told = f"a line of {most} tokens is longer than the model's {longest}: of such lines only the beginning is translated"
+            print(told, file=sys.stderr)
         if copy is None:
             return translation.translate(inner, tokenizer, lines, longest, longest - 1, beams)
-        cut = tokenizer(lines, truncation=True, max_length=longest)["input_ids"]
-        return [text_of(tokenizer, ids) for ids in inner(cut, beams, longest - 1)]
+        if most > longest:
+            sources = tokenizer(lines, truncation=True, max_length=longest)["input_ids"]
+        return [text_of(tokenizer, ids) for ids in inner(sources, beams, longest - 1)]
 
     return run
 
 
-def in_pieces(translate: Translate, lines: list[str], beams: int, what: str) -> list[str]:
-    """Translations of all lines, with a bar that says `what` is going on."""
+def in_pieces(translate: Translate, lines: list[str], beams: int, what: str) -> Iterator[str]:
+    """Translations of all lines, one after the other, with a bar that says `what` is going on."""
     from training import findings
     from training.processes import Progress
 
     bar = Progress(what, total=len(lines), left=findings.phrases("training", findings.spoken())["left"])
-    out: list[str] = []
-    for at in range(0, len(lines), CHUNK):
-        out += translate(lines[at : at + CHUNK], beams)
-        bar.to(len(out))
-    bar.close()
-    return out
+    try:
+        for at in range(0, len(lines), CHUNK):
+            some = lines[at : at + CHUNK]
+            yield from translate(some, beams)
+            bar.to(at + len(some))
+    finally:
+        bar.close()
 
 
-def free_to_write(option: str, path: Path) -> Path:
-    """`path`, if a file can be written there; raises ConfigError, so that one is told before the hours of computing."""
+def free_to_write(option: str, path: Path) -> None:
+    """Raises ConfigError if no file can be written there, so that one is told before the hours of computing."""
     if path.is_dir():
         raise ConfigError(f"{option}: {path} is a folder; name a file")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"{option}: there is no folder {path.parent}")
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         raise ConfigError(f"{option}: {path} cannot be written (no permission)")
-    return path
