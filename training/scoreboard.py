@@ -109,9 +109,12 @@ def systems(roots: list[Path], beams: list[int]) -> list[System]:
             ways.append((info.name, None, weights))
         if usable(info.path):
             ways.append((f"{info.name}, int8", info.path / COPY, sum(p.stat().st_size for p in (info.path / COPY).iterdir())))
-        for name, copy, size in ways:
-            for n in beams if (name, copy, size) == ways[-1] else [n for n in beams if n == 1]:
-                found.append(System(writing.cell(name if n == 1 else f"{name}, {n} beams"), info.path, copy, info.parameters, size, n))
+        for way in ways:
+            for n in beams:
+                if n == 1 or way == ways[-1]:
+                    name, copy, size = way
+                    shown = writing.cell(name if n == 1 else f"{name}, {n} beams")
+                    found.append(System(shown, info.path, copy, info.parameters, size, n))
     return found
 
 
