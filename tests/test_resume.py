@@ -50,7 +50,7 @@ def test_killed_twice_ends_in_the_same_bits(tmp_path: Path, make, sections) -> N
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_polite_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int) -> None:
     config = gpt_config(tmp_path, train={"max_steps": 5000, "mixed_precision": "no"})
-    run = kill_at(config, tmp_path / "run", 9, number=number)
+    run = kill_at(config, tmp_path / "run", 9, "--corpus.workers", "2", number=number)
     assert run.returncode == 0
     assert "Traceback" not in run.stderr and "\r" not in run.stderr and len(run.stderr.splitlines()) < 40  # readable in a file
     assert f"{signal.Signals(number).name}: saved at step" in run.stderr and "--resume true" in run.stderr

@@ -172,16 +172,14 @@ def run_to_end(config: Path, *options: str, **kwargs: Any) -> subprocess.Complet
 
 
 def kill_at(config: Path, run_dir: Path, step: int, *options: str, number: int = signal.SIGKILL) -> subprocess.CompletedProcess[str]:
-    """Start a run and send it a signal as soon as metrics.jsonl has reached `step`."""
+    """Start a run and send it a signal as soon as metrics.jsonl has reached `step`: its loader workers too, as a terminal does, `timeout`
+    or a job scheduler, and as a machine that loses power ends them."""
     (process,) = started = start(config, "--run_dir", str(run_dir), *options)
     deadline = time.monotonic() + 240
     while process.is_alive() and time.monotonic() < deadline and not any(r["step"] >= step for r in records(run_dir)):
         time.sleep(0.02)
     assert process.is_alive(), f"the run ended before step {step}: {end(started, config).stderr[-2000:]}"
-    if number == signal.SIGKILL:
-        os.killpg(process.pid, number)  # its loader workers too, as a machine that loses power
-    else:
-        os.kill(process.pid, number)
+    os.killpg(process.pid, number)
     return end(started, config)
 
 

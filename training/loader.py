@@ -6,6 +6,9 @@ twice; loader workers build chunks in turn, so their number does not change the 
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,6 +31,7 @@ class Chunks(IterableDataset):
 
     def __init__(self, corpus: Corpus, make_batches: MakeBatches, first: int = 0):
         self.corpus, self.make_batches, self.first = corpus, make_batches, first
+        self.closing = multiprocessing.Event()  # set once the workers may go
 
     def __iter__(self) -> Iterator[tuple[int, list[Batch], int] | str]:
         worker = get_worker_info()
@@ -57,6 +61,24 @@ class Chunks(IterableDataset):
         return number, batches, left_out
 
 
+def leave_signals_to_the_run(worker: int) -> None:
+    """In a loader worker: outlive SIGINT and SIGTERM until the run closes.
+
+    A terminal, `timeout` and job schedulers send them to the whole process group, and a run whose workers are gone could neither finish
+    its step nor save.
+    """
+    info = get_worker_info()
+    assert info is not None
+    closing = info.dataset.closing  # type: ignore[attr-defined]
+
+    def when_closing(number: int, frame: Any) -> None:
+        if closing.is_set():
+            os._exit(0)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, when_closing)
+
+
 class MicroBatches:
     """This process's share of the sequence, `accumulation` micro-batches a step.
 
@@ -72,10 +94,11 @@ class MicroBatches:
         self.rank, self.world, self.per_epoch = rank, world, corpus.chunks_per_epoch
         self.chunk, self.next = cursor.get("chunk", 0), cursor.get("batch", 0)
         self._left_out_before = cursor.get("left_out", 0)
+        source = Chunks(corpus, make_batches, self.chunk)
+        self._closing = source.closing
         loader = DataLoader(
-            Chunks(corpus, make_batches, self.chunk), batch_size=None, num_workers=workers,
-            prefetch_factor=2 if workers else None,
-            collate_fn=as_is,
+            source, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None, collate_fn=as_is,
+            worker_init_fn=leave_signals_to_the_run,
         )  # fmt: skip
         self._chunks: Iterator[Any] = iter(loader)
         self._load()
@@ -105,6 +128,7 @@ class MicroBatches:
 
     def close(self) -> None:
         """Let the workers go. Left to the garbage collector, each can take five seconds to notice."""
+        self._closing.set()
         self._chunks = iter(())
 
     @property

@@ -338,7 +338,7 @@ class Run:
         if hasattr(self, "journal"):
             self.journal.close()
         if hasattr(self, "batches"):
-            del self.batches  # the loader's workers end with it
+            self.batches.close()
         if hasattr(self, "accelerator"):
             self.accelerator.free_memory()
             AcceleratorState._reset_state()

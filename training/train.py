@@ -124,6 +124,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def _terminated(number: int, frame: Any) -> None:
+    signal.signal(number, signal.SIG_IGN)  # often it comes twice: to the group, and again from the launcher as it dies
     raise Terminated
 
 
