@@ -92,6 +92,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("evaluation_costly", "gpt", {"time": {"evaluation_seconds": 9000}}),
     ("precision_slower", "gpt", {"time": {"step_seconds_by_precision": {"no": 0.1, "bf16": 4.0}}, "config": {"train.mixed_precision": "bf16"}}),
     ("cores_busy", "gpt", {"time": {"threads": 8, "cores": 8, "busy_cores": 4.0}}),
+    ("gpu_idle", "translation", {"time": {"gpu": True, "utilisation": 0.0153}}),
     ("checkpoints_rare", "gpt", {"time": {"step_seconds": 30.0, "seconds": 600_000}}),
 ]  # fmt: skip
 
@@ -153,6 +154,10 @@ EDGES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [  # what is sile
     ("precision_slower", "gpt", {"time": {"step_seconds_by_precision": {"no": 0.1, "bf16": 0.101}}, "config": {"train.mixed_precision": "bf16"}}, {"time": {"step_seconds_by_precision": {"no": 0.1, "bf16": 0.12}}, "config": {"train.mixed_precision": "bf16"}}),
     ("cores_busy", "gpt", {"time": {"threads": 4, "cores": 8, "busy_cores": 4.4}}, {"time": {"threads": 4, "cores": 8, "busy_cores": 4.6}}),
     ("cores_busy", "gpt", {"time": {"threads": 1, "cores": 2, "busy_cores": 2.0}}, {"time": {"threads": 2, "cores": 2, "busy_cores": 2.0}}),
+    ("gpu_idle", "gpt", {"time": {"gpu": True, "utilisation": 0.12}}, {"time": {"gpu": True, "utilisation": 0.09}}),
+    ("gpu_idle", "gpt", {"time": {"gpu": False, "utilisation": 0.01}}, {"time": {"gpu": True, "utilisation": 0.01}}),
+    ("gpu_idle", "gpt", {"time": {"gpu": True, "utilisation": 0.01}, "memory": {"each_device_bytes": 9e9}}, {"time": {"gpu": True, "utilisation": 0.01}, "memory": {"each_device_bytes": 8e9}}),
+    ("gpu_idle", "gpt", {"time": {"gpu": True, "utilisation": 0.01}, "data": {"tokens_per_step": 60_000}}, {"time": {"gpu": True, "utilisation": 0.01}, "data": {"tokens_per_step": 40_000}}),
     ("checkpoints_rare", "gpt", {"time": {"step_seconds": 3.0, "seconds": 60_000}, "config": {"checkpoint.every_steps": 1000}}, {"time": {"step_seconds": 4.0, "seconds": 80_000}, "config": {"checkpoint.every_steps": 1000}}),
 ]  # fmt: skip
 
@@ -192,6 +197,10 @@ def test_the_advice_has_the_right_numbers() -> None:
     assert evidence_of("too_few_pairs", "translation", data={"rows": 500, "words_per_target": 320.0})[1]["some_rows"] == 4700
     large = evidence_of("model_large_for_tokens", parameters={"total": 160_000_000}, data={"tokens": 10**9})[1]
     assert large["wanted"] == round(160e6 / math.sqrt(20)) and large["ratio"] == pytest.approx(1.0)
+    idle = evidence_of(
+        "gpu_idle", "translation", time={"gpu": True, "utilisation": 0.0153}, memory={"available_bytes": 150e9, "each_device_bytes": 8.4e9}
+    )[1]
+    assert (idle["times"], idle["better"]) == (8, 8 * 2000), "memory for 12 times, and at 12 times a step is of 96,000 tokens"
     turning = evidence_of("overfit_forecast", forecast={"overfit_step": 4000, "overfit_epoch": 4.1})[1]
     assert (turning["low"], turning["high"]) == (2000, 8000)
     # 500 steps of 8000 tokens see a million tokens four times; that is a hundredth of the parameters, and of 25 a row 40,000 rows.

@@ -69,7 +69,7 @@ def leave_signals_to_the_run(worker: int) -> None:
     """
     info = get_worker_info()
     assert info is not None
-    closing = info.dataset.closing  # type: ignore[attr-defined]
+    closing = info.dataset.closing
 
     def when_closing(number: int, frame: Any) -> None:
         if closing.is_set():

@@ -294,6 +294,7 @@ def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, 
     if seconds is None:
         seconds = probe.by_precision(config, data, net, where) if config.train.mixed_precision != "no" else {}
     found["time"]["step_seconds_by_precision"] = seconds
+    found["time"]["gpu"] = where.type == "cuda"
     if where.type == "cpu" and data.processes.world == 1 and busy is not None:
         found["time"] |= {"threads": torch.get_num_threads(), "cores": device.cores(), "busy_cores": round(busy, 2)}
 

@@ -19,6 +19,7 @@ from training.rules_settings import (
     cores_busy,
     evaluation_costly,
     evaluation_never,
+    gpu_idle,
     learning_rate_odd,
     precision_slower,
     warmup_missing,
@@ -297,7 +298,7 @@ RULES: tuple[Rule, ...] = (
     vocabulary_dominates, memory_short, checkpointing_needless, vocabulary_for_data, english_cut_small, unknown_tokens, entries_unused,
     too_few_pairs, overfit_forecast, many_epochs, model_large_for_tokens, sides_swapped, rows_lost, pairs_too_long, nothing_held_out,
     order_of_file, block_longer_than_text, warmup_missing, warmup_too_long, learning_rate_odd, weight_decay_high, batch_small,
-    evaluation_never, evaluation_costly, precision_slower, cores_busy, checkpoints_rare,
+    evaluation_never, evaluation_costly, precision_slower, cores_busy, gpu_idle, checkpoints_rare,
 )  # fmt: skip
 # What can be judged of a model alone, without a corpus and the settings of a run.
 OF_A_MODEL: tuple[Rule, ...] = (vocabulary_dominates, memory_short)
