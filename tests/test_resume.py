@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from training_runs import gpt_config, kill_at, numbers, records, run_to_end, translation_config
+from training_runs import end, gpt_config, kill_at, numbers, records, run_to_end, start, translation_config
 
 from training import run as run_module
 
@@ -56,6 +58,18 @@ def test_a_polite_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int
     assert f"{signal.Signals(number).name}: saved at step" in run.stderr and "--resume true" in run.stderr
     saved = int((tmp_path / "run/latest").read_text().strip().removeprefix("step-"))
     assert saved >= records(tmp_path / "run")[-1]["step"]
+
+
+def test_loader_workers_end_with_a_run_that_is_killed_alone(tmp_path: Path) -> None:
+    (process,) = started = start(gpt_config(tmp_path, train={"max_steps": 50_000}), "--corpus.workers", "2")
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and not any(r["step"] >= 3 for r in records(tmp_path / "run")):
+        time.sleep(0.05)
+    workers = psutil.Process(process.pid).children()
+    assert len(workers) >= 2
+    os.kill(process.pid, signal.SIGKILL)  # as by a system that is out of memory
+    assert not psutil.wait_procs(workers, timeout=10)[1]
+    assert end(started, tmp_path / "config.yaml").returncode == -signal.SIGKILL
 
 
 def interrupted_twice() -> None:

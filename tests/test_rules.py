@@ -93,6 +93,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("precision_slower", "gpt", {"time": {"step_seconds_by_precision": {"no": 0.1, "bf16": 4.0}}, "config": {"train.mixed_precision": "bf16"}}),
     ("cores_busy", "gpt", {"time": {"threads": 8, "cores": 8, "busy_cores": 4.0}}),
     ("gpu_idle", "translation", {"time": {"gpu": True, "utilisation": 0.0153}}),
+    ("gpu_idle_accumulation", "translation", {"time": {"gpu": True, "utilisation": 0.0153}, "config": {"train.gradient_accumulation_steps": 6}}),
     ("checkpoints_rare", "gpt", {"time": {"step_seconds": 30.0, "seconds": 600_000}}),
 ]  # fmt: skip
 
@@ -158,6 +159,7 @@ EDGES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [  # what is sile
     ("gpu_idle", "gpt", {"time": {"gpu": False, "utilisation": 0.01}}, {"time": {"gpu": True, "utilisation": 0.01}}),
     ("gpu_idle", "gpt", {"time": {"gpu": True, "utilisation": 0.01}, "memory": {"each_device_bytes": 9e9}}, {"time": {"gpu": True, "utilisation": 0.01}, "memory": {"each_device_bytes": 8e9}}),
     ("gpu_idle", "gpt", {"time": {"gpu": True, "utilisation": 0.01}, "data": {"tokens_per_step": 60_000}}, {"time": {"gpu": True, "utilisation": 0.01}, "data": {"tokens_per_step": 40_000}}),
+    ("gpu_idle", "gpt", {"time": {"gpu": True, "utilisation": 0.01}, "data": {"tokens": 1_500_000}}, {"time": {"gpu": True, "utilisation": 0.01}, "data": {"tokens": 1_700_000}}),
     ("checkpoints_rare", "gpt", {"time": {"step_seconds": 3.0, "seconds": 60_000}, "config": {"checkpoint.every_steps": 1000}}, {"time": {"step_seconds": 4.0, "seconds": 80_000}, "config": {"checkpoint.every_steps": 1000}}),
 ]  # fmt: skip
 
@@ -201,6 +203,10 @@ def test_the_advice_has_the_right_numbers() -> None:
         "gpu_idle", "translation", time={"gpu": True, "utilisation": 0.0153}, memory={"available_bytes": 150e9, "each_device_bytes": 8.4e9}
     )[1]
     assert (idle["times"], idle["better"]) == (8, 8 * 2000), "memory for 12 times, and at 12 times a step is of 96,000 tokens"
+    parts = evidence_of(
+        "gpu_idle_accumulation", "translation", time={"gpu": True, "utilisation": 0.01}, config={"train.gradient_accumulation_steps": 6}
+    )[1]
+    assert (parts["times"], parts["better"], parts["accumulation"]) == (4, 8000, 2), "memory for that, and six parts become two"
     turning = evidence_of("overfit_forecast", forecast={"overfit_step": 4000, "overfit_epoch": 4.1})[1]
     assert (turning["low"], turning["high"]) == (2000, 8000)
     # 500 steps of 8000 tokens see a million tokens four times; that is a hundredth of the parameters, and of 25 a row 40,000 rows.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,7 +33,7 @@ class Chunks(IterableDataset):
 
     def __init__(self, corpus: Corpus, make_batches: MakeBatches, first: int = 0):
         self.corpus, self.make_batches, self.first = corpus, make_batches, first
-        self.closing = multiprocessing.Event()  # set once the workers may go
+        self.closing = multiprocessing.RawValue("b", 0)  # 1: the workers may go. No Event, whose lock a killed worker could keep
 
     def __iter__(self) -> Iterator[tuple[int, list[Batch], int] | str]:
         worker = get_worker_info()
@@ -61,22 +63,24 @@ class Chunks(IterableDataset):
         return number, batches, left_out
 
 
-def leave_signals_to_the_run(worker: int) -> None:
-    """In a loader worker: outlive SIGINT and SIGTERM until the run closes.
+def live_with_the_run(worker: int) -> None:
+    """In a loader worker: outlive SIGINT and SIGTERM, and end as soon as the run closes or its process is gone.
 
     A terminal, `timeout` and job schedulers send them to the whole process group, and a run whose workers are gone could neither finish
-    its step nor save.
+    its step nor save. Torch ends its workers by SIGTERM; and one that waits to hand a chunk on would not notice that nobody is left.
     """
     info = get_worker_info()
     assert info is not None
-    closing = info.dataset.closing
+    closing, run = info.dataset.closing, os.getppid()
 
-    def when_closing(number: int, frame: Any) -> None:
-        if closing.is_set():
-            os._exit(0)
+    def watch() -> None:
+        while not closing.value and os.getppid() == run:
+            time.sleep(0.2)
+        os._exit(0)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, when_closing)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class MicroBatches:
@@ -98,10 +102,14 @@ class MicroBatches:
         self._closing = source.closing
         loader = DataLoader(
             source, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None, collate_fn=as_is,
-            worker_init_fn=leave_signals_to_the_run,
+            worker_init_fn=live_with_the_run,
         )  # fmt: skip
-        self._chunks: Iterator[Any] = iter(loader)
-        self._load()
+        try:
+            self._chunks: Iterator[Any] = iter(loader)
+            self._load()
+        except BaseException:  # a signal too: the first chunk of a large corpus takes a while
+            self.close()
+            raise
         self.before = self.state()  # the cursor of before the last step
 
     def _load(self) -> None:
@@ -127,8 +135,8 @@ class MicroBatches:
         return self._batches[self.next - 1]
 
     def close(self) -> None:
-        """Let the workers go. Left to the garbage collector, each can take five seconds to notice."""
-        self._closing.set()
+        """Let the workers go, at once."""
+        self._closing.value = 1
         self._chunks = iter(())
 
     @property

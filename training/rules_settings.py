@@ -132,10 +132,11 @@ def cores_busy(f: Facts) -> Finding | None:
     return Finding("cores_busy", "warning", evidence | {"better": min(t["threads"] - 1, max(1, round(free)))})
 
 
-# A 52M-parameter Transformer with 16,000 tokens a micro-batch used 2% of an H200, one with 5.5M and 8,000 tokens 1% (docs/log.md): the card
-# waits for its many small operations to be started. A third of the data sheet is what large models reach.
+# A 52M-parameter Transformer with 16,000 tokens a micro-batch used 2% of an H200 (docs/log.md): the card waits for its many small
+# operations to be started. A third of the data sheet is what large models reach.
 IDLE, FULL = 0.1, 0.3
 LARGE_STEP = 100_000  # target tokens; published recipes for one pair of languages stay below
+STEPS_AN_EPOCH = 100  # at least
 
 
 def gpu_idle(f: Facts) -> Finding | None:
@@ -143,12 +144,17 @@ def gpu_idle(f: Facts) -> Finding | None:
     share, step, available = f.time.get("utilisation"), f.data.get("tokens_per_step"), f.memory.get("available_bytes")
     if not f.time.get("gpu") or not share or not step or not available or share >= IDLE:
         return None
-    room = min(FULL / share, LARGE_STEP / step, 0.7 * available / f.memory["each_device_bytes"])
+    accumulation = f.config.train.gradient_accumulation_steps
+    room = min(FULL / share, 0.7 * available / f.memory["each_device_bytes"])
+    room = min(room, accumulation if accumulation > 1 else min(LARGE_STEP, f.data["tokens"] / STEPS_AN_EPOCH) / step)
     if room < 2:
         return None
     times = 2 ** int(math.log2(room))
     key, value = micro_batch(f.config)
-    return Finding("gpu_idle", "note", {"share": share, "key": key, "times": times, "better": times * value}, SQUARE_ROOT)
+    evidence = {"share": share, "key": key, "times": times, "better": times * value}
+    if accumulation > 1:  # the same step in fewer parts
+        return Finding("gpu_idle_accumulation", "note", evidence | {"accumulation": round(accumulation / times)})
+    return Finding("gpu_idle", "note", evidence, SQUARE_ROOT)
 
 
 def checkpoints_rare(f: Facts) -> Finding | None:
