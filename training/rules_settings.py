@@ -144,17 +144,19 @@ def gpu_idle(f: Facts) -> Finding | None:
     share, step, available = f.time.get("utilisation"), f.data.get("tokens_per_step"), f.memory.get("available_bytes")
     if not f.time.get("gpu") or not share or not step or not available or share >= IDLE:
         return None
-    accumulation = f.config.train.gradient_accumulation_steps
-    room = min(FULL / share, 0.7 * available / f.memory["each_device_bytes"])
-    room = min(room, accumulation if accumulation > 1 else min(LARGE_STEP, f.data["tokens"] / STEPS_AN_EPOCH) / step)
+    room, accumulation = min(FULL / share, 0.7 * available / f.memory["each_device_bytes"]), f.config.train.gradient_accumulation_steps
+    key, value = micro_batch(f.config)
+    if accumulation > 1:  # the same step in fewer parts
+        parts = math.ceil(accumulation / max(1.0, room))
+        if accumulation < 2 * parts:
+            return None
+        evidence = {"share": share, "key": key, "better": round(value * accumulation / parts), "accumulation": parts}
+        return Finding("gpu_idle_accumulation", "note", evidence)
+    room = min(room, LARGE_STEP / step, f.data["tokens"] / STEPS_AN_EPOCH / step)
     if room < 2:
         return None
     times = 2 ** int(math.log2(room))
-    key, value = micro_batch(f.config)
-    evidence = {"share": share, "key": key, "times": times, "better": times * value}
-    if accumulation > 1:  # the same step in fewer parts
-        return Finding("gpu_idle_accumulation", "note", evidence | {"accumulation": round(accumulation / times)})
-    return Finding("gpu_idle", "note", evidence, SQUARE_ROOT)
+    return Finding("gpu_idle", "note", {"share": share, "key": key, "times": times, "better": times * value}, SQUARE_ROOT)
 
 
 def checkpoints_rare(f: Facts) -> Finding | None:
