@@ -15,8 +15,8 @@ Language = Literal["zh", "en"]
 
 LABELS: dict[str, tuple[str, str]] = {
     "intro": (
-        "在自己的机器上从零训练的小模型：续写文字，或翻译句子。",
-        "Small Transformers trained from scratch on a machine like yours: continue a text, or translate.",
+        "从零训练的小模型：续写文字，或翻译句子。",
+        "Small Transformers trained from scratch: continue a text, or translate.",
     ),
     "model": ("模型", "Model"),
     "model_info": (
