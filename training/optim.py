@@ -37,20 +37,25 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:
         """One update of every matrix that has a gradient."""
         for group in self.param_groups:
-            by_shape: dict[tuple[int, ...], list[tuple[torch.Tensor, torch.Tensor]]] = defaultdict(list)
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(p)
-                buffer = state["momentum_buffer"].lerp_(p.grad, 1 - group["momentum"])
-                by_shape[tuple(p.shape)].append((p, whole(p.grad.lerp(buffer, group["momentum"]))))  # Nesterov's look ahead
-            for (rows, columns), pairs in by_shape.items():
-                updates = orthogonalise(torch.stack([u for _, u in pairs]), self.dtype)  # (n, rows, columns)
+            params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
+            for p in params:
+                if not self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            gradients: list[torch.Tensor] = [p.grad for p in params]
+            buffers = [self.state[p]["momentum_buffer"] for p in params]
+            # All matrices in one call: a GPU would wait for thousands of small operators to be started (docs/log.md).
+            torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
+            ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])  # Nesterov's look
+            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+            by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
+            for k, p in enumerate(params):
+                by_shape[tuple(p.shape)].append(k)
+            for (rows, columns), which in by_shape.items():
+                updates = orthogonalise(torch.stack([whole(ahead[k]) for k in which]), self.dtype).to(params[which[0]].dtype)  # (n, rows, columns)
                 scale = group["lr"] * math.sqrt(max(1.0, columns / rows if group["transposed"] else rows / columns))
-                for (p, _), update in zip(pairs, updates):
-                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(like(p, update.to(p.dtype)), alpha=-scale)
+                torch._foreach_add_([params[k] for k in which], [like(params[k], u) for k, u in zip(which, updates)], alpha=-scale)
 
 
 def orthogonalise(matrices: torch.Tensor, dtype: torch.dtype, steps: int = 5) -> torch.Tensor:
@@ -64,7 +69,7 @@ def orthogonalise(matrices: torch.Tensor, dtype: torch.dtype, steps: int = 5) ->
     for _ in range(steps):
         gram = x @ x.mT  # (n, k, k), k the smaller side
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+    return (x.mT if tall else x).contiguous()
 
 
 def make_optimizers(
