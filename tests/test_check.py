@@ -80,11 +80,16 @@ def test_a_field_that_was_emptied_is_named(language: Any, told: str) -> None:
 
 def test_precision_decides_the_time() -> None:
     def milliseconds(device: str, half: bool) -> float:
-        told = check.answer("en", "gpt", "qwen3", 256, 2, 8000, 256, 16, 1000, half, False, device)[1]
+        told = check.answer("en", "gpt", "qwen3", 2048, 4, 8000, 512, 256, 1000, half, False, device)[1]
         return float(re.search(r"([\d.]+) ms a step", told)[1])  # type: ignore[index]
 
     assert milliseconds("h100", False) > 10 * milliseconds("h100", True)
     assert milliseconds("t4", False) > 4 * milliseconds("t4", True), "a T4 takes fp16"
+
+
+def test_of_a_small_model_it_is_told_that_starting_its_operations_takes_the_time() -> None:
+    told = [check.answer("en", "gpt", "qwen3", width, 4, 8000, 512, 64, 1000, True, False, "h100")[1] for width in (64, 1024)]
+    assert "small operations" in told[0] and "small operations" not in told[1]
 
 
 def test_a_class_that_there_is_not_is_a_mistake_told_in_words() -> None:

@@ -213,6 +213,15 @@ def test_long_texts_make_small_chunks(tmp_path):
     assert corpus.chunks_per_epoch == 3, "256 rows a chunk instead of all 600: 16 million characters are enough"
 
 
+@pytest.mark.parametrize("weight", [1.0, 2.5])
+def test_as_many_rows_are_shuffled_together_as_asked_for_though_where_selects_few(tmp_path, weight):
+    path = jsonl(tmp_path / "a.jsonl", [{"text": f"这是第{i}行", "source": "books" if i % 16 == 0 else "film"} for i in range(8192)])
+    corpus, _ = opened(tmp_path, "gpt", train=[SourceConfig(path, where={"source": ["books"]}, weight=weight)], shuffle_rows=256)
+    chunk = list(corpus.rows(0, [0]))
+    assert 200 < len(chunk) < 320 and corpus.mixed_rows == pytest.approx(256, rel=0.15), "of 8,192 rows 512 are selected, 16 of each slice"
+    assert corpus.chunks_per_epoch == pytest.approx(2 * weight, abs=1)
+
+
 def test_epochs_and_seeds_have_different_orders(tmp_path):
     path = jsonl(tmp_path / "a.jsonl", texts(2000))
     corpus, _ = opened(tmp_path, "gpt", train=path, shuffle_rows=512)

@@ -66,6 +66,7 @@ def test_the_peak_is_what_a_real_step_has_alive(task: str) -> None:
         footprint.FakeTensorMode = fake  # type: ignore[misc]
         footprint.KNOWN.clear()
     assert predicted.parameters == real.parameters and predicted.flops == real.flops
+    assert predicted.operations == pytest.approx(real.operations, rel=0.02) and predicted.update_operations == real.update_operations > 0
     assert predicted.peak == pytest.approx(real.peak, rel=0.03)
 
 
@@ -82,6 +83,7 @@ def test_each_part_follows_its_cause() -> None:
 
     checkpointed = measure(small(gradient_checkpointing=True), 600, full_batch(config), bf16=False)
     assert checkpointed.memory["activations"] < 0.5 * plain.memory["activations"] and checkpointed.flops > 1.2 * plain.flops
+    assert 1.2 * plain.operations < checkpointed.operations and larger.operations == plain.operations, "of larger tensors no more"
 
     mixed = measure(config, 600, full_batch(config), bf16=True)
     assert mixed.memory["activations"] < 0.9 * plain.memory["activations"]
@@ -91,6 +93,7 @@ def test_each_part_follows_its_cause() -> None:
 
     accumulated = measure(small(gradient_accumulation_steps=4), 600, full_batch(config), bf16=False)
     assert accumulated.memory["gradients"] == pytest.approx(4 * total, rel=0.01) and accumulated.flops == plain.flops
+    assert accumulated.operations == pytest.approx(plain.operations, rel=0.1), "of one micro-batch"
 
     muon = measure(replace(config, optim=replace(config.optim, name="muon")), 600, full_batch(config), bf16=False)
     assert muon.memory["optimizer"] < plain.memory["optimizer"]
@@ -175,6 +178,7 @@ def test_a_deep_model_is_measured_by_a_few_of_its_layers(kind: str, checkpointin
     monkeypatch.setattr(footprint, "DEEP", 99)
     whole = measure(config, 600, shapes, bf16=False)
     assert asked == [2, 4, 13] and found.parameters == whole.parameters and found.flops == whole.flops
+    assert found.operations == whole.operations and found.update_operations == whole.update_operations
     for devices in (1, 8):
         one, other = (sum(f.on_each(devices, sharded=True).values()) for f in (found, whole))
         assert one == pytest.approx(other, rel=0.002)
@@ -192,7 +196,7 @@ def test_layers_that_differ_are_all_measured(monkeypatch: pytest.MonkeyPatch) ->
 def counted(kind: object) -> footprint.Step:
     """A step of which only the parameters are known."""
     with torch.device("meta"):
-        return footprint.Step(footprint._sizes(model.fresh("gpt", kind), 50), {}, 0)
+        return footprint.Step(footprint._sizes(model.fresh("gpt", kind), 50), {}, {})
 
 
 def test_the_heaviest_batch_is_the_one_with_the_most_targets() -> None:

@@ -64,6 +64,8 @@ def test_numbers_on_the_page_read_well() -> None:
             "measured": False,
             "seconds": 9.0,
             "step_seconds": 0.1,
+            "starting_seconds": 0.08,
+            "operations_per_step": 2000,
             "tokens_per_second": 1.0,
             "flops_per_step": 1e9,
             "achieved_flops": 1e12,

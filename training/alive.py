@@ -1,10 +1,11 @@
-"""Counting, operation by operation, the memory that is alive and the FLOPs that are done; footprint.py takes a step under it."""
+"""Counting, operation by operation, what memory is alive and what is computed; footprint.py takes a step under it."""
 
 from __future__ import annotations
 
 import weakref
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -22,6 +23,15 @@ def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *args: Any,
     return int(sdpa_backward_flop_count(grad, query, key, value))
 
 
+@cache
+def _writes(operation: Any) -> bool:
+    """Whether an operation computes something; views, empty tensors and questions (which fake tensors ask about) do not."""
+    schema = operation._schema
+    seen_through = any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
+    tensors = any("Tensor" in str(r.type) for r in schema.returns) or schema.is_mutable
+    return tensors and not seen_through and "empty" not in schema.name and operation not in (torch.ops.aten.detach.default,)
+
+
 class Alive(TorchDispatchMode):
     """Adds up the storages that are alive, by what they are for, and the FLOPs of the operations.
 
@@ -31,6 +41,7 @@ class Alive(TorchDispatchMode):
         vocabulary: a tensor whose last side is this long is called logits.
 
     Attributes:
+        operations: that a GPU would start a kernel for: those that write something.
         moments: what was alive, by part, with the most activations and logits (`fullest`), and at the peak of the times before and
             after half of the layers have gradients (`early`, `late`).
         half_way: whether they have.
@@ -38,7 +49,8 @@ class Alive(TorchDispatchMode):
 
     def __init__(self, vocabulary: int):
         super().__init__()
-        self.vocabulary, self.default, self.flops, self.half_way = vocabulary, "activations", 0, False
+        self.vocabulary, self.default, self.half_way = vocabulary, "activations", False
+        self.flops = self.operations = 0
         self.now, self.moments, self._most = Counter[str](), dict[str, Counter[str]](), dict[str, int]()
         self.kinds: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
 
@@ -48,6 +60,7 @@ class Alive(TorchDispatchMode):
         out = func(*args, **kwargs)
         if formula := flop_registry.get(func._overloadpacket):
             self.flops += formula(*args, **kwargs, out_val=out)
+        self.operations += _writes(func)
         for tensor in out if isinstance(out, tuple | list) else (out,):
             if isinstance(tensor, torch.Tensor):
                 self._see(tensor)

@@ -26,6 +26,9 @@ from training.sheets import SHEETS
 # The share of a data sheet's FLOP/s that small Transformers reach: a guess to be replaced by a probe (Megatron-LM and PaLM report
 # 0.3 to 0.5 for large ones).
 UTILISATION = 0.3
+# What the host takes to start an operation: on an H200 the steps of three small Transformers took 41 to 149 ms, within 20% of this
+# times their operations, with the share above of their FLOPs (docs/log.md). It depends on the host's cores.
+START_SECONDS = 40e-6
 # Bytes of logits from which on their tensors, and the vocabulary's rows, go back to the system when they are freed.
 HUGE = 4_000_000_000
 
@@ -141,6 +144,7 @@ def of_data(config: Config, data: Data, vocabulary: dict[str, Any], world: int) 
     per_row = vocabulary["columns"][target]["tokens_per_text"] + 1
     batches, left_out = data.task.make_batches(data.sample, np.random.default_rng(config.seed))
     targets = [int((b["labels"][:, 1:] if config.task == "gpt" else b["labels"]).__ge__(0).sum()) for b in batches]
+    targets = sorted(targets)[1:] or targets  # one is seldom full, and a sample may make two
     accumulation = config.train.gradient_accumulation_steps
     lengths = [len(r[target]) for r in data.sample]
     lost, looked_at = evidence.rows_lost(report, config.task)
@@ -215,23 +219,26 @@ def of_time(config: Config, probe: Probe, horizon: dict[str, Any], flops: int, p
     }  # fmt: skip
 
 
-def step_seconds_on(device: str, precision: str, flops_per_step: int, world: int) -> float:
-    """A step on a device by name: FLOPs over an assumed share of what the data sheet says.
+def step_seconds_on(device: str, precision: str, flops_per_step: int, operations: int, world: int) -> float:
+    """A step on a device by name: FLOPs over an assumed share of what the data sheet says, and the starting of its operations.
 
     Args:
         precision: as `train.mixed_precision`, `auto` resolved.
+        operations: of a step, on each of `world` devices.
     """
-    return flops_per_step / (world * SHEETS[device].flops(precision) * UTILISATION)
+    return flops_per_step / (world * SHEETS[device].flops(precision) * UTILISATION) + operations * START_SECONDS
 
 
-def of_time_on(device: str, precision: str, horizon: dict[str, Any], flops_per_step: int, world: int) -> dict[str, Any]:
+def of_time_on(device: str, precision: str, horizon: dict[str, Any], flops_per_step: int, operations: int, world: int) -> dict[str, Any]:
     """The section `time` without a probe, by `step_seconds_on` for every step of the horizon; it has the arguments."""
-    peak, step = SHEETS[device].flops(precision), step_seconds_on(device, precision, flops_per_step, world)
+    peak, step = SHEETS[device].flops(precision), step_seconds_on(device, precision, flops_per_step, operations, world)
     seconds = step * horizon["steps"] if horizon["steps"] else None
+    achieved = flops_per_step / step / world
     return {
         "measured": False, "device": device, "step_seconds": step, "training_seconds": seconds, "seconds": seconds,
         "tokens_per_second": round(horizon["tokens"] / seconds, 1) if seconds else None, "flops_per_step": flops_per_step,
-        "achieved_flops": peak * UTILISATION, "device_flops": peak, "utilisation": UTILISATION,
+        "operations_per_step": operations, "starting_seconds": operations * START_SECONDS, "gpu": True,
+        "achieved_flops": achieved, "device_flops": peak, "utilisation": round(achieved / peak, 4),
     }  # fmt: skip
 
 

@@ -73,13 +73,12 @@ class Corpus:
     @property
     def chunks_per_epoch(self) -> int:
         """The same in every epoch, so that (epoch, chunk) can be counted through."""
-        slices = sum(len(self._used(i)) * math.ceil(s.weight) for i, s in enumerate(self.shards))
-        return max(1, math.ceil(slices / self._slices_per_chunk))
+        return max(1, math.ceil(self._slices / self._slices_per_chunk))
 
     @property
     def mixed_rows(self) -> int:
         """Rows that are shuffled together."""
-        return self._slices_per_chunk * SLICE
+        return round(self._slices_per_chunk * self._rows_per_slice)
 
     @property
     def front_to_back_rows(self) -> int:
@@ -89,7 +88,23 @@ class Corpus:
     @property
     def _slices_per_chunk(self) -> int:
         characters = sum(self.report["characters"].values()) / max(1, self.report["rows_kept"])  # of a row, in the mean
-        return max(1, min(self.shuffle_rows, int(CHUNK_CHARACTERS / max(1, characters))) // SLICE)
+        return max(1, int(min(self.shuffle_rows, CHUNK_CHARACTERS / max(1, characters)) / self._rows_per_slice))
+
+    @property
+    def _slices(self) -> int:
+        """Slices of an epoch, those of a source of weight 2 twice."""
+        return sum(len(self._used(i)) * math.ceil(s.weight) for i, s in enumerate(self.shards))
+
+    @property
+    def _rows_per_slice(self) -> float:
+        """Training rows of a slice, in the mean: few where `where` selects few of a file's rows. (As if a file's last slice were whole.)"""
+        selected, read = 0.0, 0
+        for i, (shard, states) in enumerate(zip(self.shards, self.states)):
+            used = self._used(i)
+            short = -len(states) % SLICE if used and used[-1] == (len(states) - 1) // SLICE else 0
+            selected += shard.weight * int((states == TRAIN).sum())
+            read += math.ceil(shard.weight) * (len(used) * SLICE - short)
+        return max(1.0, SLICE * selected / max(1, read))
 
     def _used(self, shard: int) -> list[int]:
         """The slices that hold training rows."""

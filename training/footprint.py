@@ -45,6 +45,7 @@ class Footprint:
         memory: bytes at the peak by part: weights, gradients, optimizer, average, activations, logits (with the loss).
         moments: the same at every moment that is the peak on some number of devices; one is `memory`.
         flops: of the forward and backward pass of one micro-batch (2 a multiply-add), matrix products and attention.
+        operations, update_operations: kernels that a GPU starts for these passes, and for the optimizers' step.
         targets: tokens that the micro-batch predicts, if all are.
         layers, largest_layer: parameters of all repeated layers, and of the largest.
         shape: `width`, and `layers` of the deeper side, as the class has them with its defaults; None where it names them otherwise.
@@ -57,6 +58,8 @@ class Footprint:
     memory: dict[str, int]
     moments: tuple[dict[str, int], ...]
     flops: int
+    operations: int
+    update_operations: int
     targets: int
     layers: int
     largest_layer: int
@@ -152,12 +155,12 @@ class Step(NamedTuple):
     Attributes:
         sizes: parameters by part; `vocabulary`: those that are its rows; `every`: frozen ones too; `layers` and `largest_layer`.
         moments: bytes by part at the moments of `Alive`, and while the optimizer works (`stepping`).
-        flops: of the passes.
+        work: of a micro-batch's passes `flops` and `operations`, and the `update_operations` of the optimizers.
     """
 
     sizes: dict[str, int]
     moments: dict[str, dict[str, int]]
-    flops: int
+    work: dict[str, int]
 
 
 def measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool = False) -> Footprint:
@@ -185,13 +188,14 @@ def _measured(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: 
     def step(kind: Any) -> Step:
         return _step(config, task, kind, vocabulary, shapes, bf16, cpu)
 
-    sizes, moments, flops = _carried_on(step, config.task, found, vocabulary) or step(found)
+    sizes, moments, work = _carried_on(step, config.task, found, vocabulary) or step(found)
     average = 4 * sizes["every"] if config.train.averaging != "none" else 0
     times = tuple(m | {"average": average} for m in moments.values())
     parameters = {k: n for k, n in sizes.items() if k not in ("vocabulary", "every", "layers", "largest_layer")}
     return Footprint(
-        parameters, sizes["vocabulary"], max(times, key=lambda m: sum(m.values())), times, flops, _targets(config.task, shapes),
-        sizes["layers"], sizes["largest_layer"], _shape(found), bf16, config.train.gradient_checkpointing,
+        parameters, sizes["vocabulary"], max(times, key=lambda m: sum(m.values())), times, **work,
+        targets=_targets(config.task, shapes), layers=sizes["layers"], largest_layer=sizes["largest_layer"],
+        shape=_shape(found), bf16=bf16, checkpointing=config.train.gradient_checkpointing,
     )  # fmt: skip
 
 
@@ -226,17 +230,19 @@ def _step(config: Config, task: Gpt | Translation, found: Any, vocabulary: int, 
             except Exception as error:  # some classes find out only here that their shapes do not fit
                 raise models.refused(found.model_type, error) from None
             del loss
-        passes, flops = alive.moments, alive.flops // turns
+        passes, work = alive.moments, {"flops": alive.flops // turns, "operations": alive.operations // turns}
+        before = alive.operations
         alive.restart()
         for optimizer in optimizers:
             optimizer.step()
+        work["update_operations"] = alive.operations - before
         state = [v for o in optimizers for s in o.state.values() for v in s.values() if isinstance(v, torch.Tensor)]
         alive.rename(state, "optimizer")
         weights, gradients, held = (alive.now[k] for k in ("weights", "gradients", "optimizer"))
         working = alive.at_peak.total() - weights - gradients  # moments, and what the step works with
     moments = {name: {k: m[k] for k in MEMORY_PARTS} | {"optimizer": held} for name, m in passes.items()}
     moments["stepping"] = {**dict.fromkeys(MEMORY_PARTS, 0), "weights": weights, "gradients": gradients, "optimizer": working}
-    return Step(sizes, moments, flops)
+    return Step(sizes, moments, work)
 
 
 def _carried_on(step: Callable[[Any], Step], task: str, found: Any, vocabulary: int) -> Step | None:
@@ -265,7 +271,7 @@ def _carried_on(step: Callable[[Any], Step], task: str, found: Any, vocabulary: 
     if on(few.sizes, more.sizes) != sizes or few.moments.keys() != more.moments.keys():
         return None
     moments = {name: on(few.moments[name], more.moments[name]) for name in few.moments}
-    return Step(sizes, moments, on({"": few.flops}, {"": more.flops})[""])
+    return Step(sizes, moments, on(few.work, more.work))
 
 
 def _shallower(found: Any, depth: int, layers: int) -> Any:

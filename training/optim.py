@@ -53,9 +53,10 @@ class Muon(torch.optim.Optimizer):
             for k, p in enumerate(params):
                 by_shape[tuple(p.shape)].append(k)
             for (rows, columns), which in by_shape.items():
-                updates = orthogonalise(torch.stack([whole(ahead[k]) for k in which]), self.dtype).to(params[which[0]].dtype)  # (n, rows, columns)
+                updates = orthogonalise(torch.stack([whole(ahead[k]) for k in which]), self.dtype)  # (n, rows, columns)
                 scale = group["lr"] * math.sqrt(max(1.0, columns / rows if group["transposed"] else rows / columns))
-                torch._foreach_add_([params[k] for k in which], [like(params[k], u) for k, u in zip(which, updates)], alpha=-scale)
+                same = [params[k] for k in which]
+                torch._foreach_add_(same, [like(p, u) for p, u in zip(same, updates.to(same[0].dtype))], alpha=-scale)
 
 
 def orthogonalise(matrices: torch.Tensor, dtype: torch.dtype, steps: int = 5) -> torch.Tensor:

@@ -202,6 +202,7 @@ def sketch(config: Config, vocabulary: int, device: str) -> dict[str, Any]:
     per_step = footprint.targets * config.train.gradient_accumulation_steps
     found["data"] = {"tokens_per_step": per_step, "tokens": 0}
     found["flops_per_step"] = footprint.flops * config.train.gradient_accumulation_steps
+    found["operations_per_step"] = footprint.operations * config.train.gradient_accumulation_steps + footprint.update_operations
     by_sheet(config, found, device)
     found["horizon"]["epochs"] = None  # of a corpus that nobody knows
     found["vocabulary"], found["forecast"] = {"size": vocabulary}, {}
@@ -249,6 +250,7 @@ def on_paper(config: Config, data: Data, place: Place) -> dict[str, Any]:
     mean = found["data"]["tokens_per_step"] / place.devices / config.train.gradient_accumulation_steps
     found["flops_per_micro_batch"] = round(footprint.flops * mean / max(1, footprint.targets))
     found["flops_per_step"] = found["flops_per_micro_batch"] * config.train.gradient_accumulation_steps * place.devices
+    found["operations_per_step"] = footprint.operations * config.train.gradient_accumulation_steps + footprint.update_operations
     per_epoch = found["horizon"]["steps_per_epoch"]
     step = None
     if forecast.may_turn(config):
@@ -304,9 +306,9 @@ def by_sheet(config: Config, found: dict[str, Any], device: str) -> None:
     from training import assess
 
     on = (device, config.train.mixed_precision)
-    flops, world = found["flops_per_step"], found["memory"]["devices"]
-    found["horizon"] = assess.of_horizon(config, found["data"], assess.step_seconds_on(*on, flops, world))
-    found["time"] = assess.of_time_on(*on, found["horizon"], flops, world)
+    work = (found["flops_per_step"], found["operations_per_step"], found["memory"]["devices"])
+    found["horizon"] = assess.of_horizon(config, found["data"], assess.step_seconds_on(*on, *work))
+    found["time"] = assess.of_time_on(*on, found["horizon"], *work)
 
 
 def judged(config: Config, found: dict[str, Any], which: tuple[facts.Rule, ...] | None = None) -> list[Finding]:

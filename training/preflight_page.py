@@ -9,8 +9,6 @@ from training import facts, findings
 from training.config import Config
 from training.findings import Language, size
 
-LAUNCHES = 0.005  # seconds; below, a step of an eager model is bound by the launching of its kernels and not by its FLOPs
-
 
 def page(config: Config, found: dict[str, Any], language: Language) -> str:
     """The whole answer of `training/preflight.py`."""
@@ -108,8 +106,8 @@ def time(found: dict[str, Any], words: dict[str, Any]) -> list[str]:
     whole = duration(t["seconds"], words) if t["seconds"] else "?"
     line = words[kind].format(time=whole, milliseconds=1e3 * t["step_seconds"], speed=t["tokens_per_second"] or 0)
     lines = [line]
-    if not t["measured"] and t["step_seconds"] < LAUNCHES:
-        lines.append("  " + words["launches"])
+    if not t["measured"] and t["starting_seconds"] > t["step_seconds"] / 2:
+        lines.append("  " + words["starting"].format(operations=t["operations_per_step"], milliseconds=1e3 * t["starting_seconds"]))
     if t["measured"]:
         parts = {k: duration(t[f"{k}_seconds"], words) for k in ("training", "evaluation", "saving")}
         lines.append("  " + words["time_parts"].format(**parts, count=t["evaluations"]))
