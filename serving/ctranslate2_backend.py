@@ -87,7 +87,8 @@ def usable(folder: Path) -> bool:
     """Whether a model folder has a copy of these very weights, or a copy and no weights."""
     try:
         told = json.loads((folder / COPY / TOLD).read_text(encoding="utf-8"))
-        return isinstance(told, dict) and told.get("weights") == fingerprint(folder)
+        weights = fingerprint(folder)
+        return isinstance(told, dict) and weights in (None, told.get("weights"))
     except (OSError, ValueError):
         return False
 

@@ -88,7 +88,7 @@ def test_precision_decides_the_time() -> None:
 
 
 def test_of_a_small_model_it_is_told_that_starting_its_operations_takes_the_time() -> None:
-    told = [check.answer("en", "gpt", "qwen3", width, 4, 8000, 512, 64, 1000, True, False, "h100")[1] for width in (64, 1024)]
+    told = [check.answer("en", "gpt", "qwen3", width, 4, 8000, 512, 64, 1000, True, False, "h100")[1] for width in (64, 2048)]
     assert "small operations" in told[0] and "small operations" not in told[1]
 
 

@@ -109,6 +109,13 @@ def test_half_weights_in_small_files_load_anywhere_and_the_copy_alone_is_enough(
     assert (models / "half/model.safetensors").is_file() and len(list((models / "half").glob("*.safetensors"))) == 1
 
 
+def test_weights_that_somebody_took_away_leave_the_copy_to_serve(run: Path, test_set: str, tmp_path: Path) -> None:
+    assert main(["--model", str(run), "--test", test_set, "--out", str(tmp_path / "models/tiny")]) == 0
+    next((tmp_path / "models/tiny").glob("*.safetensors")).unlink()
+    assert ctranslate2_backend.usable(tmp_path / "models/tiny")
+    assert Engine([tmp_path / "models/tiny"]).translate(list(PAIRS)).lines == list(PAIRS.values())
+
+
 def test_what_belongs_to_the_run_goes_along(run: Path, test_set: str, tmp_path: Path) -> None:
     """Its config and curves, from a run and from what was exported before, never a stranger's; the compared sentences do not."""
     config = configs.load("configs/translation/phrasebook.yaml")

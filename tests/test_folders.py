@@ -21,7 +21,7 @@ from training_runs import ROOT, environment, gpt_config, records, run_here
 
 from training import config as configs
 from training import prepare, run_folder
-from training.config import Config, ConfigError, TokenizerConfig
+from training.config import Config, ConfigError, CorpusConfig, SourceConfig, TokenizerConfig
 from training.corpus import open_corpus
 from training.loader import MicroBatches
 from training.model import build, model_config
@@ -285,8 +285,20 @@ def test_weights_too_small_for_a_single_row_are_told(tmp_path: Path) -> None:
     config = gpt_config(tmp_path, **SHORT, corpus={"train": {"path": str(tmp_path / "verses.jsonl"), "weight": 1e-9}})
     assert "corpus.train: no row is left in an epoch; raise the weights" in refused(config, tmp_path / "run")
     corpus = open_corpus(configs.load(config).corpus, "gpt", tmp_path / "corpus", 1, 5)[0]
-    with pytest.raises(ConfigError, match="no row is left in an epoch"):  # also where the first epoch alone had some
+    with pytest.raises(ConfigError, match="no row was left in 20 epochs"):  # also where the first epoch alone had some
         MicroBatches(corpus, lambda rows, rng: ([], 0), 0, 1, 0).step(1)
+
+
+def test_a_few_rows_of_a_small_weight_may_be_left_out_for_some_epochs(tmp_path: Path) -> None:
+    """With 0.2 of three rows, half of the epochs have none."""
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps({"text": f"第{k}行"}) + "\n" for k in range(3)), encoding="utf-8")
+    few = CorpusConfig(train=SourceConfig(str(tmp_path / "few.jsonl"), weight=0.2), validation_share=0.0)
+    corpus, epochs = open_corpus(few, "gpt", tmp_path / "corpus", 1, 5)[0], set()
+    loader = MicroBatches(corpus, lambda rows, rng: ([{"rows": np.array([len(rows)])}], 0), 0, 1, 0)
+    for _ in range(40):
+        assert int(loader.step(1)[0]["rows"]) > 0
+        epochs.add(loader.chunk)
+    assert max(epochs) > 60
 
 
 def test_a_signal_before_the_first_step_is_told(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,7 @@ def test_each_part_follows_its_cause() -> None:
 
     accumulated = measure(small(gradient_accumulation_steps=4), 600, full_batch(config), bf16=False)
     assert accumulated.memory["gradients"] == pytest.approx(4 * total, rel=0.01) and accumulated.flops == plain.flops
-    assert accumulated.operations == pytest.approx(plain.operations, rel=0.1), "of one micro-batch"
+    assert accumulated.operations == pytest.approx(plain.operations, rel=0.05), "of one micro-batch"
 
     muon = measure(replace(config, optim=replace(config.optim, name="muon")), 600, full_batch(config), bf16=False)
     assert muon.memory["optimizer"] < plain.memory["optimizer"]
@@ -110,6 +110,14 @@ def test_a_full_batch_of_pairs_has_as_many_as_the_longer_side_allows() -> None:
     config = small("translation")
     config = replace(config, batch=replace(config.batch, tokens_per_batch=4000, max_source_length=200, max_target_length=100))
     assert full_batch(config) == {"input_ids": (20, 200), "attention_mask": (20, 200), "labels": (20, 100)}
+
+
+def test_what_writes_is_an_operation_and_views_and_empty_tensors_are_not() -> None:
+    with Alive(99) as alive:
+        a, b = torch.ones(4, 4), torch.empty(4, 4)
+        a.view(16)[2:].detach().t()
+        torch.relu(a @ b).add_(1)
+    assert alive.operations == 4, "ones, mm, relu, add_"
 
 
 def test_flops_are_six_for_each_parameter_and_token_and_attention_on_top() -> None:

@@ -105,7 +105,9 @@ def test_the_time_is_that_of_steps_evaluations_and_checkpoints() -> None:
     horizon = assess.of_horizon(config, data, None)
     one, four = (assess.of_time_on("t4", "fp16", horizon, 10**15, 0, world) for world in (1, 4))
     assert one["step_seconds"] == pytest.approx(1e15 / (65e12 * assess.UTILISATION)) == pytest.approx(4 * four["step_seconds"])
-    assert assess.of_time_on("t4", "fp16", horizon, 10**15, 5000, 4)["step_seconds"] == pytest.approx(four["step_seconds"] + 0.2)
+    assert assess.of_time_on("t4", "fp16", horizon, 10**15, 5000, 4)["step_seconds"] == pytest.approx(
+        four["step_seconds"] + 5000 * assess.START_SECONDS
+    )
     assert one["seconds"] == pytest.approx(100 * one["step_seconds"]) and 0.1 < assess.UTILISATION < 0.5
 
 

@@ -112,6 +112,17 @@ def test_muon_is_torchs_up_to_its_bfloat16(shape: tuple[int, int]) -> None:
     assert moved > 0.1
 
 
+def test_muon_iterates_in_the_precision_that_it_is_given() -> None:
+    torch.manual_seed(1)
+    start, grad, moved = torch.randn(24, 24), torch.randn(24, 24), []
+    for dtype in (torch.float32, torch.bfloat16):
+        p = torch.nn.Parameter(start.clone())
+        p.grad = grad.clone()
+        Muon([p], lr=0.05, dtype=dtype).step()
+        moved.append(p.detach() - start)
+    assert 1e-3 * moved[0].norm() < (moved[0] - moved[1]).norm() < 0.05 * moved[0].norm()
+
+
 def test_muon_moves_a_transposed_weight_as_the_plain_one() -> None:
     torch.manual_seed(3)
     plain, turned = torch.nn.Linear(16, 48), Conv1D(48, 16)  # weights (48, 16) and (16, 48)

@@ -10,6 +10,7 @@ import json
 import math
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_a_device_by_name_needs_no_probe(tmp_path: Path, capsys: pytest.CaptureF
     assert code == 0 and not found["time"]["measured"] and found["memory"]["available_bytes"] == 80_000_000_000
     assert found["memory"]["devices"] == 4 and found["memory"]["each_device_bytes"] > found["memory"]["peak_bytes"]
     code, out, _ = ask(capsys, "--config", str(gpt_config(tmp_path)), "--device", "h100", "--lang", "en")
-    assert "by the device's data sheet, not measured" in out and "small operations" in out and "the GPU waits" not in out
+    assert "by the device's data sheet, not measured" in out and "go to starting" in out
     minutes = ("--train.max_steps", "null", "--train.max_minutes", "20", "--device", "h100", "--price", "3", "--json", "true")
     found = json.loads(ask(capsys, "--config", str(gpt_config(tmp_path)), *minutes)[1])
     assert found["time"]["seconds"] == pytest.approx(1200, rel=0.01) and found["time"]["money"] == pytest.approx(1, rel=0.01)
@@ -114,6 +115,55 @@ def test_a_named_device_computes_in_the_precision_that_is_asked_for(
     assert no == pytest.approx(times * auto, rel=1e-4)
     memory = found["auto"]["memory"]
     assert memory["peak_bytes"] == memory["variants"]["bf16"] < memory["variants"]["float32"] == found["no"]["memory"]["peak_bytes"]
+
+
+def test_operations_of_a_step_are_those_of_its_micro_batches_and_of_one_update(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    found = []
+    for accumulation in (1, 2, 4):
+        options = ["--device", "h100", "--json", "true", "--train.gradient_accumulation_steps", str(accumulation)]
+        told = json.loads(ask(capsys, "--config", str(gpt_config(tmp_path)), *options)[1])
+        found.append(told["time"]["operations_per_step"])
+        assert 0 < told["time"]["utilisation"] < 0.01, "of a tiny model"
+    one, two, four = found
+    assert_grows(one, two, four)
+    config = configs.load(gpt_config(tmp_path))
+    sketched = [
+        preflight.sketch(replace(config, train=replace(config.train, gradient_accumulation_steps=k)), 600, "h100")["operations_per_step"]
+        for k in (1, 2, 4)
+    ]
+    assert_grows(*sketched)
+
+
+def assert_grows(one: int, two: int, four: int) -> None:
+    """Of a step of one, two and four micro-batches (those after the first add to gradients); one update each."""
+    each = (four - two) / 2
+    update = two - 2 * each
+    assert each > 50 and update > 5 and one - update == pytest.approx(each, rel=0.15)
+
+
+def test_a_batch_that_the_sample_does_not_fill_does_not_count(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = translation_config(tmp_path)
+    rows = [{"chinese": f"我有一只猫{k:03}", "english": f"I have a cat {k:03}"} for k in range(100)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
+    options = [
+        "--probe",
+        "false",
+        "--json",
+        "true",
+        "--tokenizer.type",
+        "char",
+        "--tokenizer.min_frequency",
+        "1",
+        "--corpus.validation_share",
+        "0.1",
+    ]
+    tokens = {}
+    for size in (70 * 24, 20 * 24):  # 90 rows in two batches, the second a third full; in five, the last half full
+        options += ["--batch.tokens_per_batch", str(size), "--batch.max_source_length", "24", "--batch.max_target_length", "24"]
+        code, out, err = ask(capsys, "--config", str(path), *options)
+        assert code == 0, err
+        tokens[size] = json.loads(out)["data"]["tokens_per_step"]
+    assert tokens[70 * 24] == pytest.approx(3.5 * tokens[20 * 24], rel=0.1)
 
 
 def test_four_devices_do_four_times_as_much_and_cost_four_times_as_much(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -15,6 +15,7 @@ from serving_fixtures import PAIRS, save_run, tiny_gpt, tiny_translator
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from training import export
+from training import score as score_module
 from training.config import ConfigError
 from training.score import main, model_folder, score, translator
 
@@ -93,6 +94,14 @@ def test_beams_are_searched_by_the_weights_and_by_the_copy(tmp_path: Path) -> No
     weights, converted = translator(folder), translator(folder, folder / "ctranslate2")
     assert weights(list(PAIRS), 1) == converted(list(PAIRS), 1) == ["", "", ""]  # which CTranslate2 would avoid if it were let
     assert weights(list(PAIRS), 4) == converted(list(PAIRS), 4) != ["", "", ""]
+
+
+def test_the_commands_beams_are_searched(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(score_module, "translator", lambda *_: lambda lines, beams: asked.append(beams) or lines)
+    test = tmp_path / "t.jsonl"
+    test.write_text(json.dumps({"chinese": "一", "english": "one"}) + "\n", encoding="utf-8")
+    assert main(["--model", str(run), "--test", str(test), "--beams", "3"]) == 0 and asked == [3]
 
 
 def test_columns_and_the_language_of_the_references(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

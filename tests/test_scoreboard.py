@@ -18,7 +18,7 @@ from training_runs import gpt_config, records, run_here
 from transformers import AutoModelForSeq2SeqLM
 
 from serving.ctranslate2_backend import fingerprint
-from training import export, scoreboard_gpt
+from training import export, scoreboard, scoreboard_gpt
 from training.scoreboard import Outputs, System, by_length, main, scores, to_read
 from training.scoreboard_gpt import Written
 
@@ -96,6 +96,13 @@ def test_another_system_is_compared_and_what_it_wrote_can_be_read(models: Path, 
 def outputs(sources: list[str], hyps: list[str], references: list[str]) -> Outputs:
     rows = [{"source": s, "target": r} for s, r in zip(sources, references)]
     return Outputs(System("made up", Path(), None, None, 0, 1), "t", rows, hyps, 1.0)
+
+
+def test_a_system_translates_with_its_own_number_of_beams(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(scoreboard, "translator", lambda *_: lambda lines, beams: asked.append(beams) or lines)
+    made = scoreboard.translated([System(f"s{n}", tmp_path, None, 1, 1, n) for n in (1, 4)], {"t": [{"source": "一", "target": "one"}]})
+    assert asked == [1, 4] and [o.hyps for o in made] == [["一"], ["一"]]
 
 
 def test_classes_of_length_are_scored_apart() -> None:

@@ -45,6 +45,7 @@ def test_texts_go_through_in_pieces_and_the_file_has_its_name_when_it_is_whole(
     monkeypatch.setattr(translator, "CHUNK", 2)
     texts, out, seen = tmp_path / "t.txt", tmp_path / "out.jsonl", list[bool]()
     texts.write_text("\n".join([*PAIRS, *PAIRS]), encoding="utf-8")
+    (tmp_path / "out.jsonl.tmp").write_text("somebody's own")
     inner = translate.translator(model_folder(run))
 
     def watched(lines: list[str], beams: int) -> list[str]:
@@ -54,6 +55,8 @@ def test_texts_go_through_in_pieces_and_the_file_has_its_name_when_it_is_whole(
     monkeypatch.setattr(translate, "translator", lambda *_: watched)
     assert main(["--model", str(run), "--text", str(texts), "--out", str(out)]) == 0
     assert [(row["chinese"], row["english"]) for row in rows(out)] == [*PAIRS.items(), *PAIRS.items()] and seen == [False] * 3
+    assert {p.name for p in tmp_path.iterdir()} >= {"out.jsonl", "out.jsonl.tmp"} and not list(tmp_path.glob(".tmp*"))
+    assert (tmp_path / "out.jsonl.tmp").read_text() == "somebody's own"
 
 
 def test_the_copy_translates_unless_it_is_of_other_weights(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

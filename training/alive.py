@@ -25,11 +25,11 @@ def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *args: Any,
 
 @cache
 def _writes(operation: Any) -> bool:
-    """Whether an operation computes something; views, empty tensors and questions (which fake tensors ask about) do not."""
+    """Whether an operation writes numbers; views, empty tensors and questions (which fake tensors ask about) do not."""
     schema = operation._schema
-    seen_through = any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
+    view = schema.name.endswith("view") or any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
     tensors = any("Tensor" in str(r.type) for r in schema.returns) or schema.is_mutable
-    return tensors and not seen_through and "empty" not in schema.name and operation not in (torch.ops.aten.detach.default,)
+    return tensors and not view and "empty" not in schema.name
 
 
 class Alive(TorchDispatchMode):

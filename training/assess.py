@@ -23,12 +23,12 @@ from training.prepare import Data
 from training.probe import Probe
 from training.sheets import SHEETS
 
-# The share of a data sheet's FLOP/s that small Transformers reach: a guess to be replaced by a probe (Megatron-LM and PaLM report
+# The share of a data sheet's FLOP/s that the products reach: a guess to be replaced by a probe (Megatron-LM and PaLM report
 # 0.3 to 0.5 for large ones).
 UTILISATION = 0.3
-# What the host takes to start an operation: on an H200 the steps of three small Transformers took 41 to 149 ms, within 20% of this
-# times their operations, with the share above of their FLOPs (docs/log.md). It depends on the host's cores.
-START_SECONDS = 40e-6
+# What a host takes to start an operation: on that of an H200 the steps of three small Transformers took 41, 77 and 149 ms, within a fourth
+# of this times their operations and the share above of their FLOPs. The first two shared the card (docs/log.md); no other host was tried.
+START_SECONDS = 50e-6
 # Bytes of logits from which on their tensors, and the vocabulary's rows, go back to the system when they are freed.
 HUGE = 4_000_000_000
 
@@ -144,7 +144,7 @@ def of_data(config: Config, data: Data, vocabulary: dict[str, Any], world: int) 
     per_row = vocabulary["columns"][target]["tokens_per_text"] + 1
     batches, left_out = data.task.make_batches(data.sample, np.random.default_rng(config.seed))
     targets = [int((b["labels"][:, 1:] if config.task == "gpt" else b["labels"]).__ge__(0).sum()) for b in batches]
-    targets = sorted(targets)[1:] or targets  # one is seldom full, and a sample may make two
+    targets = sorted(targets)[1:] or targets  # without the smallest: one is seldom full, and a sample may make no more than two
     accumulation = config.train.gradient_accumulation_steps
     lengths = [len(r[target]) for r in data.sample]
     lost, looked_at = evidence.rows_lost(report, config.task)
@@ -230,7 +230,7 @@ def step_seconds_on(device: str, precision: str, flops_per_step: int, operations
 
 
 def of_time_on(device: str, precision: str, horizon: dict[str, Any], flops_per_step: int, operations: int, world: int) -> dict[str, Any]:
-    """The section `time` without a probe, by `step_seconds_on` for every step of the horizon; it has the arguments."""
+    """The section `time` without a probe, every step of the horizon as `step_seconds_on`, which explains the arguments."""
     peak, step = SHEETS[device].flops(precision), step_seconds_on(device, precision, flops_per_step, operations, world)
     seconds = step * horizon["steps"] if horizon["steps"] else None
     achieved = flops_per_step / step / world

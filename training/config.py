@@ -98,7 +98,7 @@ class CorpusConfig:
     max_rows: int | None = None
     """Read only this many rows of every file or dataset: a small part first, or a bound for an endless stream."""
     shuffle_rows: int = 16384
-    """Rows that are shuffled and batched together; more mixes better and takes more memory."""
+    """Training rows that are shuffled and batched together, in the mean over a corpus; more mixes better and takes more memory."""
     workers: int = 0
     """Loader processes that read and tokenize ahead. The order of the rows does not depend on it."""
 

@@ -77,8 +77,8 @@ class Corpus:
 
     @property
     def mixed_rows(self) -> int:
-        """Rows that are shuffled together."""
-        return round(self._slices_per_chunk * self._rows_per_slice)
+        """Rows that are shuffled together, in the mean."""
+        return round(min(self._slices_per_chunk, self._slices) * self._rows_per_slice)
 
     @property
     def front_to_back_rows(self) -> int:
@@ -97,7 +97,10 @@ class Corpus:
 
     @property
     def _rows_per_slice(self) -> float:
-        """Training rows of a slice, in the mean: few where `where` selects few of a file's rows. (As if a file's last slice were whole.)"""
+        """Training rows of a slice, in the mean over an epoch: few where `where` or a filter leaves few.
+
+        The short last slice of a file counts by its length.
+        """
         selected, read = 0.0, 0
         for i, (shard, states) in enumerate(zip(self.shards, self.states)):
             used = self._used(i)

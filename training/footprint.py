@@ -221,6 +221,7 @@ def _step(config: Config, task: Gpt | Translation, found: Any, vocabulary: int, 
         alive.default = "activations"
         batch = {k: torch.zeros(size, dtype=torch.long) for k, size in shapes.items()}
         alive.restart()
+        building = alive.operations
         turns = min(2, config.train.gradient_accumulation_steps)  # the second micro-batch meets the gradients of the first
         for _ in range(turns):
             try:
@@ -230,7 +231,7 @@ def _step(config: Config, task: Gpt | Translation, found: Any, vocabulary: int, 
             except Exception as error:  # some classes find out only here that their shapes do not fit
                 raise models.refused(found.model_type, error) from None
             del loss
-        passes, work = alive.moments, {"flops": alive.flops // turns, "operations": alive.operations // turns}
+        passes, work = alive.moments, {"flops": alive.flops // turns, "operations": (alive.operations - building) // turns}
         before = alive.operations
         alive.restart()
         for optimizer in optimizers:

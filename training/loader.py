@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from training.config import ConfigError
 from training.corpus import Corpus
 
+EMPTY_EPOCHS = 20  # in a row, of a source whose weight leaves out most of its few rows by chance, before it is called empty
 MULTIPLE = 8  # of tensor cores; and a CPU keeps kernels for every shape that it meets: widths of all kinds took 190 MB more (docs/log.md)
 
 Batch = dict[str, np.ndarray]
@@ -123,11 +124,11 @@ class MicroBatches:
         empty = too_long = 0
         while self.next >= len(self._batches):
             empty, too_long = (0, 0) if self._batches else (empty + 1, too_long + self._left_out_here)
-            if empty > self.per_epoch:
+            if empty > self.per_epoch * (1 if too_long else EMPTY_EPOCHS):
                 self.close()
                 if too_long:
                     raise ConfigError("batch: every pair is longer than max_source_length and max_target_length allow; nothing is left")
-                raise ConfigError("corpus.train: no row is left in an epoch; raise the weights of its sources")
+                raise ConfigError(f"corpus.train: no row was left in {EMPTY_EPOCHS} epochs; raise the weights of its sources")
             self.next = 0
             self._left_out_before += self._left_out_here
             self._load()

@@ -47,7 +47,7 @@ class Muon(torch.optim.Optimizer):
             buffers = [self.state[p]["momentum_buffer"] for p in params]
             # All matrices in one call: a GPU would wait for thousands of small operators to be started (docs/log.md).
             torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
-            ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])  # Nesterov's look
+            ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])  # Nesterov's look ahead
             torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
             by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
             for k, p in enumerate(params):

@@ -107,7 +107,8 @@ def time(found: dict[str, Any], words: dict[str, Any]) -> list[str]:
     line = words[kind].format(time=whole, milliseconds=1e3 * t["step_seconds"], speed=t["tokens_per_second"] or 0)
     lines = [line]
     if not t["measured"] and t["starting_seconds"] > t["step_seconds"] / 2:
-        lines.append("  " + words["starting"].format(operations=t["operations_per_step"], milliseconds=1e3 * t["starting_seconds"]))
+        operations, seconds = t["operations_per_step"], t["starting_seconds"]
+        lines.append("  " + words["starting"].format(operations=operations, milliseconds=1e3 * seconds, each=1e6 * seconds / operations))
     if t["measured"]:
         parts = {k: duration(t[f"{k}_seconds"], words) for k in ("training", "evaluation", "saving")}
         lines.append("  " + words["time_parts"].format(**parts, count=t["evaluations"]))

@@ -53,9 +53,9 @@ def translate(model: Path, texts: list[str], beams: int, copy: bool, out: Path) 
     if copy and not served and (folder / COPY).exists():
         print(f"{folder / COPY} was made of other weights and is left alone; training/export.py makes it anew", file=sys.stderr)
     run = translator(folder, folder / COPY if served else None)
-    chinese = sum(bool(HAN.search(text)) for text in texts) > len(texts) / 2
+    chinese = sum(bool(HAN.search(text)) for text in texts) >= len(texts) / 2
     ours, theirs = ("chinese", "english") if chinese else ("english", "chinese")
-    beside = out.with_name(out.name + ".tmp")
+    beside = out.with_name(f".tmp-{out.name}-{os.getpid()}")
     try:
         with open(beside, "w", encoding="utf-8", newline="\n") as f:
             for text, hyp in zip(texts, in_pieces(run, texts, beams, str(out)), strict=True):
