@@ -44,6 +44,7 @@ def test_the_copy_beside_a_run_is_compared_and_then_served(run: Path, test_set: 
     assert "| CTranslate2, float32 | 100.0% |" in capsys.readouterr().out
     told = json.loads((model_folder(run) / "ctranslate2/parity.json").read_text())
     assert told["sentences"] == 3 and told["int8"]["agree"] == 1.0 and told["int8"]["bytes"] < told["float32"]["bytes"]
+    assert not any("differences" in told[kind] for kind in ("float32", "int8")), "sentences of somebody else's test set"
     engine, threads = Engine([run]), torch.get_num_threads()
     assert isinstance(backend(engine), CTranslate2Backend)
     assert torch.get_num_threads() == threads

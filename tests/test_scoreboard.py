@@ -129,6 +129,7 @@ def test_intervals_copies_and_the_worst() -> None:
     assert found["copied_share"] == 1 / 40
     first = next(line for line in to_read([o], []).split("the worst")[1].splitlines() if "鸟 |" in line)
     assert "nothing like it" in first
+    assert to_read([o], []) == to_read([o], []), "the same twenty at random"
 
 
 def changed(folder: Path, fresh: bool) -> Path:
