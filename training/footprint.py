@@ -1,4 +1,4 @@
-"""What a training step takes, worked out without running it: parameters by part, peak memory by part, FLOPs.
+"""What a training step takes, worked out without running it: parameters by part, peak memory by part, FLOPs and operations.
 
 The model is built of fake tensors (torch's `FakeTensorMode`: shapes without memory) and takes one step with the task's
 own loss and the run's own optimizers; at every operation, what is alive is added up. So the answer is right for any model
@@ -71,6 +71,10 @@ class Footprint:
     def peak(self) -> int:
         """Bytes in all."""
         return sum(self.memory.values())
+
+    def operations_of_step(self, accumulation: int) -> int:
+        """Kernels that a GPU starts for so many micro-batches and the update after them."""
+        return self.operations * accumulation + self.update_operations
 
     @property
     def vocabulary_bytes(self) -> int:

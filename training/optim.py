@@ -70,7 +70,7 @@ def orthogonalise(matrices: torch.Tensor, dtype: torch.dtype, steps: int = 5) ->
     for _ in range(steps):
         gram = x @ x.mT  # (n, k, k), k the smaller side
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).contiguous()
+    return (x.mT if tall else x).contiguous()  # for `_foreach_add_`, which takes strided matrices one by one
 
 
 def make_optimizers(

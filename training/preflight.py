@@ -202,7 +202,7 @@ def sketch(config: Config, vocabulary: int, device: str) -> dict[str, Any]:
     per_step = footprint.targets * config.train.gradient_accumulation_steps
     found["data"] = {"tokens_per_step": per_step, "tokens": 0}
     found["flops_per_step"] = footprint.flops * config.train.gradient_accumulation_steps
-    found["operations_per_step"] = footprint.operations * config.train.gradient_accumulation_steps + footprint.update_operations
+    found["operations_per_step"] = footprint.operations_of_step(config.train.gradient_accumulation_steps)
     by_sheet(config, found, device)
     found["horizon"]["epochs"] = None  # of a corpus that nobody knows
     found["vocabulary"], found["forecast"] = {"size": vocabulary}, {}
@@ -250,7 +250,7 @@ def on_paper(config: Config, data: Data, place: Place) -> dict[str, Any]:
     mean = found["data"]["tokens_per_step"] / place.devices / config.train.gradient_accumulation_steps
     found["flops_per_micro_batch"] = round(footprint.flops * mean / max(1, footprint.targets))
     found["flops_per_step"] = found["flops_per_micro_batch"] * config.train.gradient_accumulation_steps * place.devices
-    found["operations_per_step"] = footprint.operations * config.train.gradient_accumulation_steps + footprint.update_operations
+    found["operations_per_step"] = footprint.operations_of_step(config.train.gradient_accumulation_steps)
     per_epoch = found["horizon"]["steps_per_epoch"]
     step = None
     if forecast.may_turn(config):
