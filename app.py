@@ -18,7 +18,7 @@ import threading
 
 import gradio as gr
 
-from serving.engine import Engine
+from inference.engine import Engine
 from serving.look import TITLE, label, launch_options
 from serving.tabs import check, generate, sweep, translate
 

@@ -28,9 +28,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from preflight_accuracy import MEMORY_OFF, gpt, m2m, pairs, qwen3  # noqa: E402
 
-from training import footprint  # noqa: E402
-from training import model as models  # noqa: E402
-from training.config import Config, load  # noqa: E402
+from training.estimate import footprint  # noqa: E402
+from training.model import build  # noqa: E402
+from training.settings.config import Config  # noqa: E402
+from training.settings.load import load_config  # noqa: E402
 from training.tasks.gpt import Gpt  # noqa: E402
 from training.tasks.translation import Translation  # noqa: E402
 
@@ -65,7 +66,7 @@ def compare(sections: dict[str, Any], devices: int) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump({**sections, "run_dir": folder}))
-        config = load(path)
+        config = load_config(path)
     shapes = footprint.full_batch(config)
     ours = footprint.measure(config, VOCABULARY, shapes, False).on_each(devices, True)
     return sum(ours.values()), tracked(config, shapes, devices)
@@ -76,14 +77,14 @@ def tracked(config: Config, shapes: footprint.Shapes, devices: int) -> int:
     standin: Any = footprint.Standin(VOCABULARY)
     packed = replace(config, batch=replace(config.batch, packing="always"))
     task = {"gpt": Gpt, "translation": Translation}[config.task](packed, standin, [])
-    found = models.model_config(config.task, config.model, standin, task.context)
+    found = build.model_config(config.task, config.model, standin, task.context)
     dist.init_process_group("fake", rank=0, world_size=devices, store=FakeStore())
     try:
         mesh = init_device_mesh("cpu", (devices,))
         with FakeTensorMode(), footprint.values_unasked():
-            net = models.fresh(config.task, found).train()
+            net = build.fresh(config.task, found).train()
             if config.train.gradient_checkpointing:
-                models.checkpoint_activations(net)
+                build.checkpoint_activations(net)
             for layer in footprint.repeated_layers(net):
                 fully_shard(layer, mesh=mesh)
             fully_shard(net, mesh=mesh)

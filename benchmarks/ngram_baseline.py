@@ -18,8 +18,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from training import config as configs
-from training.corpus import open_corpus
+from training.corpus.order import open_corpus
+from training.settings.load import load_config
 
 BEGIN, END, UNKNOWN = 0, 1, 2
 UNIFORM = 1 / 65536
@@ -31,7 +31,7 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     order = int((sys.argv[2:] or ["5"])[0])
-    config = configs.load(sys.argv[1])
+    config = load_config(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         corpus, validation = open_corpus(config.corpus, "gpt", Path(folder), config.seed, config.evaluation.max_rows)
         train = [r["text"] for r in corpus.rows(0, range(corpus.chunks_per_epoch))]

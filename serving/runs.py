@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving.folders import default_roots
+from inference.folders import default_roots
 
 
 def find_runs() -> list[Path]:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving.folders import default_roots
-from training.chance import of_the_seed
+from inference.folders import default_roots
+from training.sweeps.noise import of_the_seed
 
 STATES = ("complete", "pruned", "failed", "running")
 FEW = 12  # values of a range that are offered one by one

@@ -11,8 +11,8 @@ import pytest
 import torch
 from training_runs import TrainResult, gpt_config, run_here
 
-from training import tokenizer as tokenizers_
-from training.config import TokenizerConfig
+from training.model.tokenizer import train_tokenizer
+from training.settings.config import TokenizerConfig
 
 LONGEST = ("sweep", "distributed", "preflight", "train", "resume", "page", "app")  # files that take longest, by name
 
@@ -61,6 +61,5 @@ def vocabularies() -> dict[str, Any]:
     """A tokenizer of each task."""
     texts = ["一只鸟从窗前飞过。", "a bird flew past the window ."] * 4
     return {
-        task: tokenizers_.train(TokenizerConfig(type="bpe", vocab_size=320, min_frequency=1), texts, task)
-        for task in ("gpt", "translation")
+        task: train_tokenizer(TokenizerConfig(type="bpe", vocab_size=320, min_frequency=1), texts, task) for task in ("gpt", "translation")
     }

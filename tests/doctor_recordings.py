@@ -13,10 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from training import config as configs
-from training import evidence, findings
-from training.config import Config
-from training.outcome import OutOfMemory
+from training.base.errors import OutOfMemory
+from training.diagnosis.finding import Finding
+from training.diagnosis.run_records import Records
+from training.settings.config import Config
+from training.settings.load import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = Path(__file__).parent / "doctor_runs"
@@ -63,7 +64,7 @@ CONTRARY = {
 @cache
 def config_of(name: str) -> Config:
     """Reading a config takes a good part of a second on a busy machine."""
-    return configs.load(RUNS / (CHANGED[name][0] if name in CHANGED else name) / "config.yaml")
+    return load_config(RUNS / (CHANGED[name][0] if name in CHANGED else name) / "config.yaml")
 
 
 def changed(name: str, folder: Path) -> Path:
@@ -89,15 +90,15 @@ def changed(name: str, folder: Path) -> Path:
     return folder
 
 
-def one(verdicts: list[findings.Finding], name: str) -> dict[str, Any]:
+def one(verdicts: list[Finding], name: str) -> dict[str, Any]:
     (found,) = [v for v in verdicts if v.id == name]
     return dict(found.evidence)
 
 
-def ended(**known: Any) -> evidence.Records:
+def ended(**known: Any) -> Records:
     """The records of a finished run without anything but what is given."""
     config = config_of("healthy_phrasebook")
-    return evidence.Records(config, **{**known, "end": {"event": "end", "step": 100, "ended": "finished", **known.get("end", {})}})
+    return Records(config, **{**known, "end": {"event": "end", "step": 100, "ended": "finished", **known.get("end", {})}})
 
 
 def losses(*values: float) -> list[dict[str, Any]]:

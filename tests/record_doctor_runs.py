@@ -157,8 +157,8 @@ def record(name: str) -> None:
     """Train one run and keep what the doctor reads of it."""
     import yaml
 
-    from training import config as configs
-    from training.outcome import NotFinite
+    from training.base.errors import NotFinite
+    from training.settings.load import load_config
     from training.train import train
 
     folder = WORK / name
@@ -167,7 +167,7 @@ def record(name: str) -> None:
     path.write_text(yaml.safe_dump(tree(RUNS[name], folder), allow_unicode=True), encoding="utf-8")
     ended = "not finite"
     try:
-        ended = train(configs.load(path)).ended
+        ended = train(load_config(path)).ended
     except NotFinite as error:
         print(f"stopped: {error}")
     (folder / "ended").write_text(ended)
@@ -176,15 +176,15 @@ def record(name: str) -> None:
 
 def keep(name: str) -> None:
     """Copy what the doctor reads, thinned; but for PREDICTED, what preflight.json predicts is what came out."""
-    from training import config as configs
-    from training import run_folder
+    from training.diagnosis.run_records import read_metrics
+    from training.settings.load import load_config
 
     source, target = WORK / name, KEPT / name
     shutil.rmtree(target, ignore_errors=True)
     (target / "corpus").mkdir(parents=True)
     shutil.copy(source / "config.yaml", target)
     shutil.copy(source / "corpus" / "report.json", target / "corpus")
-    records = run_folder.read(source)
+    records = read_metrics(source)
     train = [r for r in records if r["event"] == "train"]
     last = train[-1] if train else {"step": 0, "seconds": 0.0}
     dropped = {id(r) for r in train[3:-1:2]} if len(train) > 70 else set()
@@ -199,7 +199,7 @@ def keep(name: str) -> None:
             lines.append(json.dumps(r | ({"samples": r["samples"][:12]} if r["event"] == "sample" else {}), ensure_ascii=False) + "\n")
     (target / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
     speeds = sorted(r["tokens_per_second"] for r in train) or [1000.0]
-    predicted = measured_text(source, configs.load(source / "config.yaml")) | {
+    predicted = measured_text(source, load_config(source / "config.yaml")) | {
         "memory": {"peak_bytes": peak}, "forecast": {"overfit_step": None},
         "time": {"seconds": round(last["seconds"], 1), "tokens_per_second": round(speeds[len(speeds) // 2], 1)},
     }  # fmt: skip
@@ -213,13 +213,13 @@ def measured_text(folder: Path, config: Any) -> dict[str, Any]:
     """What a preflight would have found in the first 2,000 rows, with the run's own tokenizer."""
     from transformers import AutoTokenizer
 
-    from training.config import sources
-    from training.corpus import COLUMNS
-    from training.filters import chinese
+    from training.corpus.filters import chinese
+    from training.settings.config import source_list
+    from training.settings.task_specs import COLUMNS
 
     tokenizer = AutoTokenizer.from_pretrained(str(folder / "tokenizer"))
     columns = {**COLUMNS[config.task], **config.corpus.columns}
-    (text,) = sources(config.corpus.train)
+    (text,) = source_list(config.corpus.train)
     lines = Path(text.path).read_text(encoding="utf-8", errors="ignore").splitlines()[:2000]
     rows = [json.loads(x) if text.path.endswith("jsonl") else {columns["text"]: x} for x in lines if x.strip()]
     found, unknown, total = {}, 0, 0

@@ -27,7 +27,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from serving.engine import Continuation, Engine
+from inference.engine import Continuation, Engine
 
 SENTENCE = "夏天的飞鸟，飞到我的窗前唱歌，又飞去了。"
 PAIRS = {

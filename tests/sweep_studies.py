@@ -8,8 +8,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from training import study_records
-from training.study_records import Records
+from training.sweeps.records import Records, load_study
 
 KNOBS = [
     {"key": "optim.learning_rate", "name": "learning_rate", "kind": "float", "low": 1e-4, "high": 1e-2, "log": True, "step": None},
@@ -91,7 +90,7 @@ def put(folder: Path, told: dict[str, Any]) -> Path:
 
 
 def read(told: dict[str, Any], folder: Path) -> Records:
-    return study_records.load(put(folder, told))
+    return load_study(put(folder, told))
 
 
 def widths(*values: tuple[int, float]) -> list[dict[str, Any]]:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from training import attention
-from training import config as configs
-from training.footprint import full_batch, measure
-from training.optim import Muon, make_optimizers
+from training.estimate.footprint import full_batch, measure
+from training.model import attention
+from training.model.optim import Muon, make_optimizers
+from training.settings.config import Config, OptimConfig
 
 QWEN = {
     "type": "qwen3", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -71,7 +71,7 @@ def test_without_gradients_it_is_transformers_own() -> None:
 
 
 def test_preflight_counts_it_for_a_cpu_alone() -> None:
-    config = configs.Config(task="gpt", model=QWEN)
+    config = Config(task="gpt", model=QWEN)
     shapes = full_batch(config)
     there, here = (measure(config, 200, shapes, bf16=True, cpu=cpu).memory["activations"] for cpu in (False, True))
     assert here > there
@@ -80,5 +80,5 @@ def test_preflight_counts_it_for_a_cpu_alone() -> None:
 
 @pytest.mark.parametrize(("precision", "dtype"), [("no", torch.float32), ("bf16", torch.bfloat16)])
 def test_muon_iterates_in_the_precision_that_was_found_fast(precision: str, dtype: torch.dtype) -> None:
-    _, muon = make_optimizers(model(), configs.OptimConfig(name="muon"), torch.device("cpu"), precision)
+    _, muon = make_optimizers(model(), OptimConfig(name="muon"), torch.device("cpu"), precision)
     assert isinstance(muon, Muon) and muon.dtype == dtype

@@ -11,7 +11,8 @@ import pytest
 
 from serving.runs import find_runs
 from serving.tabs import check
-from training.config import Config, ConfigError
+from training.base.errors import ConfigError
+from training.settings.config import Config
 
 RUNS = Path(__file__).parent / "doctor_runs"
 
@@ -64,7 +65,7 @@ def test_vocabulary_and_device_reach_the_answer(monkeypatch: pytest.MonkeyPatch)
         seen.append((asked, found))
         return found
 
-    monkeypatch.setattr(check.preflight, "sketch", watched)
+    monkeypatch.setattr(check.gather, "sketch", watched)
     frame, _ = check.answer("en", "gpt", "gpt2", 64, 1, 1000, 32, 4, 700, False, False, "t4")
     ((config, *asked), found) = seen[0]
     assert asked == [1000, "t4"] and found["memory"]["available_bytes"] == 16_000_000_000 and found["horizon"]["steps"] == 700

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from training import config as configs
-from training.config import ConfigError
+from training.base.errors import ConfigError
+from training.settings.config import dump_config, source_list
+from training.settings.load import load_config, parse_args
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(glob.glob("configs/gpt/*.yaml", root_dir=ROOT) + glob.glob("configs/translation/*.yaml", root_dir=ROOT))
@@ -27,7 +28,7 @@ train: {max_steps: 3}
 
 def problems(*argv):
     with pytest.raises(ConfigError) as caught:
-        configs.parse_args(list(argv))
+        parse_args(list(argv))
     return str(caught.value).splitlines()
 
 
@@ -100,14 +101,14 @@ def test_a_config_that_is_not_there():
 
 
 def test_the_command_line_overrides_the_file(write):
-    c = configs.parse_args([
+    c = parse_args([
         "--config", write(GOOD), "--model.num_hidden_layers", "4", "--model.n_layer=1", "--model.tie_word_embeddings", "false",
         "--optim.learning_rate", "1e-3", "--corpus.train", "[b.txt, {path: c.txt, weight: 0.5}]", "--resume", "true",
         "--train.max_steps", "null", "--train.max_minutes", "2", "--corpus.filters.min_chars", "7",
     ])  # fmt: skip
     assert c.model == {"type": "gpt2", "n_layer": 1, "num_hidden_layers": 4, "tie_word_embeddings": False}
     assert (c.optim.learning_rate, c.resume, c.train.max_steps, c.train.max_minutes) == (1e-3, True, None, 2.0)
-    assert [(s.path, s.weight) for s in configs.sources(c.corpus.train)] == [("b.txt", 1.0), ("c.txt", 0.5)]
+    assert [(s.path, s.weight) for s in source_list(c.corpus.train)] == [("b.txt", 1.0), ("c.txt", 0.5)]
     assert c.corpus.filters.min_chars == 7 and c.corpus.filters.duplicates
     assert problems("--config", write(GOOD), "--optim.learning_rate", "fast")[0].startswith("the command line: optim.learning_rate")
     assert "wanted true or false" in problems("--config", write(GOOD), "--resume")[0]
@@ -115,13 +116,13 @@ def test_the_command_line_overrides_the_file(write):
 
 
 def test_dump_and_load_give_the_same_config(write, tmp_path):
-    c = configs.parse_args([
+    c = parse_args([
         "--config", write(GOOD), "--corpus.train", "[b.txt, {path: c.jsonl, where: {source: [a, 1]}, columns: {text: 正文}}]",
         "--optim.learning_rate", "1e-5", "--evaluation.prompts", "['', 鸟]", "--optim.eps", "1e-12",
     ])  # fmt: skip
-    (tmp_path / "again.yaml").write_text(configs.dump(c), encoding="utf-8")
-    assert configs.load(tmp_path / "again.yaml") == c
-    assert "鸟" in configs.dump(c)
+    (tmp_path / "again.yaml").write_text(dump_config(c), encoding="utf-8")
+    assert load_config(tmp_path / "again.yaml") == c
+    assert "鸟" in dump_config(c)
 
 
 def test_help_explains_the_fields():
@@ -160,7 +161,7 @@ def test_reading_a_config_imports_nothing_heavy(write):
 
 @pytest.mark.parametrize("path", CONFIGS)
 def test_every_config_of_the_repository_loads(path):
-    c = configs.load(ROOT / path)
+    c = load_config(ROOT / path)
     assert c.task == Path(path).parent.name
 
 
@@ -186,13 +187,13 @@ def test_a_forgotten_config_is_told_with_what_was_meant(argv, meant):
 
 def test_no_validation_set_from_the_command_line(write):
     path = write(GOOD.replace("{train: a.txt}", "{train: a.txt, validation: b.txt}"))
-    assert configs.parse_args(["--config", path]).corpus.validation == "b.txt"
-    assert configs.parse_args(["--config", path, "--corpus.validation", "null"]).corpus.validation is None
+    assert parse_args(["--config", path]).corpus.validation == "b.txt"
+    assert parse_args(["--config", path, "--corpus.validation", "null"]).corpus.validation is None
 
 
 def test_a_bare_command_says_how_to_begin() -> None:
     with pytest.raises(ConfigError, match=r"--config configs/gpt/verses\.yaml"):
-        configs.parse_args([])
+        parse_args([])
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_yaml_that_is_not_plain(write, text, wanted):
 
 
 def test_yaml_anchors_merges_and_numbers(write):
-    c = configs.load(
+    c = load_config(
         write("""
 task: gpt
 corpus: {train: [&a {path: a.txt, weight: 1e-1}, {<<: *a, path: '2', weight: .5}], filters: &f {min_chars: 2}}
@@ -230,7 +231,7 @@ model: {type: gpt2, layer_norm_epsilon: 1e-6, day: 2020-02-01, x: on}
 train: {max_steps: 3}
 """)
     )
-    assert [(s.path, s.weight) for s in configs.sources(c.corpus.train)] == [("a.txt", 0.1), ("2", 0.5)]
+    assert [(s.path, s.weight) for s in source_list(c.corpus.train)] == [("a.txt", 0.1), ("2", 0.5)]
     assert c.model == {"type": "gpt2", "layer_norm_epsilon": 1e-6, "day": "2020-02-01", "x": True}
     assert list(c.model) == ["type", "layer_norm_epsilon", "day", "x"]  # in the order of the file
 
@@ -270,7 +271,7 @@ def test_configs_are_read_by_several_threads_at_once(write, tmp_path):
     (tmp_path / "other.yaml").write_text(GOOD + "seed: 7\n", encoding="utf-8")
     paths = [write(GOOD), str(tmp_path / "other.yaml")] * 10
     with ThreadPoolExecutor(8) as pool:
-        assert [c.seed for c in pool.map(configs.load, paths)] == [1, 7] * 10
+        assert [c.seed for c in pool.map(load_config, paths)] == [1, 7] * 10
 
 
 def test_print_config_still_works(tmp_path):

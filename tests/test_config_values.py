@@ -6,9 +6,10 @@ import pytest
 import yaml
 from test_config import GOOD, problems
 
-from training import config as configs
-from training import mistakes
-from training.config import ConfigError
+from training.base.errors import ConfigError
+from training.settings import checks
+from training.settings.config import Config
+from training.settings.load import load_config
 
 
 def tree_with(key, value):
@@ -20,13 +21,13 @@ def tree_with(key, value):
     return yaml.safe_dump(tree)
 
 
-@pytest.mark.parametrize("key", mistakes._leaves(configs.Config))
+@pytest.mark.parametrize("key", checks.fields_below(Config))
 def test_null_is_refused_wherever_there_is_no_such_value(write, key):
     path = write(tree_with(key, None))
-    hint = mistakes._leaves(configs.Config)[key]
+    hint = checks.fields_below(Config)[key]
     if type(None) in get_args(hint):
         try:
-            configs.load(path)
+            load_config(path)
         except ConfigError as error:
             assert key == "train.max_steps" and "no horizon" in str(error)
     else:
@@ -81,11 +82,11 @@ def test_a_value_that_no_run_can_have(write, key, value, wanted):
 
 
 def test_a_large_corpus_and_the_largest_seed_are_fine(write):
-    assert configs.load(write(tree_with("train.max_tokens", 10**12))).train.max_tokens == 10**12
-    assert configs.load(write(tree_with("seed", 2**32 - 65537))).seed == 2**32 - 65537
+    assert load_config(write(tree_with("train.max_tokens", 10**12))).train.max_tokens == 10**12
+    assert load_config(write(tree_with("seed", 2**32 - 65537))).seed == 2**32 - 65537
 
 
-LEAVES = mistakes._leaves(configs.Config)
+LEAVES = checks.fields_below(Config)
 
 
 @pytest.mark.parametrize("key", [k for k, hint in LEAVES.items() if hint is float or float in get_args(hint)])

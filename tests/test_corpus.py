@@ -8,14 +8,15 @@ from collections import Counter
 import datasets
 import pytest
 
-from training import findings
-from training.config import ConfigError, CorpusConfig, FiltersConfig, SourceConfig
-from training.corpus import open_corpus, summary
+from training.base.errors import ConfigError
+from training.base.words import phrases
+from training.corpus.order import corpus_summary, open_corpus
+from training.settings.config import CorpusConfig, FiltersConfig, SourceConfig
 
 
 def told(report):
     """The line for people, in English."""
-    return summary(report, findings.phrases("report", "en"))
+    return corpus_summary(report, phrases("report", "en"))
 
 
 def opened(tmp_path, task="translation", seed=1, most=1000, folder="scan", **config):
@@ -101,7 +102,7 @@ def test_a_validation_set_of_its_own_is_not_filtered(tmp_path):
     corpus, validation = opened(tmp_path, train=train, validation=valid, filters=FiltersConfig(max_chars=5))
     assert corpus.count() == 1 and [r["target"] for r in validation.held_out()] == ["six", "six"]
     assert json.loads((tmp_path / "scan" / "quarantine_validation.jsonl").read_text())["line"] == 3
-    assert "quarantine_validation.jsonl" in told(validation.report) and "first" in summary(corpus.report, findings.phrases("report", "en"))
+    assert "quarantine_validation.jsonl" in told(validation.report) and "first" in corpus_summary(corpus.report, phrases("report", "en"))
     assert "first" not in told(opened(tmp_path, "gpt", train=jsonl(tmp_path / "t.jsonl", texts(3)))[0].report)
 
 

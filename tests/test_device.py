@@ -10,8 +10,10 @@ import pytest
 import torch
 from training_runs import gpt_config, run_here
 
-from training import config as configs
-from training import device, prepare
+from training.model import hardware
+from training.model.hardware import pick_precision, share_threads, watch_others
+from training.settings.load import load_config
+from training.setup import data
 
 CPU = torch.device("cpu")
 
@@ -19,7 +21,7 @@ CPU = torch.device("cpu")
 def measured(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> Iterator[float]:
     """As if the clock had said so: of a product in float32 and bf16, then of a step in float32, bf16 and both once more."""
     left = iter(seconds)
-    monkeypatch.setattr(device, "_best", lambda *_: next(left))
+    monkeypatch.setattr(hardware, "_best", lambda *_: next(left))
     return left
 
 
@@ -38,7 +40,7 @@ def test_auto_is_bf16_only_where_a_step_is_faster(
 ) -> None:
     left = measured(monkeypatch, *product, *step)
     threads = torch.get_num_threads()
-    found, told, seconds = device.pick_precision(CPU, lambda _: None)
+    found, told, seconds = pick_precision(CPU, lambda _: None)
     assert found == chosen and "auto" in told and list(left) == []
     assert seconds == ({"no": min(step[::2]), "bf16": min(step[1::2])} if step else {})
     assert torch.get_num_threads() == threads
@@ -53,12 +55,12 @@ def test_what_auto_took_is_what_the_run_has_and_a_resumed_one_keeps(tmp_path: Pa
             tried.append(dtype)
         return "bf16", " (auto: as told)", {"no": 0.2, "bf16": 0.1}
 
-    monkeypatch.setattr(prepare, "pick_precision", pick)
+    monkeypatch.setattr(data, "pick_precision", pick)
     config = gpt_config(tmp_path, train={"max_steps": 1, "mixed_precision": "auto"}, evaluation={"every_steps": 100, "samples": 1})
     run = run_here(config)
-    assert configs.load(run.run_dir / "config.yaml").train.mixed_precision == "bf16" and tried == [None, torch.bfloat16]
+    assert load_config(run.run_dir / "config.yaml").train.mixed_precision == "bf16" and tried == [None, torch.bfloat16]
     assert run_here(config, "--resume", "true", "--train.max_steps", "2").step == 2
-    assert configs.load(run.run_dir / "config.yaml").train.mixed_precision == "bf16" and len(tried) == 2  # not measured anew
+    assert load_config(run.run_dir / "config.yaml").train.mixed_precision == "bf16" and len(tried) == 2  # not measured anew
 
 
 def test_workers_side_by_side_share_the_threads_and_what_the_caller_chose_stands(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,11 +69,11 @@ def test_workers_side_by_side_share_the_threads_and_what_the_caller_chose_stands
     for chosen, workers in ((8, 1), (None, 2), (None, 3), (None, 20), (None, 1), (6, 2), (None, 1)):
         if chosen:
             torch.set_num_threads(chosen)
-        device.share_threads(workers)
+        share_threads(workers)
         found.append(torch.get_num_threads())
     assert found == [8, 4, 2, 1, 8, 3, 6]
     monkeypatch.setenv("OMP_NUM_THREADS", "6")  # the user's word
-    device.share_threads(2)
+    share_threads(2)
     assert torch.get_num_threads() == 6
     torch.set_num_threads(before)
 
@@ -79,15 +81,15 @@ def test_workers_side_by_side_share_the_threads_and_what_the_caller_chose_stands
 def test_what_other_programs_do_on_our_cores_is_seen_and_our_own_work_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, own = iter([100.0, 110.0, 110.0]), iter([3.0, 4.0])
     by_core = iter([[50.0, 0.0, 7.0], [60.0, 9.0, 12.0]])  # busy seconds; the one in the middle is not ours
-    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: {0, 2}, raising=False)
-    monkeypatch.setattr(device.sys, "platform", "linux")
-    monkeypatch.setattr(device, "cores", lambda: 2)
-    monkeypatch.setattr(device.psutil, "cpu_times", lambda percpu: [SimpleNamespace(user=s) for s in next(by_core)])
-    monkeypatch.setattr(device.psutil, "Process", lambda: SimpleNamespace(cpu_times=lambda: SimpleNamespace(user=next(own), system=0.0)))
-    monkeypatch.setattr(device.time, "monotonic", lambda: next(clock))
-    since = device.watch_others()
+    monkeypatch.setattr(hardware.os, "sched_getaffinity", lambda _: {0, 2}, raising=False)
+    monkeypatch.setattr(hardware.sys, "platform", "linux")
+    monkeypatch.setattr(hardware, "cores", lambda: 2)
+    monkeypatch.setattr(hardware.psutil, "cpu_times", lambda percpu: [SimpleNamespace(user=s) for s in next(by_core)])
+    monkeypatch.setattr(hardware.psutil, "Process", lambda: SimpleNamespace(cpu_times=lambda: SimpleNamespace(user=next(own), system=0.0)))
+    monkeypatch.setattr(hardware.time, "monotonic", lambda: next(clock))
+    since = watch_others()
     assert since() == pytest.approx((10 + 5 - 1) / 10)
-    monkeypatch.setattr(device, "cores", lambda: 1)  # a quota: whose the rest is cannot be told
+    monkeypatch.setattr(hardware, "cores", lambda: 1)  # a quota: whose the rest is cannot be told
     assert since() is None
 
 
@@ -95,5 +97,5 @@ def test_numbers_too_small_to_matter_are_zero() -> None:
     torch.set_flush_denormal(False)
     small = torch.full((64,), 1e-20)
     assert (small * 1e-20).all()
-    device.share_threads()
+    share_threads()
     assert not (small * 1e-20).any()  # on a CPU they cost a hundred times as much

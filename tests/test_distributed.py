@@ -19,11 +19,12 @@ import torch
 from safetensors.torch import load_file
 from training_runs import ROOT, end, environment, gpt_config, numbers, records, run_here, run_to_end, start, translation_config
 
-from training import config as configs
-from training.loader import MicroBatches
-from training.prepare import open_data
-from training.processes import Processes
-from training.run import Run
+from training.base.errors import ConfigError
+from training.corpus.batches import MicroBatches
+from training.loop.run import Run
+from training.settings.load import load_config, parse_args
+from training.setup.data import open_data
+from training.setup.processes import Processes
 from training.train import _loop as loop
 
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch"]
@@ -36,7 +37,7 @@ class Done(Exception):
 def gradients(config: Path, run_dir: Path, accumulation: int) -> dict[str, torch.Tensor]:
     """What the loop has before its first optimizer step, unclipped, from 32 rows in `accumulation` micro-batches."""
     options = ["--train.gradient_accumulation_steps", str(accumulation), "--run_dir", str(run_dir), "--optim.max_grad_norm", "0"]
-    run = Run(configs.parse_args(["--config", str(config), *options]))
+    run = Run(parse_args(["--config", str(config), *options]))
     rows = list(run.data.corpus.rows(0, [0]))[:32]
     run.data.task.rows_per_batch = len(rows) // accumulation  # gpt
     lone: list[Any] = [run.data.task.make_batches([row], None)[0][0] for row in rows]
@@ -107,7 +108,7 @@ def test_two_processes_end_where_one_with_accumulation_two_does(two: Any, tmp_pa
 
 
 def test_two_processes_see_every_row_of_an_epoch_once(tmp_path: Path) -> None:
-    config = configs.load(translation_config(tmp_path))
+    config = load_config(translation_config(tmp_path))
     data = open_data(config, Processes())
     for accumulation in (1, 3):
         shares = [MicroBatches(data.corpus, data.task.make_batches, rank, 2, workers=0) for rank in (0, 1)]
@@ -134,7 +135,7 @@ def test_two_processes_resume_to_the_same_bits(two: Any, tmp_path: Path) -> None
     for name in ("model.safetensors", "trainer_state/tensors.safetensors"):
         assert (cut / LAST / name).read_bytes() == (whole / LAST / name).read_bytes()
     assert numbers(cut) == numbers(whole)
-    with pytest.raises(configs.ConfigError, match="began with 2 processes, now there are 1"):
+    with pytest.raises(ConfigError, match="began with 2 processes, now there are 1"):
         run_here(config, "--run_dir", str(cut), "--resume", "true")
 
 
@@ -143,9 +144,9 @@ def sharded() -> None:
     from accelerate.state import PartialState
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
-    from training import run as run_module
+    from training.loop import run
 
-    class Sharded(run_module.Accelerator):
+    class Sharded(run.Accelerator):
         def __init__(self, cpu: bool, **kwargs: Any):
             PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
             plugin = FullyShardedDataParallelPlugin(
@@ -154,7 +155,7 @@ def sharded() -> None:
             super().__init__(fsdp_plugin=plugin, **kwargs)
             assert self.is_fsdp2
 
-    run_module.Accelerator = Sharded  # type: ignore[misc]
+    run.Accelerator = Sharded  # type: ignore[misc]
 
 
 def test_sharded_weights_train_save_and_resume_as_whole_ones(tmp_path: Path) -> None:

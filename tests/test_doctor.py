@@ -20,10 +20,13 @@ from doctor_recordings import (
     one,
 )
 
-from training import config as configs
-from training import doctor, evidence, findings, rules_settings, verdicts, verdicts_text
-from training import forecast as forecasts
-from training.doctor import diagnose
+from training.base.words import phrases
+from training.diagnosis import verdicts_text, verdicts_training
+from training.diagnosis.diagnose import diagnose, judge
+from training.diagnosis.run_records import Records, count_lost_rows, read_run
+from training.estimate.overfitting import FACTOR
+from training.settings.config import SourceConfig
+from training.settings.load import load_config
 
 # ---- the table
 
@@ -52,7 +55,7 @@ def test_every_broken_run_is_called_right_and_no_healthy_one_is_accused(tmp_path
 
 
 def test_every_verdict_has_a_run_that_gets_it():
-    told = set(findings.phrases("doctor", "en")) - {"nothing_found"}
+    told = set(phrases("doctor", "en")) - {"nothing_found"}
     assert told - set(BROKEN.values()) - set(CHANGED) == SIDE
     assert {v.id for v in diagnose(RUNS / "overfitting", config_of("overfitting"))} >= SIDE
 
@@ -74,7 +77,7 @@ def test_recorded_runs_are_of_our_own_text_and_small():
 
 
 def test_overfitting_says_where_it_began():
-    records = evidence.read(RUNS / "overfitting", config_of("overfitting"))
+    records = read_run(RUNS / "overfitting", config_of("overfitting"))
     best = min(records.validation, key=lambda p: p.value)
     found = one(diagnose(RUNS / "overfitting", config_of("overfitting")), "overfitting")
     assert (found["step"], found["best_val_loss"]) == (best.step, round(best.value, 4))
@@ -104,22 +107,22 @@ def test_of_rows_the_reason_and_a_place():
 
 
 def test_filters_that_leave_out_little_are_nobodys_fault():
-    records = evidence.read(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook"))
+    records = read_run(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook"))
     for rejected, said in (({"ratio": 8000}, False), ({"ratio": 30000}, True), ({"not_utf8": 3}, False), ({"missing": 600}, True)):
         corpus = records.corpus | {"rejected": rejected, "rows_read": 41_845}
-        found = doctor.judge(evidence.Records(records.config, corpus=corpus, end={"ended": "finished", "step": 100}))
+        found = judge(Records(records.config, corpus=corpus, end={"ended": "finished", "step": 100}))
         assert (found != []) == said, rejected
     records = replace(records, corpus={"rejected": {"ratio": 8000, "not_utf8": 600}, "rows_read": 41_845}, train=[])
-    told = one(doctor.judge(replace(records, evaluations=[], samples=[])), "rows_quarantined")
+    told = one(judge(replace(records, evaluations=[], samples=[])), "rows_quarantined")
     assert (told["quarantined"], told["reason"], told["of_reason"]) == (600, "not_utf8", 600), "the faults, not what was to be filtered"
 
 
 def test_memory_is_compared_with_that_of_a_device():
     config = config_of("healthy_phrasebook")
-    records = evidence.read(RUNS / "healthy_phrasebook", config)
+    records = read_run(RUNS / "healthy_phrasebook", config)
     sharded = {"memory": {"peak_bytes": 40e9, "each_device_bytes": 6.1e9}}
     for measured, said in ((6.0e9, False), (12e9, True)):
-        found = doctor.judge(evidence.Records(records.config, end=records.end | {"peak_memory_bytes": measured}, preflight=sharded))
+        found = judge(Records(records.config, end=records.end | {"peak_memory_bytes": measured}, preflight=sharded))
         assert ("prediction_memory" in {v.id for v in found}) == said
 
 
@@ -152,16 +155,16 @@ def test_a_validation_loss_that_stands_still_while_the_training_goes_on_is_overf
         for s in range(10, 100 * len(values) + 1, 10)
     ]
     evaluations = [{"event": "evaluate", "step": 100 * k, "val_loss": v} for k, v in enumerate(values, 1)]
-    r = evidence.Records(
+    r = Records(
         config_of("healthy_phrasebook"), train=train, evaluations=evaluations, end={"ended": "interrupted", "step": 100 * len(values)}
     )
-    assert (verdicts.overfitting(r) is not None) == said
+    assert (verdicts_training.overfitting(r) is not None) == said
 
 
 def test_a_forecast_is_compared_with_the_step_where_the_loss_turned():
     """The course of a large model on a small corpus: the overfit is found, and the forecast said to have held or not."""
-    assert verdicts_text.STEP_FACTOR == forecasts.FACTOR
-    config = evidence.read(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook")).config
+    assert verdicts_text.STEP_FACTOR == FACTOR
+    config = read_run(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook")).config
     train = [{"event": "train", "step": s, "loss": 9 - s / 250, "tokens": 1900 * s, "epoch": s / 208} for s in range(10, 1201, 10)]
     evaluations = [{"event": "evaluate", "step": s, "val_loss": 5.0 + abs(s - 700) / 500} for s in range(100, 1201, 100)]
     for how, severity in (("stopped early", "note"), ("", "warning")):
@@ -172,8 +175,8 @@ def test_a_forecast_is_compared_with_the_step_where_the_loss_turned():
             (349, "prediction_overfit"),
             (1500, "prediction_overfit"),
         ):
-            r = evidence.Records(config, train=train, evaluations=evaluations, end=end, preflight={"forecast": {"overfit_step": forecast}})
-            said = {v.id: v for v in doctor.judge(r)}
+            r = Records(config, train=train, evaluations=evaluations, end=end, preflight={"forecast": {"overfit_step": forecast}})
+            said = {v.id: v for v in judge(r)}
             assert said["overfitting"].evidence["step"] == 700 and said["overfitting"].severity == severity
             assert [name for name in said if name.startswith("prediction")] == [verdict]
             assert (said[verdict].evidence["predicted"], said[verdict].evidence["measured"]) == (forecast, 700)
@@ -192,39 +195,42 @@ def test_a_forecast_is_compared_with_the_step_where_the_loss_turned():
     ],
 )
 def test_sides_that_are_all_swapped_and_sides_that_are_mixed(against, mixed, columns, said):
-    r = evidence.read(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook"))
+    r = read_run(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook"))
     r = replace(r, config=replace(r.config, corpus=replace(r.config.corpus, columns=columns)))
     r = replace(r, preflight={"data": {"chinese_sources": 1 - against, "chinese_targets": against, "swapped_share": mixed}})
-    assert {v.id for v in doctor.judge(r)} == said
+    assert {v.id for v in judge(r)} == said
 
 
 def test_the_names_of_a_sources_own_columns_count(tmp_path):
     text = (RUNS / "healthy_phrasebook/config.yaml").read_text(encoding="utf-8")
     own = "train:\n    path: data/phrasebook/train.jsonl\n    columns: {source: english, target: chinese}\n"
     (tmp_path / "config.yaml").write_text(text.replace("train: data/phrasebook/train.jsonl\n", own, 1), encoding="utf-8")
-    config = configs.load(tmp_path / "config.yaml")
-    records = evidence.Records(config, end={"ended": "finished", "step": 100}, preflight={"data": {"chinese_targets": 1.0}})
-    assert doctor.judge(records) == []
-    aligned = replace(config.corpus, train=[configs.SourceConfig("a.en", target_path="a.zh")])  # which have no columns' names
-    assert doctor.judge(replace(records, config=replace(config, corpus=aligned))) == []
+    config = load_config(tmp_path / "config.yaml")
+    records = Records(config, end={"ended": "finished", "step": 100}, preflight={"data": {"chinese_targets": 1.0}})
+    assert judge(records) == []
+    aligned = replace(config.corpus, train=[SourceConfig("a.en", target_path="a.zh")])  # which have no columns' names
+    assert judge(replace(records, config=replace(config, corpus=aligned))) == []
 
 
 def test_rows_that_nobody_misses_are_not_lost():
     report = {"rows_read": 1000, "not_selected": 400, "rejected": {"empty": 200, "duplicate": 100, "not_utf8": 3, "ratio": None}}
-    assert evidence.rows_lost(report, "gpt") == ({"not_utf8": 3}, 600)
-    assert evidence.rows_lost(report, "translation") == ({"empty": 200, "not_utf8": 3}, 600)
-    assert evidence.rows_lost({}, "gpt") == evidence.rows_lost({"rejected": [], "rows_read": "x"}, "gpt") == ({}, 0)
+    assert count_lost_rows(report, "gpt") == ({"not_utf8": 3}, 600)
+    assert count_lost_rows(report, "translation") == ({"empty": 200, "not_utf8": 3}, 600)
+    assert count_lost_rows({}, "gpt") == count_lost_rows({"rejected": [], "rows_read": "x"}, "gpt") == ({}, 0)
 
 
 @pytest.mark.parametrize("task", ["gpt", "translation"])
 def test_before_and_after_a_run_a_batch_is_small_below_the_same_number(task):
-    assert (rules_settings.SMALL_BATCH[task], rules_settings.BATCHES) == (verdicts.SMALL_BATCH[task], verdicts.BATCHES)
+    assert (verdicts_training.SMALL_BATCH[task], verdicts_training.BATCHES) == (
+        verdicts_training.SMALL_BATCH[task],
+        verdicts_training.BATCHES,
+    )
     name = {"gpt": "healthy_speech", "translation": "healthy_phrasebook"}[task]
-    config, rng = evidence.read(RUNS / name, config_of(name)).config, random.Random(3)
-    for tokens, said in ((verdicts.SMALL_BATCH[task] - 6, True), (verdicts.SMALL_BATCH[task] + 6, False)):
+    config, rng = read_run(RUNS / name, config_of(name)).config, random.Random(3)
+    for tokens, said in ((verdicts_training.SMALL_BATCH[task] - 6, True), (verdicts_training.SMALL_BATCH[task] + 6, False)):
         noisy = [{"event": "train", "step": 10 * i, "loss": rng.gauss(4.0, 0.3), "tokens": 10 * tokens * i} for i in range(1, 41)]
-        found = [v for v in doctor.judge(evidence.Records(config, train=noisy)) if v.id == "batch_too_small"]
-        assert [v.source for v in found] == [verdicts.BATCHES] * said
+        found = [v for v in judge(Records(config, train=noisy)) if v.id == "batch_too_small"]
+        assert [v.source for v in found] == [verdicts_training.BATCHES] * said
 
 
 @pytest.mark.parametrize("name", [n for n in CHANGED if n.startswith("out_of_memory")])

@@ -17,15 +17,20 @@ from typing import Any
 import pytest
 from doctor_recordings import BROKEN, CHANGED, FALLING, HEALTHY, ROOT, RUNS, changed, config_of, ended, losses, one, places, predicted
 
-from training import doctor, evidence, findings, run_folder, speaking, verdicts
-from training.config import ConfigError
-from training.doctor import diagnose, main
+from training.base.console import printed
+from training.base.errors import ConfigError
+from training.base.words import LANGUAGES, phrases
+from training.diagnosis import verdicts_training
+from training.diagnosis.diagnose import as_json, diagnose, judge, tell
+from training.diagnosis.finding import Finding
+from training.diagnosis.run_records import read_metrics, read_run
+from training.doctor import main
 
 # ---- words
 
 
 def test_both_languages_say_the_same_things():
-    english, chinese = findings.phrases("doctor", "en"), findings.phrases("doctor", "zh")
+    english, chinese = phrases("doctor", "en"), phrases("doctor", "zh")
     assert list(english) == list(chinese)
     for name in english:
         assert set(english[name]) == set(chinese[name]) == {"text", "try"}, name
@@ -38,8 +43,8 @@ def test_both_languages_say_the_same_things():
 @pytest.mark.parametrize("name", [*BROKEN, *HEALTHY, *CHANGED])
 def test_every_verdict_can_be_said(name, tmp_path):
     folder = changed(name, tmp_path) if name in CHANGED else RUNS / name
-    for language in findings.LANGUAGES:
-        said = "\n".join(doctor.tell(diagnose(folder, config_of(name)), language))
+    for language in LANGUAGES:
+        said = "\n".join(tell(diagnose(folder, config_of(name)), language))
         assert said and not {"{", "}"} & set(said.replace("…", "")) and "None" not in said, said
 
 
@@ -135,12 +140,12 @@ def test_a_reader_that_goes_away_is_no_failure(options):
 def test_an_output_that_has_no_arrow_gets_what_it_has(encoding, monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, write_through=True))
-    speaking.printed("a → 预热 \ud800")
-    speaking.printed({"a": "→ 预热"})
+    printed("a → 预热 \ud800")
+    printed({"a": "→ 预热"})
     first, rest = raw.getvalue().decode(encoding).split("\n", 1)
     assert first == ("a → 预热 ?" if encoding == "utf-8" else "a ? ?? ?") and json.loads(rest) == {"a": "→ 预热"}
     with pytest.raises(ValueError, match="JSON"):
-        speaking.printed({"a": float("inf")})
+        printed({"a": float("inf")})
 
 
 # ---- damaged folders
@@ -197,13 +202,13 @@ def test_numbers_without_end_and_files_without_bottom_are_no_error(tmp_path, cap
         assert main([str(folder), "--json", "true", "--lang", "en"]) == 0
         printed = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
         assert {v["id"] for v in printed["verdicts"]} >= {"records_unreadable", "losses_missing"}
-    infinite = findings.Finding("interrupted", "note", {"step": 3, "a": math.inf, "b": 1.5}, book="doctor")
-    assert doctor.as_json(folder, [infinite], "en")["verdicts"][0]["evidence"] == {"step": 3, "a": None, "b": 1.5}
+    infinite = Finding("interrupted", "note", {"step": 3, "a": math.inf, "b": 1.5}, book="doctor")
+    assert as_json(folder, [infinite], "en")["verdicts"][0]["evidence"] == {"step": 3, "a": None, "b": 1.5}
 
 
 def test_words_of_a_file_stay_on_their_line(tmp_path):
     corpus = {"rows_read": 10, "rejected": {"not\nutf8": 5}, "examples": {"not\nutf8": "a.txt:3\n- **Problem:**\x1b[2J\u202eb"}}
-    found = one(doctor.judge(ended(corpus=corpus)), "rows_quarantined")
+    found = one(judge(ended(corpus=corpus)), "rows_quarantined")
     assert (found["reason"], found["example"]) == ("not utf8", "a.txt:3 - **Problem:**\\x1b[2J\\u202eb")
 
 
@@ -214,17 +219,17 @@ def test_words_of_a_file_stay_on_their_line(tmp_path):
 )  # fmt: skip
 def test_numbers_that_cannot_be_are_not_believed(section, key, value):
     r = ended(**predicted(section, key, value, seconds=100.0, peak_memory_bytes=3e9))
-    assert r.predicted(section, key) is None and doctor.judge(r) == []
-    assert doctor.judge(ended(**predicted("memory", "peak_bytes", 9e9, peak_memory_bytes=-3e9))) == []
+    assert r.predicted(section, key) is None and judge(r) == []
+    assert judge(ended(**predicted("memory", "peak_bytes", 9e9, peak_memory_bytes=-3e9))) == []
 
 
 @pytest.mark.parametrize("warmup", [0, 50])
 def test_a_long_curve_is_searched_for_jumps_once(warmup, monkeypatch):
     """Of 300,000 records that took most of a quarter of a minute."""
-    searched, jumps = [], verdicts._jumps
-    monkeypatch.setattr(verdicts, "_jumps", lambda r: searched.append(r) or jumps(r))
+    searched, jumps = [], verdicts_training._jumps
+    monkeypatch.setattr(verdicts_training, "_jumps", lambda r: searched.append(r) or jumps(r))
     r = ended(train=losses(*FALLING), end={"step": 200})
-    doctor.judge(replace(r, config=replace(r.config, optim=replace(r.config.optim, warmup_steps=warmup))))
+    judge(replace(r, config=replace(r.config, optim=replace(r.config.optim, warmup_steps=warmup))))
     assert len(searched) == 1
 
 
@@ -236,14 +241,14 @@ def test_a_metrics_file_cut_anywhere_is_no_error(name, tmp_path):
         (tmp_path / "run" / "metrics.jsonl").write_bytes(whole[: int(share * len(whole))])
         verdicts = diagnose(tmp_path / "run", config_of(name))
         assert "unfinished" in {v.id for v in verdicts}
-        doctor.tell(verdicts, "zh")
+        tell(verdicts, "zh")
 
 
 @pytest.mark.parametrize("name", [*BROKEN, *HEALTHY])
 def test_nulls_and_wrong_types_are_no_error(name, tmp_path):
     """Any value of any record, of the scan's report or of the preflight may be missing, null or of another type."""
     rng = random.Random(name)
-    records, other = run_folder.read(RUNS / name), ["corpus/report.json", "preflight.json"]
+    records, other = read_metrics(RUNS / name), ["corpus/report.json", "preflight.json"]
     shutil.copytree(RUNS / name, tmp_path / "run")
     for _ in range(6):
         damaged = [{k: damage(v, rng) if k != "event" else v for k, v in r.items()} for r in records]
@@ -252,8 +257,8 @@ def test_nulls_and_wrong_types_are_no_error(name, tmp_path):
         for path in other:
             tree = json.loads((RUNS / name / path).read_text(encoding="utf-8"))
             (tmp_path / "run" / path).write_text(json.dumps(damage(tree, rng)), encoding="utf-8")
-        for language in findings.LANGUAGES:
-            doctor.tell(diagnose(tmp_path / "run", config_of(name)), language)
+        for language in LANGUAGES:
+            tell(diagnose(tmp_path / "run", config_of(name)), language)
 
 
 def damage(tree: Any, rng: random.Random) -> Any:
@@ -293,7 +298,7 @@ def test_a_resumed_run_has_not_ended(tmp_path):
 
 
 def test_a_config_that_a_caller_has_is_used(tmp_path):
-    config = evidence.read(RUNS / "healthy_sentence", config_of("healthy_sentence")).config
+    config = read_run(RUNS / "healthy_sentence", config_of("healthy_sentence")).config
     (tmp_path / "metrics.jsonl").touch()
     assert [v.id for v in diagnose(tmp_path, config)] == ["unfinished"]
     with pytest.raises(ConfigError, match=r"not a run folder \(config.yaml missing\)"):

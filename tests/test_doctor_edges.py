@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from doctor_recordings import ended, predicted
 
-from training import doctor, evidence
+from training.diagnosis.diagnose import judge
+from training.diagnosis.run_records import Point, noise
 
 
 def speeds(count: int) -> dict[str, Any]:
@@ -51,16 +52,16 @@ EDGES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [  # what is silent an
 
 @pytest.mark.parametrize(("wanted", "silent", "speaks"), EDGES, ids=[f"{k}-{e[0]}" for k, e in enumerate(EDGES)])
 def test_thresholds_stand_where_they_are_said_to(wanted: str, silent: dict[str, Any], speaks: dict[str, Any]) -> None:
-    assert [wanted in {v.id for v in doctor.judge(ended(**known))} for known in (silent, speaks)] == [False, True]
+    assert [wanted in {v.id for v in judge(ended(**known))} for known in (silent, speaks)] == [False, True]
 
 
 def test_duplicates_are_worth_a_word_and_a_fifth_of_them_a_warning() -> None:
     for rows, severity in ((150, "note"), (250, "warning")):
-        (found,) = doctor.judge(ended(corpus={"rows_read": 1000, "rejected": {"duplicate": rows}}))
+        (found,) = judge(ended(corpus={"rows_read": 1000, "rejected": {"duplicate": rows}}))
         assert (found.id, found.severity) == ("rows_duplicate", severity)
 
 
 def test_the_noise_of_a_curve_is_that_of_one_value() -> None:
     """Neighbours of the second half are three nats apart, up and down in turn; a difference scatters √2 times as much as a value."""
-    points = [evidence.Point(k, float(v)) for k, v in enumerate([9, 8, 7, 6, 5, 5, 2, 5, 2, 5, 2], 0)]
-    assert evidence.noise(points) == pytest.approx(1.4826 * 3 / math.sqrt(2))
+    points = [Point(k, float(v)) for k, v in enumerate([9, 8, 7, 6, 5, 5, 2, 5, 2, 5, 2], 0)]
+    assert noise(points) == pytest.approx(1.4826 * 3 / math.sqrt(2))

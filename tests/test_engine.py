@@ -26,11 +26,11 @@ from serving_fixtures import (
 from tokenizers import Tokenizer, models
 from transformers import GPT2Config, PreTrainedTokenizerFast
 
-from serving.engine import MAX_LINES, MAX_NEW_TOKENS, Engine, ModelError, find_models
-from serving.folders import default_roots
+from inference.engine import MAX_LINES, MAX_NEW_TOKENS, Engine
+from inference.folders import ModelError, default_roots, find_models
+from inference.text import MAX_PROMPT_CHARS, Prompt, Unfolding, encode_lines
+from inference.torch_backend import Sampling, _processors
 from serving.tabs.generate import longest
-from serving.text import MAX_PROMPT_CHARS, Prompt, Unfolding, encode_lines
-from serving.torch_backend import Sampling, _processors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

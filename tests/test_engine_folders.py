@@ -22,8 +22,8 @@ from serving_fixtures import (
     tiny_translator,
 )
 
-from serving.engine import Engine, ModelError, find_models
-from serving.folders import count_parameters
+from inference.engine import Engine
+from inference.folders import ModelError, count_parameters, find_models
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

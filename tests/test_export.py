@@ -11,14 +11,15 @@ from safetensors.torch import load_file
 from serving_fixtures import PAIRS, SENTENCE, fit_pairs, save_run, tiny_gpt, tiny_translator
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
 
-from serving import ctranslate2_backend
-from serving.ctranslate2_backend import CTranslate2Backend
-from serving.engine import Engine
-from serving.folders import find_models
-from serving.torch_backend import TorchBackend
-from training import config as configs
+from inference import ctranslate2_backend
+from inference.ctranslate2_backend import CTranslate2Backend
+from inference.engine import Engine
+from inference.folders import find_models
+from inference.torch_backend import TorchBackend
 from training.export import main
-from training.score import model_folder
+from training.scoring.test_sets import model_folder
+from training.settings.config import dump_config
+from training.settings.load import load_config
 
 
 @pytest.fixture
@@ -119,8 +120,8 @@ def test_weights_that_somebody_took_away_leave_the_copy_to_serve(run: Path, test
 
 def test_what_belongs_to_the_run_goes_along(run: Path, test_set: str, tmp_path: Path) -> None:
     """Its config and curves, from a run and from what was exported before, never a stranger's; the compared sentences do not."""
-    config = configs.load("configs/translation/phrasebook.yaml")
-    (run / "config.yaml").write_text(configs.dump(config), encoding="utf-8")
+    config = load_config("configs/translation/phrasebook.yaml")
+    (run / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     (run / "curves.png").write_bytes(b"a picture")
     meta = model_folder(run) / "meta.json"
     more = {"name": "tiny", "parameters": 1, "model_type": "m2m_100", "examples": ["我"], "corpus": {"rows": 3}}
@@ -131,7 +132,7 @@ def test_what_belongs_to_the_run_goes_along(run: Path, test_set: str, tmp_path: 
     for source, out in ((run, first), (first, second)):
         told = ["--test", test_set, "--weights", "float16", "--license", "cc-by-4.0"]
         assert main(["--model", str(source), "--out", str(out), *told]) == 0
-        assert configs.load(out / "config.yaml") == config and (out / "curves.png").read_bytes() == b"a picture"
+        assert load_config(out / "config.yaml") == config and (out / "curves.png").read_bytes() == b"a picture"
         assert {value.dtype for value in load_file(out / "model.safetensors").values()} == {torch.float16}
         card = (out / "README.md").read_text(encoding="utf-8")
         assert f"# {out.name}\n" in card and 'license: "cc-by-4.0"' in card and "--config config.yaml" in card

@@ -11,26 +11,27 @@ import pytest
 from test_preflight import ask
 from training_runs import gpt_config
 
-from training import config as configs
-from training import fitting
-from training.config import ConfigError
+from training.base.errors import ConfigError
+from training.estimate import fit
+from training.settings.config import Config
+from training.settings.load import load_config
 
 
 def test_a_config_that_fits_goes_beside_its_file_and_replaces_no_other(tmp_path: Path) -> None:
-    config = configs.load(gpt_config(tmp_path))
+    config = load_config(gpt_config(tmp_path))
     argv = ["--config", "a.yaml", "--seed", "7", f"--config={tmp_path}/v1.2.yaml"]
-    path = fitting.fitted_path(config, None, argv)
-    assert path == tmp_path / "v1.2.fit.yaml" and fitting.fitted_path(config, "b.yaml", argv) == Path("b.yaml")
-    assert fitting.fitted_path(replace(config, run_dir="runs/v1.2"), None, []) == Path("runs/v1.2.fit.yaml")
+    path = fit.fitted_path(config, None, argv)
+    assert path == tmp_path / "v1.2.fit.yaml" and fit.fitted_path(config, "b.yaml", argv) == Path("b.yaml")
+    assert fit.fitted_path(replace(config, run_dir="runs/v1.2"), None, []) == Path("runs/v1.2.fit.yaml")
     roomy = {"memory": {"largest_batch": 1000}}
     for _ in range(2):  # the same again is no harm
-        assert fitting.fit(config, roomy, path, False)["fitted"] == str(path)
+        assert fit.fit(config, roomy, path, False)["fitted"] == str(path)
     other = replace(config, seed=7)
     with pytest.raises(ConfigError, match=r"v1\.2\.fit\.yaml is there already"):
-        fitting.fit(other, roomy, path, False)
-    assert configs.load(path) == config
-    fitting.fit(other, roomy, path, True)
-    assert configs.load(path).seed == 7
+        fit.fit(other, roomy, path, False)
+    assert load_config(path) == config
+    fit.fit(other, roomy, path, True)
+    assert load_config(path).seed == 7
 
 
 def test_fit_writes_a_config_with_the_same_tokens_a_step(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -55,7 +56,7 @@ def test_fit_writes_a_config_with_the_same_tokens_a_step(tmp_path: Path, capsys:
         "en",
     )
     assert code == 0 and str(fitted) in out and "memory_short" not in out
-    before, after = configs.load(path), configs.load(fitted)
+    before, after = load_config(path), load_config(fitted)
     assert after.batch.micro_batch_size < 64
     assert after.batch.micro_batch_size * after.train.gradient_accumulation_steps == pytest.approx(64, rel=0.05)
     assert replace(after, batch=before.batch, train=before.train) == before
@@ -69,7 +70,7 @@ def test_where_nothing_fits_that_is_the_answer(tmp_path: Path, capsys: pytest.Ca
     code, out, _ = ask(capsys, *options, "--json", "true")
     assert code == 0 and json.loads(out)["fitted"] is None and not fitted.exists()
     found: dict[str, Any] = {"memory": {"largest_batch": 0}}
-    assert fitting.fit(configs.load(gpt_config(tmp_path)), found, fitted, True) == {"fitted": None}
+    assert fit.fit(load_config(gpt_config(tmp_path)), found, fitted, True) == {"fitted": None}
 
 
 @pytest.mark.parametrize(
@@ -79,16 +80,16 @@ def test_where_nothing_fits_that_is_the_answer(tmp_path: Path, capsys: pytest.Ca
 )  # fmt: skip
 def test_the_rows_of_a_step_stay_what_was_asked(rows: int, times: int, most: int, size: int, accumulation: int) -> None:
     """Exactly, or within 2% where an exact division would be less than half as fast (97 is a prime)."""
-    assert fitting.divided(rows * times, 1, most, exactly=True) == (size, accumulation)
+    assert fit.divided(rows * times, 1, most, exactly=True) == (size, accumulation)
 
 
 @pytest.mark.parametrize(("asked", "least", "most"), [(8000, 256, 3000), (24_000, 256, 7000), (12_001, 128, 5999), (6000, 900, 1100)])
 def test_the_tokens_of_a_step_stay_what_was_asked(asked: int, least: int, most: int) -> None:
-    size, accumulation = fitting.divided(asked, least, most, exactly=False)
+    size, accumulation = fit.divided(asked, least, most, exactly=False)
     assert least <= size <= most and size * accumulation == pytest.approx(asked, rel=0.02)
     assert size > 0.75 * most, "no slower than need be"
 
 
 @pytest.mark.parametrize(("run", "path"), [(".", "preflight.fit.yaml"), ("/", "/preflight.fit.yaml"), ("..", "../preflight.fit.yaml")])
 def test_a_run_folder_without_a_name_has_a_place_for_the_config_that_fits(run: str, path: str) -> None:
-    assert fitting.fitted_path(configs.Config(task="gpt", run_dir=run), None, []) == Path(path)
+    assert fit.fitted_path(Config(task="gpt", run_dir=run), None, []) == Path(path)

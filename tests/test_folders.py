@@ -19,13 +19,18 @@ import yaml
 from safetensors.torch import load_file, save_file
 from training_runs import ROOT, environment, gpt_config, records, run_here
 
-from training import config as configs
-from training import prepare, run_folder
-from training.config import Config, ConfigError, CorpusConfig, SourceConfig, TokenizerConfig
-from training.corpus import open_corpus
-from training.loader import MicroBatches
-from training.model import build, model_config
-from training.train import TrainResult, main
+from training.base.errors import ConfigError, TrainResult
+from training.corpus.batches import MicroBatches
+from training.corpus.order import open_corpus
+from training.diagnosis.run_records import read_metrics
+from training.loop.journal import Metrics
+from training.loop.pages import draw_curves, write_samples
+from training.model.build import model_config, new_model
+from training.settings.config import Config, CorpusConfig, SourceConfig, TokenizerConfig
+from training.settings.load import load_config
+from training.setup.data import _differences, config_of_run
+from training.setup.run_folder import lock_folder, refuse_foreign
+from training.train import main
 
 SHORT: dict[str, Any] = {
     "train": {"max_steps": 2}, "evaluation": {"every_steps": 2, "samples": 1, "max_new_tokens": 2}, "checkpoint": {"every_steps": 1},
@@ -77,16 +82,16 @@ def test_an_empty_folder_and_what_an_earlier_try_left_are_used(folder: tuple[Pat
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / ".gitkeep").touch()
-    run_folder.refuse_foreign(empty)
+    refuse_foreign(empty)
     _, run_dir = folder
     shutil.rmtree(run_dir / "checkpoints")
     for name in ("best", "latest", "config.yaml"):  # as a try leaves it that broke off before the first step
         (run_dir / name).unlink()
-    run_folder.refuse_foreign(run_dir)
+    refuse_foreign(run_dir)
     (run_dir / ".lock").unlink()
     (run_dir / "config.yaml").write_text("task: gpt\n")
     with pytest.raises(ConfigError):
-        run_folder.refuse_foreign(run_dir)
+        refuse_foreign(run_dir)
 
 
 def test_a_copy_without_hidden_files_goes_on(folder: tuple[Path, Path]) -> None:
@@ -138,9 +143,9 @@ def test_another_config_is_told_key_by_key(folder: tuple[Path, Path], tmp_path: 
     assert first == "resume: model.n_layer was 1 when the run began and is 4 now"
     assert second == "resume: batch.micro_batch_size was 8 when the run began and is 32 now"
     assert "or choose another --run_dir" in last
-    before = Config("gpt", corpus=prepare.begun(run_dir).corpus, model={"type": "gpt2"})
+    before = Config("gpt", corpus=config_of_run(run_dir).corpus, model={"type": "gpt2"})
     now = Config("gpt", corpus=before.corpus, model={"type": "gpt2", "n_head": 2}, tokenizer=TokenizerConfig(path="x"))
-    assert prepare._differences(before, now).splitlines()[:2] == [
+    assert _differences(before, now).splitlines()[:2] == [
         "resume: tokenizer.path was not set when the run began and is x now",
         "resume: model.n_head was not set when the run began and is 2 now",
     ]
@@ -163,7 +168,7 @@ def test_a_changed_corpus_is_refused_and_a_copy_of_it_is_not(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("damage", ["[]", '{"parts": []}', '{"parts": [{}]}', '{"parts": [{"characters": 5}]}', "{"])
 def test_a_damaged_scan_is_made_again(damage: str, made: tuple[Path, TrainResult], tmp_path: Path) -> None:
-    config = prepare.begun(made[1].run_dir)
+    config = config_of_run(made[1].run_dir)
 
     def opened() -> Any:
         return open_corpus(config.corpus, "gpt", tmp_path / "corpus", config.seed, config.evaluation.max_rows)[0]
@@ -184,11 +189,11 @@ def test_what_is_no_record_is_left_out(folder: tuple[Path, Path]) -> None:
     odd = '5\n[]\nnull\n{"event": "train", "step": "1", "seconds": 0}\n{"step": 1}\n{"event": "train", "step": 1, "loss": "x"}\n'
     sample = {"event": "sample", "step": 2, "seconds": 1, "samples": [{"prompt": "", "text": "a\u2028b", "stopped": True}]}
     path.write_text(path.read_text() + odd + '{"event": "sample", "step": 1}\n' + json.dumps(sample, ensure_ascii=False) + "\n{")
-    assert run_folder.read(run_dir) == [*whole, sample]  # U+2028 ends no line
-    run_folder.Metrics(run_dir, 2, 2).close()
-    assert run_folder.read(run_dir) == [*(r for r in whole if r["event"] != "end"), sample]
-    run_folder.write_samples(run_dir)
-    run_folder.draw(run_dir, "odd")
+    assert read_metrics(run_dir) == [*whole, sample]  # U+2028 ends no line
+    Metrics(run_dir, 2, 2).close()
+    assert read_metrics(run_dir) == [*(r for r in whole if r["event"] != "end"), sample]
+    write_samples(run_dir)
+    draw_curves(run_dir, "odd")
 
 
 STATE = {
@@ -255,7 +260,7 @@ def test_a_model_that_cannot_generate_is_told_of_before_the_run(
     task: str, keys: dict[str, Any], told: str, vocabularies: dict[str, Any]
 ) -> None:
     with pytest.raises(ConfigError, match=told):
-        build(task, model_config(task, keys, vocabularies[task], 24), 24, 8, seed=1)
+        new_model(task, model_config(task, keys, vocabularies[task], 24), 24, 8, seed=1)
 
 
 def test_the_try_leaves_the_dice_alone_and_fits_the_smallest_context(vocabularies: dict[str, Any], monkeypatch) -> None:
@@ -263,8 +268,8 @@ def test_the_try_leaves_the_dice_alone_and_fits_the_smallest_context(vocabularie
     after = []
     for generate in (True, False):
         if not generate:
-            monkeypatch.setattr("training.model._try_generation", lambda model, context: None)
-        build("gpt", model_config("gpt", keys, vocabularies["gpt"], 2), 2, 2, seed=1)
+            monkeypatch.setattr("training.model.build._try_generation", lambda model, context: None)
+        new_model("gpt", model_config("gpt", keys, vocabularies["gpt"], 2), 2, 2, seed=1)
         after.append(torch.get_rng_state())
     assert torch.equal(*after)
 
@@ -284,7 +289,7 @@ def test_the_decoder_of_an_encoder_decoder_trains_as_a_gpt(tmp_path: Path) -> No
 def test_weights_too_small_for_a_single_row_are_told(tmp_path: Path) -> None:
     config = gpt_config(tmp_path, **SHORT, corpus={"train": {"path": str(tmp_path / "verses.jsonl"), "weight": 1e-9}})
     assert "corpus.train: no row is left in an epoch; raise the weights" in refused(config, tmp_path / "run")
-    corpus = open_corpus(configs.load(config).corpus, "gpt", tmp_path / "corpus", 1, 5)[0]
+    corpus = open_corpus(load_config(config).corpus, "gpt", tmp_path / "corpus", 1, 5)[0]
     with pytest.raises(ConfigError, match="no row was left in 20 epochs"):  # also where the first epoch alone had some
         MicroBatches(corpus, lambda rows, rng: ([], 0), 0, 1, 0).step(1)
 
@@ -304,11 +309,11 @@ def test_a_few_rows_of_a_small_weight_may_be_left_out_for_some_epochs(tmp_path: 
 def test_a_signal_before_the_first_step_is_told(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     config = gpt_config(tmp_path, **SHORT)
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("training.prepare.open_data", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(9))
+    monkeypatch.setattr("training.loop.run.open_data", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(9))
     assert main(["--config", str(config)]) == 143
     assert capsys.readouterr().err == "stopped before the first step\n"
     assert signal.getsignal(signal.SIGTERM) == before
-    held = run_folder.lock(tmp_path / "run")  # it has let go of the folder
+    held = lock_folder(tmp_path / "run")  # it has let go of the folder
     held.release()
 
 

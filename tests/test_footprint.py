@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import config as configs
-from training import footprint, model
-from training.alive import Alive
-from training.footprint import full_batch, measure
+from training.estimate import footprint
+from training.estimate.footprint import full_batch, measure
+from training.estimate.live_memory import Alive
+from training.model.build import count_parameters, fresh, model_config, parameters_by_part
+from training.settings.config import Config
+from training.settings.load import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = sorted((ROOT / "configs").glob("gpt/*.yaml")) + sorted((ROOT / "configs").glob("translation/*.yaml"))
@@ -22,13 +24,13 @@ SHIPPED = sorted((ROOT / "configs").glob("gpt/*.yaml")) + sorted((ROOT / "config
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_parameters_of_every_shipped_config_are_exact(path: Path) -> None:
-    config = configs.load(path)
+    config = load_config(path)
     vocabulary = min(config.tokenizer.vocab_size, 40_000)
-    found = model.model_config(config.task, config.model, footprint.Standin(vocabulary), 128)
+    found = model_config(config.task, config.model, footprint.Standin(vocabulary), 128)
     with torch.device("meta"):
-        real = model.fresh(config.task, found)
-    parts, of_vocabulary = model.by_part(real, vocabulary)
-    assert parts["total"] == model.count(real) == sum(p.numel() for p in real.parameters())
+        real = fresh(config.task, found)
+    parts, of_vocabulary = parameters_by_part(real, vocabulary)
+    assert parts["total"] == count_parameters(real) == sum(p.numel() for p in real.parameters())
     assert sum(v for k, v in parts.items() if k != "total") == parts["total"]
     assert parts["attention"] > 0 and parts["feed_forward"] > 0 and of_vocabulary >= vocabulary
     width = real.get_input_embeddings().weight.shape[1]
@@ -36,7 +38,7 @@ def test_parameters_of_every_shipped_config_are_exact(path: Path) -> None:
     assert of_vocabulary == vocabulary * width * (1 if tied else 2) and (parts["head"] == 0) == tied
 
 
-def small(task: str = "gpt", **train: object) -> configs.Config:
+def small(task: str = "gpt", **train: object) -> Config:
     """A config of a tiny model."""
     sizes = {
         "hidden_size": 64,
@@ -48,7 +50,7 @@ def small(task: str = "gpt", **train: object) -> configs.Config:
     }
     sides = {"encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "d_model": 64}
     keys = {"type": "qwen3", **sizes} if task == "gpt" else {"type": "m2m_100", **sides, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128}
-    config = configs.Config(task="gpt" if task == "gpt" else "translation", model=keys)
+    config = Config(task="gpt" if task == "gpt" else "translation", model=keys)
     return replace(config, train=replace(config.train, max_steps=10, mixed_precision="no", **train))
 
 
@@ -195,16 +197,16 @@ def test_a_deep_model_is_measured_by_a_few_of_its_layers(kind: str, checkpointin
 def test_layers_that_differ_are_all_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"hidden_size": 32, "moe_intermediate_size": 16, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
     keys = {"type": "qwen3_moe", "num_experts": 2, "num_experts_per_tok": 1, "num_hidden_layers": 13, **sizes}
-    found = model.model_config("gpt", {**keys, "mlp_only_layers": [0, 1, 2]}, footprint.Standin(50), 64)
+    found = model_config("gpt", {**keys, "mlp_only_layers": [0, 1, 2]}, footprint.Standin(50), 64)
     assert footprint._carried_on(lambda kind: counted(kind), "gpt", found, 50) is None
-    alike = model.model_config("gpt", keys, footprint.Standin(50), 64)
+    alike = model_config("gpt", keys, footprint.Standin(50), 64)
     assert footprint._carried_on(lambda kind: counted(kind), "gpt", alike, 50) is not None
 
 
 def counted(kind: object) -> footprint.Step:
     """A step of which only the parameters are known."""
     with torch.device("meta"):
-        return footprint.Step(footprint._sizes(model.fresh("gpt", kind), 50), {}, {})
+        return footprint.Step(footprint._sizes(fresh("gpt", kind), 50), {}, {})
 
 
 def test_the_heaviest_batch_is_the_one_with_the_most_targets() -> None:

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from training import assess, forecast, probe
-from training import config as configs
-from training.probe import Probe
+from training.estimate import numbers, probe
+from training.estimate.overfitting import FACTOR, PASSES, RATIO, fit, overfit_step, tokens_wanted
+from training.estimate.probe import Probe
+from training.settings.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
-BOOKS = sorted({p.name.split(".")[0] for p in (ROOT / "training/wording").glob("*.yaml")})
+BOOKS = sorted({p.name.split(".")[0] for p in (ROOT / "training/base/wording").glob("*.yaml")})
 
 
 # ---- forecasts
@@ -26,17 +27,17 @@ BOOKS = sorted({p.name.split(".")[0] for p in (ROOT / "training/wording").glob("
 
 def test_the_power_law_is_found_again_with_its_error() -> None:
     points = [(n, t, 40 * n**-0.1 * t**-0.05) for n in (1e5, 3e5, 1e6) for t in (1e5, 4e5)]
-    law = forecast.fit(points)
+    law = fit(points)
     loss, error = law.at(1e7, 1e7)
     assert loss == pytest.approx(40 * 1e7**-0.1 * 1e7**-0.05, rel=1e-6) and error < 1e-6
     without = [p if p[0] < 1e6 else (p[0], p[1], 1.2 * p[2]) for p in points]  # one size that does not follow
-    loss, error = forecast.fit(without).at(1e7, 1e7)
+    loss, error = fit(without).at(1e7, 1e7)
     assert error == pytest.approx(loss - 40 * 1e7**-0.1 * 1e7**-0.05), "the bar reaches to where the others point"
     noisy = [(n, t, loss * (1 + (-1) ** k * 0.03)) for k, (n, t, loss) in enumerate(points)]
-    near, far = forecast.fit(noisy).at(1e6, 4e5)[1], forecast.fit(noisy).at(1e9, 1e9)[1]
-    assert near > 0 and math.isfinite(far) and far / forecast.fit(noisy).at(1e9, 1e9)[0] > near / forecast.fit(noisy).at(1e6, 4e5)[0]
+    near, far = fit(noisy).at(1e6, 4e5)[1], fit(noisy).at(1e9, 1e9)[1]
+    assert near > 0 and math.isfinite(far) and far / fit(noisy).at(1e9, 1e9)[0] > near / fit(noisy).at(1e6, 4e5)[0]
     with pytest.raises(ValueError, match="three sizes"):
-        forecast.fit(points[:4])
+        fit(points[:4])
 
 
 def test_the_error_of_a_prediction_worked_out_by_hand() -> None:
@@ -46,73 +47,73 @@ def test_the_error_of_a_prediction_worked_out_by_hand() -> None:
     three coefficients leave 0.02. In the middle, where nothing hangs on a single size, a prediction adds a sixth of one more point.
     """
     scatter = {-1: 0.01, 0: -0.02, 1: 0.01}
-    law = forecast.fit([(math.exp(p), math.exp(t), 5 * math.exp(e * t)) for p, e in scatter.items() for t in (-1, 1)])
+    law = fit([(math.exp(p), math.exp(t), 5 * math.exp(e * t)) for p, e in scatter.items() for t in (-1, 1)])
     assert (law.constant, law.of_size, law.of_tokens) == pytest.approx((math.log(5), 0, 0), abs=1e-12)
     assert law.residual == pytest.approx(0.02)
     assert law.at(1, 1) == pytest.approx((5, 5 * 0.02 * math.sqrt(7 / 6)))
 
 
 def test_more_tokens_put_the_turning_off_and_the_wanted_tokens_do_too() -> None:
-    early = forecast.overfit_step("adamw", 10_000_000, 100_000, 100)
-    late = forecast.overfit_step("adamw", 10_000_000, 2_000_000, 100)
+    early = overfit_step("adamw", 10_000_000, 100_000, 100)
+    late = overfit_step("adamw", 10_000_000, 2_000_000, 100)
     assert early is not None and late is not None and early < late
-    assert forecast.overfit_step("adamw", 10_000_000, 20_000_000, 100) is None
+    assert overfit_step("adamw", 10_000_000, 20_000_000, 100) is None
     seen = 50_000_000
-    wanted = forecast.tokens_wanted(10_000_000, seen)
-    passes = forecast.PASSES * math.sqrt(wanted / 10_000_000 / forecast.RATIO)
+    wanted = tokens_wanted(10_000_000, seen)
+    passes = PASSES * math.sqrt(wanted / 10_000_000 / RATIO)
     assert seen / wanted == pytest.approx(passes, rel=0.01)
-    assert forecast.tokens_wanted(10_000_000, 10**12) == 10_000_000, "from there on it never overfits"
-    assert forecast.tokens_wanted(1_000_000_000, 400_000) == 100_000, "four passes"
+    assert tokens_wanted(10_000_000, 10**12) == 10_000_000, "from there on it never overfits"
+    assert tokens_wanted(1_000_000_000, 400_000) == 100_000, "four passes"
 
 
 def test_the_forecast_is_within_a_factor_of_two_of_what_was_measured() -> None:
     """configs/gpt/verses.yaml turned at step 50 (docs/log.md); 12 steps an epoch. AdamW takes its first hundred."""
-    step = forecast.overfit_step("muon", 978_176, 9_391, 12)
-    assert step is not None and 50 / forecast.FACTOR <= step <= 50 * forecast.FACTOR
-    assert forecast.overfit_step("adamw", 978_176, 9_391, 12) == step + 50
+    step = overfit_step("muon", 978_176, 9_391, 12)
+    assert step is not None and 50 / FACTOR <= step <= 50 * FACTOR
+    assert overfit_step("adamw", 978_176, 9_391, 12) == step + 50
     # A corpus of four times the tokens (and so the steps) from one token for a hundred parameters on: eight passes, not four.
-    assert forecast.overfit_step("adamw", 10_000_000, 400_000, 400) == 100 + 8 * 400
-    assert forecast.overfit_step("adamw", 10_000_000, 9_000_000, 9000) is not None
+    assert overfit_step("adamw", 10_000_000, 400_000, 400) == 100 + 8 * 400
+    assert overfit_step("adamw", 10_000_000, 9_000_000, 9000) is not None
 
 
 # ---- the arithmetic of horizon, time and --fit, without a run
 
 
 def test_the_nearest_horizon_ends_the_run() -> None:
-    config, data = configs.Config(task="gpt"), {"tokens_per_step": 1000, "tokens": 50_000}
+    config, data = Config(task="gpt"), {"tokens_per_step": 1000, "tokens": 50_000}
     for limits, steps in (({"max_steps": 300}, 300), ({"max_tokens": 100_000}, 100), ({"max_minutes": 2.0}, 60),
                           ({"max_steps": 80, "max_tokens": 70_000, "max_minutes": 9.0}, 70)):  # fmt: skip
         t = replace(config.train, **{"max_steps": None, "max_tokens": None, "max_minutes": None, **limits})
-        found = assess.of_horizon(replace(config, train=t), data, 2.0)
+        found = numbers.of_horizon(replace(config, train=t), data, 2.0)
         assert (found["steps"], found["tokens"], found["steps_per_epoch"]) == (steps, 1000 * steps, 50), limits
         assert found["epochs"] == pytest.approx(steps / 50)
 
 
 def test_the_time_is_that_of_steps_evaluations_and_checkpoints() -> None:
-    config = configs.Config(task="gpt")
+    config = Config(task="gpt")
     config.train.max_steps, config.train.gradient_accumulation_steps = 100, 4
     config.evaluation.every_steps, config.checkpoint.every_steps = 25, 10
     timed = Probe(micro_batch=1.0, optimizer=0.5, deal=0.25, evaluate_loss=3.0, evaluate_texts=4.0, save=2.0)
     assert timed.step(4) == 5.5 and timed.evaluation == 7.0
-    assert assess.seconds_per_step(config, timed) == pytest.approx(5.5 + 7 / 25 + 2 / 10)
+    assert numbers.seconds_per_step(config, timed) == pytest.approx(5.5 + 7 / 25 + 2 / 10)
     data = {"tokens_per_step": 1000, "tokens": 50_000}
-    t = assess.of_time(config, timed, assess.of_horizon(config, data, assess.seconds_per_step(config, timed)), 10**9, 1e10, 1)
+    t = numbers.of_time(config, timed, numbers.of_horizon(config, data, numbers.seconds_per_step(config, timed)), 10**9, 1e10, 1)
     assert (t["step_seconds"], t["training_seconds"], t["evaluation_seconds"], t["saving_seconds"]) == (5.5, 550, 28, 20)
     assert t["seconds"] == 598 and t["flops_per_step"] == 4 * 10**9 and t["utilisation"] == pytest.approx(4e9 / 5.5 / 1e10, abs=1e-4)
     config.checkpoint.every_steps = 50  # an evaluation that is the best so far saves too
-    assert assess.seconds_per_step(config, timed) == pytest.approx(5.5 + 7 / 25 + 2 / 25)
-    assert assess.of_time(config, timed, {"steps": 100, "tokens": 100_000}, 10**9, None, 1)["saving_seconds"] == 4 * 2
-    horizon = assess.of_horizon(config, data, None)
-    one, four = (assess.of_time_on("t4", "fp16", horizon, 10**15, 0, world) for world in (1, 4))
-    assert one["step_seconds"] == pytest.approx(1e15 / (65e12 * assess.UTILISATION)) == pytest.approx(4 * four["step_seconds"])
-    assert assess.of_time_on("t4", "fp16", horizon, 10**15, 5000, 4)["step_seconds"] == pytest.approx(
-        four["step_seconds"] + 5000 * assess.START_SECONDS
+    assert numbers.seconds_per_step(config, timed) == pytest.approx(5.5 + 7 / 25 + 2 / 25)
+    assert numbers.of_time(config, timed, {"steps": 100, "tokens": 100_000}, 10**9, None, 1)["saving_seconds"] == 4 * 2
+    horizon = numbers.of_horizon(config, data, None)
+    one, four = (numbers.of_time_on("t4", "fp16", horizon, 10**15, 0, world) for world in (1, 4))
+    assert one["step_seconds"] == pytest.approx(1e15 / (65e12 * numbers.UTILISATION)) == pytest.approx(4 * four["step_seconds"])
+    assert numbers.of_time_on("t4", "fp16", horizon, 10**15, 5000, 4)["step_seconds"] == pytest.approx(
+        four["step_seconds"] + 5000 * numbers.START_SECONDS
     )
-    assert one["seconds"] == pytest.approx(100 * one["step_seconds"]) and 0.1 < assess.UTILISATION < 0.5
+    assert one["seconds"] == pytest.approx(100 * one["step_seconds"]) and 0.1 < numbers.UTILISATION < 0.5
 
 
 def test_what_is_timed_of_an_evaluation_is_scaled_to_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    config, cpu = configs.Config(task="gpt"), torch.device("cpu")
+    config, cpu = Config(task="gpt"), torch.device("cpu")
     config.evaluation.prompts, config.evaluation.samples, config.evaluation.max_new_tokens = ["a", "b", "c"], 2, 100
 
     class Cuts:
@@ -133,7 +134,7 @@ def test_what_is_timed_of_an_evaluation_is_scaled_to_all_of_it(monkeypatch: pyte
 
 def test_the_time_of_a_micro_batch_is_that_of_one_of_mean_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a clock that counts the tokens that went through the model: 10, 20 and 60 of them are 30 in the mean."""
-    config = configs.Config(task="gpt", run_dir=str(tmp_path / "run"))
+    config = Config(task="gpt", run_dir=str(tmp_path / "run"))
     net, seen = torch.nn.Embedding(5, 4), [0]
 
     def loss(model: torch.nn.Module, batch: dict[str, torch.Tensor], smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:

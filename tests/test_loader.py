@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from training import tokenizer as tokenizers
-from training.config import BatchConfig, Config, ConfigError, CorpusConfig, EvaluationConfig, FiltersConfig, SourceConfig, TokenizerConfig
-from training.corpus import open_corpus
-from training.loader import MicroBatches, pad
-from training.tasks.common import IGNORE_INDEX
+from training.base.errors import ConfigError
+from training.corpus.batches import MicroBatches, pad
+from training.corpus.order import open_corpus
+from training.model.tokenizer import train_tokenizer
+from training.settings.config import BatchConfig, Config, CorpusConfig, EvaluationConfig, FiltersConfig, SourceConfig, TokenizerConfig
+from training.tasks.base import IGNORE_INDEX
 from training.tasks.gpt import Gpt
 from training.tasks.translation import Translation
 
@@ -33,13 +34,13 @@ def texts(n, start=0):
 
 @pytest.fixture(scope="module")
 def char(tmp_path_factory):
-    return tokenizers.train(TokenizerConfig(type="char", min_frequency=1), [texts(1000), "ABC飞鸟集abcdefghijklmnopqrstuvwxyz \n"], "gpt")
+    return train_tokenizer(TokenizerConfig(type="char", min_frequency=1), [texts(1000), "ABC飞鸟集abcdefghijklmnopqrstuvwxyz \n"], "gpt")
 
 
 @pytest.fixture(scope="module")
 def bpe():
     lines = [f"我有{i}本书 I have {i} books , don't I ?" for i in range(50)]
-    return tokenizers.train(TokenizerConfig(vocab_size=400), lines, "translation")
+    return train_tokenizer(TokenizerConfig(vocab_size=400), lines, "translation")
 
 
 def corpus_of(tmp_path, train, task="gpt", seed=1, folder="scan", **config):

@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import load_file
 from training_runs import gpt_config, numbers, records, run_here
 
-from training import config as configs
-from training import findings, shortage
-from training.doctor import diagnose
-from training.optim import Muon
-from training.outcome import OutOfMemory, Stopped, TrainResult
+from training.base.errors import OutOfMemory, Stopped, TrainResult
+from training.base.words import phrases
+from training.diagnosis.diagnose import diagnose
+from training.loop import out_of_memory
+from training.model.optim import Muon
+from training.settings.config import Config
 from training.tasks.gpt import Gpt
 from training.train import main
 
@@ -67,7 +68,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Callable[[Shortage], list[list[tup
     return begin
 
 
-def out_of_memory() -> RuntimeError:
+def no_memory() -> RuntimeError:
     return RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
@@ -91,7 +92,7 @@ def parts(run_dir: Path) -> int:
 def test_in_the_first_steps_parts_become_smaller_and_the_result_stays(
     ample: TrainResult, short: Any, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    short(lambda rows, call: out_of_memory() if rows > 3 else None)
+    short(lambda rows, call: no_memory() if rows > 3 else None)
     run = run_here(config_of(tmp_path))
     told = capsys.readouterr().err
     assert "micro-batches go in 2 parts from here on (2 → 4 accumulated)" in told
@@ -102,7 +103,7 @@ def test_in_the_first_steps_parts_become_smaller_and_the_result_stays(
 
 
 def test_in_the_middle_of_a_step_what_was_accumulated_does_not_count_twice(ample: TrainResult, short: Any, tmp_path: Path) -> None:
-    short(lambda rows, call: out_of_memory() if call == 6 else None)  # the second micro-batch of step 3
+    short(lambda rows, call: no_memory() if call == 6 else None)  # the second micro-batch of step 3
     run = run_here(config_of(tmp_path))
     assert parts(run.run_dir) == 2
     same_training(run.run_dir, ample.run_dir)
@@ -111,9 +112,9 @@ def test_in_the_middle_of_a_step_what_was_accumulated_does_not_count_twice(ample
 def test_later_it_saves_stops_and_the_resumed_run_goes_on_in_parts(
     ample: TrainResult, short: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(shortage, "FIRST_STEPS", 4)
+    monkeypatch.setattr(out_of_memory, "FIRST_STEPS", 4)
     config = config_of(tmp_path)
-    seen = short(lambda rows, call: out_of_memory() if call == 10 else None)  # the second micro-batch of step 5
+    seen = short(lambda rows, call: no_memory() if call == 10 else None)  # the second micro-batch of step 5
     assert main(["--config", str(config)]) == 1
     told = capsys.readouterr().err.splitlines()[-1]
     assert told.startswith("stopped: out of memory in step 5; saved at step 4. Go on with --resume true --run_dir")
@@ -133,30 +134,32 @@ def test_later_it_saves_stops_and_the_resumed_run_goes_on_in_parts(
     assert taken == [r for batch in again for r in batch]  # every row once, in the same order
 
 
-@pytest.mark.parametrize(("step", "world", "ends"), [(shortage.FIRST_STEPS - 1, 1, False), (shortage.FIRST_STEPS, 1, True), (3, 2, True)])
+@pytest.mark.parametrize(
+    ("step", "world", "ends"), [(out_of_memory.FIRST_STEPS - 1, 1, False), (out_of_memory.FIRST_STEPS, 1, True), (3, 2, True)]
+)
 def test_only_the_first_steps_of_a_single_process_go_on_in_parts(
     step: int, world: int, ends: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shortage, "clear_device_cache", lambda **_: None)
-    assert 20 <= shortage.FIRST_STEPS <= 200, "later something else grew"
+    monkeypatch.setattr(out_of_memory, "clear_device_cache", lambda **_: None)
+    assert 20 <= out_of_memory.FIRST_STEPS <= 200, "later something else grew"
     saved: list[Any] = []
     run: Any = SimpleNamespace(
         state=SimpleNamespace(step=step, parts=1), optimizers=[], processes=SimpleNamespace(world=world, say=print), dir="runs/x",
-        save=saved.append, batches=SimpleNamespace(before="there"), config=configs.Config(task="gpt"),
-        words=findings.phrases("training", "en"),
+        save=saved.append, batches=SimpleNamespace(before="there"), config=Config(task="gpt"),
+        words=phrases("training", "en"),
     )  # fmt: skip
     if not ends:
-        shortage._make_room(run, 8)
+        out_of_memory._make_room(run, 8)
         assert run.state.parts == 2 and not saved
         return
     with pytest.raises(OutOfMemory, match="several processes" if world > 1 else "--resume true"):
-        shortage._make_room(run, 8)
+        out_of_memory._make_room(run, 8)
     assert (saved, run.state.parts) == (([], 1) if world > 1 else (["there"], 2))  # one of several cannot save alone
 
 
 def test_a_single_row_that_does_not_fit_is_told_with_advice(short: Any, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     config = config_of(tmp_path)
-    short(lambda rows, call: out_of_memory() if call < 20 else AssertionError("it tries for ever"))
+    short(lambda rows, call: no_memory() if call < 20 else AssertionError("it tries for ever"))
     assert main(["--config", str(config)]) == 1
     told = capsys.readouterr().err
     assert "in 8 parts" in told and "in 16 parts" not in told
@@ -186,7 +189,7 @@ def test_a_step_of_the_optimizers_is_never_done_twice(
     def limited(self: Muon, *args: Any) -> Any:
         calls[0] += 1
         if calls[0] == call:
-            raise out_of_memory()
+            raise no_memory()
         return step(self, *args)
 
     monkeypatch.setattr(Muon, "step", limited)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import sacrebleu
 
-from training.metrics import (
+from training.quality.copied_text import NgramIndex
+from training.quality.metrics import (
     Bleu,
     Chrf,
     CopiedShare,
@@ -24,7 +25,6 @@ from training.metrics import (
     text_metrics,
     translation_metrics,
 )
-from training.ngrams import NgramIndex
 
 HYPS = ["The stray birds of summer come to my window to sing.", "Yellow leaves have no songs, fall there."]
 REFS = [

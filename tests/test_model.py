@@ -10,8 +10,8 @@ import torch
 from training_runs import MODELS
 from transformers import AutoModelForCausalLM, pipeline
 
-from training.config import ConfigError
-from training.model import build, count, model_config
+from training.base.errors import ConfigError
+from training.model.build import count_parameters, model_config, new_model
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -19,7 +19,7 @@ def test_every_special_id_is_set_and_inside_the_vocabulary(kind: str, vocabulari
     task, keys = MODELS[kind]
     tokenizer = vocabularies[task]
     config = model_config(task, {"type": kind, **keys}, tokenizer, 24)
-    model = build(task, config, 24, 8, seed=1)
+    model = new_model(task, config, 24, 8, seed=1)
     assert (config.eos_token_id, config.pad_token_id) == (tokenizer.eos_token_id, tokenizer.pad_token_id)
     for found in (config, model.config, model.generation_config):
         for key, value in found.to_dict().items():
@@ -27,9 +27,9 @@ def test_every_special_id_is_set_and_inside_the_vocabulary(kind: str, vocabulari
             if key.endswith(("_token_id", "_token_ids")):
                 assert all(i is None or 0 <= i < len(tokenizer) for i in ids), (key, value)
     assert model.get_input_embeddings().weight.shape[0] == len(tokenizer)
-    assert count(model) == sum(p.numel() for p in set(model.parameters()) if p.requires_grad)
+    assert count_parameters(model) == sum(p.numel() for p in set(model.parameters()) if p.requires_grad)
     assert all(p.dtype == torch.float32 for p in model.parameters())
-    again = build(task, config, 24, 8, seed=1)
+    again = new_model(task, config, 24, 8, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters()))
 
 
@@ -60,7 +60,7 @@ def test_every_special_id_is_set_and_inside_the_vocabulary(kind: str, vocabulari
 )
 def test_a_mistake_is_told_in_words(task: str, keys: dict[str, Any], told: list[str], vocabularies: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
-        build(task, model_config(task, keys, vocabularies[task], 24), 24, 8, seed=1)
+        new_model(task, model_config(task, keys, vocabularies[task], 24), 24, 8, seed=1)
     for part in told:
         assert part in str(caught.value), str(caught.value)
 
@@ -68,16 +68,16 @@ def test_a_mistake_is_told_in_words(task: str, keys: dict[str, Any], told: list[
 @pytest.mark.parametrize("kind", ["bert", "roberta", "electra"])
 def test_a_class_that_can_look_at_both_sides_looks_back_only(kind: str, vocabularies: dict[str, Any]) -> None:
     keys = {"type": kind, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    model = build("gpt", model_config("gpt", keys, vocabularies["gpt"], 24), 24, 8, seed=1)
+    model = new_model("gpt", model_config("gpt", keys, vocabularies["gpt"], 24), 24, 8, seed=1)
     model(input_ids=torch.full((1, 24), 5))  # as long as a batch may be
     with pytest.raises(ConfigError, match=f"model.type: {kind} .*sees the tokens"):
-        build("gpt", model_config("gpt", {**keys, "is_decoder": False}, vocabularies["gpt"], 24), 24, 8, seed=1)
+        new_model("gpt", model_config("gpt", {**keys, "is_decoder": False}, vocabularies["gpt"], 24), 24, 8, seed=1)
 
 
 def test_plain_generation_never_runs_past_the_context(vocabularies: dict[str, Any], tmp_path: Path) -> None:
     tokenizer = vocabularies["gpt"]
     config = model_config("gpt", {"type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2}, tokenizer, 24)
-    model = build("gpt", config, 24, 24, seed=1)
+    model = new_model("gpt", config, 24, 24, seed=1)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     prompt = "鸟" * 20

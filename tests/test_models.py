@@ -9,9 +9,9 @@ import pytest
 import yaml
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from serving.ctranslate2_backend import CTranslate2Backend, usable
-from serving.engine import Engine
-from serving.folders import COPY, ModelInfo, find_models
+from inference.ctranslate2_backend import CTranslate2Backend, usable
+from inference.engine import Engine
+from inference.folders import COPY, ModelInfo, find_models
 
 ROOT = Path(__file__).resolve().parent.parent / "models"
 MODELS = find_models([ROOT])

@@ -11,8 +11,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.pytorch_utils import Conv1D
 
-from training.config import OptimConfig, TrainConfig
-from training.optim import Average, Muon, make_optimizers, orthogonalise, rate
+from training.model.optim import Average, Muon, make_optimizers, orthogonalise, rate
+from training.settings.config import OptimConfig, TrainConfig
 
 CPU = torch.device("cpu")
 

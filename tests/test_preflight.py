@@ -19,9 +19,12 @@ import torch
 import yaml
 from training_runs import gpt_config, run_here, translation_config
 
-from training import assess, footprint, preflight, prepare, probe
-from training import config as configs
-from training.findings import Finding
+from training import preflight
+from training.diagnosis.finding import Finding
+from training.estimate import footprint, gather, numbers, probe
+from training.settings.config import Config
+from training.settings.load import load_config
+from training.setup.data import choose_precision
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -126,9 +129,9 @@ def test_operations_of_a_step_are_those_of_its_micro_batches_and_of_one_update(t
         assert 0 < told["time"]["utilisation"] < 0.01, "of a tiny model"
     one, two, four = found
     assert_grows(one, two, four)
-    config = configs.load(gpt_config(tmp_path))
+    config = load_config(gpt_config(tmp_path))
     sketched = [
-        preflight.sketch(replace(config, train=replace(config.train, gradient_accumulation_steps=k)), 600, "h100")["operations_per_step"]
+        gather.sketch(replace(config, train=replace(config.train, gradient_accumulation_steps=k)), 600, "h100")["operations_per_step"]
         for k in (1, 2, 4)
     ]
     assert_grows(*sketched)
@@ -173,8 +176,8 @@ def test_four_devices_do_four_times_as_much_and_cost_four_times_as_much(tmp_path
         found[devices] = json.loads(ask(capsys, "--config", str(gpt_config(tmp_path)), *options)[1])
     one, four = (found[n]["time"] for n in (1, 4))
     assert four["flops_per_step"] == pytest.approx(4 * one["flops_per_step"], rel=0.01)
-    starting = one["operations_per_step"] * assess.START_SECONDS
-    computing = one["flops_per_step"] / (8.1e12 * assess.UTILISATION)  # float32, as its config says
+    starting = one["operations_per_step"] * numbers.START_SECONDS
+    computing = one["flops_per_step"] / (8.1e12 * numbers.UTILISATION)  # float32, as its config says
     assert one["step_seconds"] == pytest.approx(computing + starting)
     assert four["step_seconds"] == pytest.approx(one["step_seconds"], rel=0.01)
     assert found[4]["data"]["tokens_per_step"] == pytest.approx(4 * found[1]["data"]["tokens_per_step"], rel=0.01)
@@ -184,13 +187,13 @@ def test_four_devices_do_four_times_as_much_and_cost_four_times_as_much(tmp_path
 
 def test_several_devices_count_for_the_largest_batch_and_the_variants(tmp_path: Path) -> None:
     """DDP's buckets take memory on each, FSDP gives some back."""
-    config = configs.load(gpt_config(tmp_path, model={"n_embd": 128, "n_layer": 4, "n_head": 2}))
+    config = load_config(gpt_config(tmp_path, model={"n_embd": 128, "n_layer": 4, "n_head": 2}))
     shapes = footprint.full_batch(config)
-    one, ddp, fsdp = (assess.Place(available=60_000_000, devices=n, sharded=sharded) for n, sharded in ((1, False), (4, False), (4, True)))
-    largest = [assess.largest(config, 1000, shapes, place) for place in (ddp, one, fsdp)]
+    one, ddp, fsdp = (numbers.Place(available=60_000_000, devices=n, sharded=sharded) for n, sharded in ((1, False), (4, False), (4, True)))
+    largest = [numbers.largest(config, 1000, shapes, place) for place in (ddp, one, fsdp)]
     assert largest == sorted(set(largest)) and largest[0] > 0
-    found, plain = assess.of_model(config, 1000, shapes, ddp)
-    assert assess.variants(config, 1000, shapes, ddp)["float32"] == found["memory"]["each_device_bytes"] > plain.peak
+    found, plain = numbers.of_model(config, 1000, shapes, ddp)
+    assert numbers.variants(config, 1000, shapes, ddp)["float32"] == found["memory"]["each_device_bytes"] > plain.peak
 
 
 def test_what_does_not_fit_is_told_with_the_batch_that_does(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -211,11 +214,11 @@ def test_what_does_not_fit_is_told_with_the_batch_that_does(tmp_path: Path, caps
 def test_a_run_that_does_not_fit_says_what_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
     """At its start too."""
     path = gpt_config(tmp_path, batch={"block_size": 48, "micro_batch_size": 64, "packing": "always"}, log={"preflight": True})
-    config = configs.load(path)
+    config = load_config(path)
     shapes = footprint.full_batch(config)
-    peaks = [assess.of_model(config, 500, {k: (rows, s[1]) for k, s in shapes.items()}, assess.Place(cpu=True)) for rows in (64, 16)]
-    monkeypatch.setattr(assess, "memory_here", lambda device: sum(found["memory"]["peak_bytes"] for found, _ in peaks) // 2)
-    monkeypatch.setattr(assess, "resident", lambda: 0)
+    peaks = [numbers.of_model(config, 500, {k: (rows, s[1]) for k, s in shapes.items()}, numbers.Place(cpu=True)) for rows in (64, 16)]
+    monkeypatch.setattr(numbers, "memory_here", lambda device: sum(found["memory"]["peak_bytes"] for found, _ in peaks) // 2)
+    monkeypatch.setattr(numbers, "resident", lambda: 0)
     run_here(path, "--train.max_steps", "1")
     assert "batch.micro_batch_size:" in capfd.readouterr().err
     found = json.loads((tmp_path / "run/preflight.json").read_text(encoding="utf-8"))
@@ -232,12 +235,12 @@ def test_a_run_under_fsdp_is_predicted_as_one(tmp_path: Path, monkeypatch: pytes
         seen.append(given[-1])
         raise Enough
 
-    monkeypatch.setattr(preflight, "before_run", before_run)
+    monkeypatch.setattr(gather, "before_run", before_run)
     for flag, world in (("true", 4), ("false", 4), ("true", 1)):
         monkeypatch.setenv("ACCELERATE_USE_FSDP", flag)
         (tmp_path / f"{flag}{world}").mkdir()
         path = gpt_config(tmp_path / f"{flag}{world}", log={"preflight": True})
-        choose = prepare.choose_precision
+        choose = choose_precision
 
         def pretend(config: Any, data: Any, net: Any, processes: Any, resumed: bool) -> Any:
             found = choose(config, data, net, processes, resumed)  # noqa: B023
@@ -245,7 +248,7 @@ def test_a_run_under_fsdp_is_predicted_as_one(tmp_path: Path, monkeypatch: pytes
             return found
 
         with monkeypatch.context() as patched, contextlib.suppress(Enough):
-            patched.setattr(prepare, "choose_precision", pretend)
+            patched.setattr(gather, "choose_precision", pretend)
             run_here(path)
     assert seen == [True, False, False]
 
@@ -256,7 +259,7 @@ def test_a_precision_set_by_hand_is_timed_against_float32(
     autocast = probe._autocast
 
     @contextlib.contextmanager
-    def slow(config: configs.Config, device: torch.device) -> Any:
+    def slow(config: Config, device: torch.device) -> Any:
         if config.train.mixed_precision == "bf16":
             time.sleep(0.2)
         with autocast(config, device):
@@ -273,8 +276,8 @@ def test_a_precision_set_by_hand_is_timed_against_float32(
 
 
 def test_other_programs_on_the_cores_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr("training.device.watch_others", lambda: lambda: 1.5)
-    monkeypatch.setattr("training.device.cores", lambda: 2)
+    monkeypatch.setattr("training.estimate.gather.watch_others", lambda: lambda: 1.5)
+    monkeypatch.setattr("training.estimate.gather.cores", lambda: 2)
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     _, out, _ = ask(capsys, "--config", str(gpt_config(tmp_path)), "--lang", "en")
     assert "Other programs keep 1.5 of 2 cores busy" in out and "OMP_NUM_THREADS=1" in out
@@ -303,7 +306,7 @@ def test_what_there_is_on_a_gpu_is_what_is_free(monkeypatch: pytest.MonkeyPatch)
     """With what this process holds already; what others hold is not there."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3_000, 16_000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 500)
-    assert assess.memory_here(torch.device("cuda")) == 3_500
+    assert numbers.memory_here(torch.device("cuda")) == 3_500
 
 
 def test_learning_by_heart_is_not_warned_of_where_it_is_the_aim(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -321,7 +324,7 @@ def test_json_has_no_name_for_nan() -> None:
         "time": {"seconds": math.inf, "parts": [math.nan, 1.0]},
         "findings": [Finding("checkpoints_rare", "note", {"hours": math.nan, "every": 1, "better": 1})],
     }
-    told = json.loads(preflight.as_json(found, "en"))
+    told = json.loads(gather.as_json(found, "en"))
     assert told["time"] == {"seconds": None, "parts": [None, 1.0]} and told["findings"][0]["evidence"]["hours"] is None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from training_runs import ROOT
 
-from training.processes import Progress
+from training.base.console import Progress
 
 
 class Terminal(io.StringIO):

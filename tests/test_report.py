@@ -12,7 +12,8 @@ import pytest
 from doctor_recordings import changed, config_of, places
 from training_runs import gpt_config, run_here
 
-from training import findings, report
+from training.base.words import phrases
+from training.loop.pages import write_report
 
 SCAN = {"rows_kept": 900, "rows_read": 1000, "held_out": 50, "not_selected": 0, "rejected": {"empty": 100}}
 VOCABULARY = {
@@ -30,7 +31,7 @@ def lines(folder: Path, losses: list[float], forecast: int, **more: Any) -> list
     (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
     (folder / "preflight.json").write_text(json.dumps({"forecast": {"overfit_step": forecast}}), encoding="utf-8")
     config = replace(config_of("healthy_phrasebook"), log=replace(config_of("healthy_phrasebook").log, language="en"))
-    report.report(folder, config, 1000, SCAN, 0, VOCABULARY, "finished")
+    write_report(folder, config, 1000, SCAN, 0, VOCABULARY, "finished")
     return (folder / "report.md").read_text(encoding="utf-8").splitlines()
 
 
@@ -79,7 +80,7 @@ def test_the_report_is_in_the_runs_language(language: str, words: list[str], tmp
     folder = changed("prediction_overfit", tmp_path / "run")
     (folder / "preflight.json").write_text(json.dumps({"forecast": {"overfit_step": 30}, "time": {"seconds": 9.0}}), encoding="utf-8")
     config = replace(config_of("overfitting"), log=replace(config_of("overfitting").log, language=language))
-    text = report.report(folder, config, 1000, SCAN, 3, VOCABULARY, "finished")
+    text = write_report(folder, config, 1000, SCAN, 3, VOCABULARY, "finished")
     assert text in (folder / "report.md").read_text(encoding="utf-8")
     for word in words:
         assert word in text
@@ -87,7 +88,7 @@ def test_the_report_is_in_the_runs_language(language: str, words: list[str], tmp
 
 
 def test_the_report_has_the_same_words_in_both_languages() -> None:
-    english, chinese = findings.phrases("report", "en"), findings.phrases("report", "zh")
+    english, chinese = phrases("report", "en"), phrases("report", "zh")
     assert list(english) == list(chinese) and list(english["ended"]) == list(chinese["ended"])
     for name in set(english) - {"ended"}:
         assert places(english[name]) == places(chinese[name]), name

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from training_runs import end, gpt_config, kill_at, numbers, records, run_to_end, start, translation_config
 
-from training import run as run_module
+from training.loop import run
 
 
 def same_end(a: Path, b: Path) -> None:
@@ -74,7 +74,7 @@ def test_loader_workers_end_with_a_run_that_is_killed_alone(tmp_path: Path) -> N
 
 def interrupted_twice() -> None:
     """In the process of the run: both signals come in the middle of step 9."""
-    count = run_module.Run.count
+    count = run.Run.count
 
     def twice(self: Any, *args: Any) -> None:
         if self.state.step == 8:
@@ -82,7 +82,7 @@ def interrupted_twice() -> None:
             os.kill(os.getpid(), signal.SIGINT)
         count(self, *args)
 
-    run_module.Run.count = twice  # type: ignore[method-assign]
+    run.Run.count = twice  # type: ignore[method-assign]
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 import yaml
 
-from training import config as configs
-from training import findings, footprint, rules, rules_settings
-from training.config import SourceConfig
-from training.facts import Facts, micro_batch
-from training.findings import Finding
-from training.sheets import SHEETS
+from training.base.device_sheets import SHEETS
+from training.base.words import LANGUAGES, sizes
+from training.diagnosis.finding import Finding, finding_lines
+from training.estimate import footprint, rules_data, rules_settings
+from training.estimate.facts import Facts, micro_batch
+from training.settings.config import Config, SourceConfig
+from training.settings.load import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,9 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def facts(task: str = "translation", model: dict[str, Any] | None = None, **sections: dict[str, Any]) -> Facts:
     """Facts of a healthy run; sections are merged in, `config` into the config by dotted keys."""
-    config = configs.Config(
-        task="gpt" if task == "gpt" else "translation", model=model or {"type": "m2m_100", "d_model": 512, "encoder_layers": 6}
-    )
+    config = Config(task="gpt" if task == "gpt" else "translation", model=model or {"type": "m2m_100", "d_model": 512, "encoder_layers": 6})
     config.optim.learning_rate, config.optim.warmup_steps, config.train.max_steps = 7e-4, 1000, 20_000
     for key, value in sections.pop("config", {}).items():
         section, _, name = key.partition(".")
@@ -99,14 +98,14 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
 
 def test_a_healthy_run_hears_nothing() -> None:
     for task in ("gpt", "translation"):
-        assert [f.id for f in rules.judge(facts(task))] == []
+        assert [f.id for f in rules_data.judge(facts(task))] == []
 
 
 @pytest.mark.parametrize(("wanted", "task", "sections"), CASES, ids=[c[0] for c in CASES])
 def test_each_rule_speaks_when_it_should_in_both_languages(wanted: str, task: str, sections: dict[str, Any]) -> None:
-    found = {f.id: f for f in rules.judge(facts(task, **sections))}
+    found = {f.id: f for f in rules_data.judge(facts(task, **sections))}
     assert wanted in found, set(found)
-    for language in findings.LANGUAGES:
+    for language in LANGUAGES:
         text, advice = found[wanted].text(language), found[wanted].advice(language)
         assert text and advice and not re.search(r"[{}]", text)
     assert json.dumps(found[wanted].as_dict("zh"))
@@ -165,13 +164,13 @@ EDGES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [  # what is sile
 
 @pytest.mark.parametrize(("wanted", "task", "silent", "speaks"), EDGES, ids=[f"{k}-{e[0]}-{e[1]}" for k, e in enumerate(EDGES)])
 def test_thresholds_stand_where_they_are_said_to(wanted: str, task: str, silent: dict[str, Any], speaks: dict[str, Any]) -> None:
-    said = [{f.id for f in rules.judge(facts(task, **dict(sections)))} for sections in (silent, speaks)]
+    said = [{f.id for f in rules_data.judge(facts(task, **dict(sections)))} for sections in (silent, speaks)]
     assert wanted not in said[0] and wanted in said[1]
 
 
 def evidence_of(wanted: str, task: str = "gpt", **sections: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Severity and evidence of one finding."""
-    (found,) = [f for f in rules.judge(facts(task, **sections)) if f.id == wanted]
+    (found,) = [f for f in rules_data.judge(facts(task, **sections)) if f.id == wanted]
     return found.severity, dict(found.evidence)
 
 
@@ -193,7 +192,7 @@ def test_the_advice_has_the_right_numbers() -> None:
     parts = {"weights": 2e9, "gradients": 1e9, "optimizer": 3e9, "activations": 20e9, "logits": 4e9}
     assert evidence_of("memory_never_fits", memory={"each_device_bytes": 30e9, "largest_batch": 0, **parts})[1]["part"] == "activations"
     costly = evidence_of("evaluation_costly", time={"evaluation_seconds": 8000})[1]
-    every = configs.Config(task="gpt").evaluation.every_steps
+    every = Config(task="gpt").evaluation.every_steps
     assert costly["better"] == 8 * every and costly["share"] == pytest.approx(2 / 3)
     assert evidence_of("too_few_pairs", "translation", data={"rows": 500, "words_per_target": 320.0})[1]["some_rows"] == 4700
     large = evidence_of("model_large_for_tokens", parameters={"total": 160_000_000}, data={"tokens": 10**9})[1]
@@ -217,18 +216,18 @@ def test_the_advice_has_the_right_numbers() -> None:
 
 
 def test_lines_name_the_source() -> None:
-    told = findings.lines(rules.judge(facts(horizon={"epochs": 40.0})), "en")
-    assert rules.REPEATED in told[1]
+    told = finding_lines(rules_data.judge(facts(horizon={"epochs": 40.0})), "en")
+    assert rules_data.REPEATED in told[1]
 
 
 def test_every_rule_is_tried_here() -> None:
-    words = yaml.safe_load((ROOT / "training/wording/preflight.en.yaml").read_text(encoding="utf-8"))
+    words = yaml.safe_load((ROOT / "training/base/wording/preflight.en.yaml").read_text(encoding="utf-8"))
     assert set(words) == {wanted for wanted, _, _ in CASES}
 
 
 def said(task: str, **sections: dict[str, Any]) -> dict[str, Finding]:
     """The findings by id."""
-    return {f.id: f for f in rules.judge(facts(task, **sections))}
+    return {f.id: f for f in rules_data.judge(facts(task, **sections))}
 
 
 def test_a_batch_that_does_not_fit_and_was_not_worked_out_is_no_batch_of_nothing() -> None:
@@ -254,7 +253,7 @@ def test_the_advice_of_a_smaller_model_is_as_much_computing_and_no_tiny_model() 
 
 
 def test_few_words_are_told_with_the_bleu_that_others_had() -> None:
-    assert [rules.expected_bleu(n) for n in (0.4e6, 0.75e6, 1.5e6)] == [1.6, 7.2, 11.9]
+    assert [rules_data.expected_bleu(n) for n in (0.4e6, 0.75e6, 1.5e6)] == [1.6, 7.2, 11.9]
     few = said("translation", data={"rows": 40_000, "words_per_target": 25.0})["few_pairs"]
     assert few.severity == "warning" and "BLEU of about 9 " in few.text("en")
     assert said("translation", data={"rows": 10_000, "words_per_target": 25.0})["too_few_pairs"].severity == "problem"
@@ -266,7 +265,7 @@ def test_the_reason_told_for_lost_rows_is_one_that_is_a_loss() -> None:
 
 
 def test_a_class_left_to_its_defaults_is_judged_by_them() -> None:
-    config = configs.Config(task="translation", model={"type": "marian", "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64})
+    config = Config(task="translation", model={"type": "marian", "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64})
     shape = footprint.measure(config, 600, {"input_ids": (1, 8), "attention_mask": (1, 8), "labels": (1, 8)}, False).shape
     assert shape == {"width": 1024, "layers": 12}
     found = said("translation", model=config.model, shape=shape, config={"optim.warmup_steps": 0, "optim.learning_rate": 1.0})
@@ -298,7 +297,7 @@ def test_the_usual_rate_goes_with_the_width_and_the_batch_and_no_rate_beyond_the
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("[gt]*/*.yaml")), ids=lambda p: p.stem)
 def test_no_shipped_config_has_an_odd_rate(path: Path) -> None:
-    config = configs.load(path)
+    config = load_config(path)
     per_step = micro_batch(config)[1] * (config.batch.block_size if config.task == "gpt" else 1)
     width = next(config.model[key] for key in ("hidden_size", "d_model", "n_embd") if key in config.model)
     there = replace(facts(config.task, shape={"width": width}, data={"tokens_per_step": per_step}), config=config)
@@ -315,11 +314,17 @@ def test_the_sheets_know_what_auto_means_there() -> None:
 
 
 def test_a_suggested_vocabulary_grows_with_the_pairs() -> None:
-    assert [rules.suggested_vocabulary(n) for n in (1_000, 30_000, 1_000_000, 4_500_000, 50_000_000)] == [1000, 1000, 8000, 32_000, 32_000]
-    assert 1000 < rules.suggested_vocabulary(200_000) < 8000
+    assert [rules_data.suggested_vocabulary(n) for n in (1_000, 30_000, 1_000_000, 4_500_000, 50_000_000)] == [
+        1000,
+        1000,
+        8000,
+        32_000,
+        32_000,
+    ]
+    assert 1000 < rules_data.suggested_vocabulary(200_000) < 8000
 
 
 def test_memory_that_is_short_by_little_is_told_with_enough_digits() -> None:
     short = {"largest_batch": 4, "each_device_bytes": 204_000_000, "available_bytes": 198_000_000}
     assert "about 204 MB; there are 198 MB" in said("gpt", memory=short)["memory_short"].text("en")
-    assert findings.sizes(24.004e9, 24.001e9) == ("24.004 GB", "24.001 GB")
+    assert sizes(24.004e9, 24.001e9) == ("24.004 GB", "24.001 GB")

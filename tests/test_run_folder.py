@@ -12,10 +12,15 @@ import pytest
 import yaml
 from training_runs import gpt_config, names, numbers, records, run_here, val_loss
 
-from training import checkpoint, run_folder
-from training import config as configs
-from training import train as train_module
-from training.outcome import NotFinite, Stopped, TrainResult
+from training import train
+from training.base.errors import ConfigError, NotFinite, Stopped, TrainResult
+from training.loop import pages
+from training.loop.journal import Metrics
+from training.loop.pages import _fonts, draw_curves
+from training.settings.config import Config
+from training.settings.load import load_config
+from training.setup import checkpoint
+from training.setup.run_folder import lock_folder
 from training.train import main
 
 
@@ -88,20 +93,20 @@ def test_the_best_checkpoint_stays_when_the_run_overfits(tmp_path: Path) -> None
     assert [p.name for p in sorted((result.run_dir / "checkpoints").iterdir())] == [f"step-{best:08d}", "step-00000060"]
     assert result.model_dir.name == f"step-{best:08d}"
     assert f"overfitting begins about step {best}" in (result.run_dir / "report.md").read_text()
-    assert val_loss(result.model_dir, configs.load(config)) == pytest.approx(losses[best], rel=1e-5)
+    assert val_loss(result.model_dir, load_config(config)) == pytest.approx(losses[best], rel=1e-5)
 
 
 @pytest.mark.parametrize("fonts", [(), ("DejaVu Sans",)])  # as if there was no font with Chinese, and as if this was one
 def test_a_run_with_a_chinese_name_is_drawn_without_a_word(
     fonts: tuple[str, ...], plain: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_folder, "CHINESE", fonts)
+    monkeypatch.setattr(pages, "CHINESE_FONTS", fonts)
     (tmp_path / "metrics.jsonl").write_bytes((plain.run_dir / "metrics.jsonl").read_bytes())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        run_folder.draw(tmp_path, "飞鸟 $b$_1$")
+        draw_curves(tmp_path, "飞鸟 $b$_1$")
     assert (tmp_path / "curves.png").stat().st_size > 5000
-    assert run_folder._fonts("飞鸟 b")[1] == ("飞鸟 b" if fonts else "b")
+    assert _fonts("飞鸟 b")[1] == ("飞鸟 b" if fonts else "b")
 
 
 # ---- what a user is told
@@ -120,7 +125,7 @@ def test_a_second_run_in_one_folder_is_refused(plain: TrainResult, tmp_path: Pat
     before = names(plain.run_dir)
     told = refused(capsys, "--config", str(config), "--run_dir", str(plain.run_dir))
     assert told.count("\n") == 1 and "already holds a run (at step-00000024)" in told and "--resume true" in told and "--run_dir" in told
-    held = run_folder.lock(tmp_path / "run")
+    held = lock_folder(tmp_path / "run")
     told = refused(capsys, "--config", str(config))
     assert told.count("\n") == 1 and "another run is writing in" in told
     held.release()
@@ -185,17 +190,17 @@ def test_a_run_that_cannot_start_leaves_the_folder_free(tmp_path: Path, capsys: 
 def test_a_disk_that_fails_is_told_by_the_process_that_met_it(
     rank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    def full(config: configs.Config) -> None:
+    def full(config: Config) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "corpus")
 
-    monkeypatch.setattr(train_module, "train", full)
+    monkeypatch.setattr(train, "train", full)
     monkeypatch.setenv("RANK", rank)
     assert main(["--config", str(gpt_config(tmp_path))]) == 1
     assert capsys.readouterr().err == "stopped: corpus: No space left on device; there is no checkpoint yet\n"
 
 
 def test_stopped_is_not_a_mistake_of_the_user() -> None:
-    assert issubclass(NotFinite, Stopped) and not issubclass(Stopped, configs.ConfigError)
+    assert issubclass(NotFinite, Stopped) and not issubclass(Stopped, ConfigError)
     assert replace(TrainResult(Path("."), 1, "finished", {}, 10, None), step=2).step == 2
 
 
@@ -204,7 +209,7 @@ def test_a_run_that_goes_on_has_no_report_of_an_end(tmp_path: Path) -> None:
     path = gpt_config(tmp_path, train={"max_steps": 4}, evaluation={"every_steps": 4, "samples": 0})
     folder = run_here(path).run_dir
     assert (folder / "report.md").is_file()
-    run_folder.Metrics(folder, 4, 4, over=True).close()
+    Metrics(folder, 4, 4, over=True).close()
     assert (folder / "report.md").is_file(), "it is at its end"
-    run_folder.Metrics(folder, 4, 4).close()
+    Metrics(folder, 4, 4).close()
     assert not (folder / "report.md").exists()

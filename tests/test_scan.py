@@ -6,9 +6,10 @@ import os
 import pytest
 from test_corpus import jsonl, opened, pair, quarantine, rows_of, texts, told
 
-from training.config import ConfigError, FiltersConfig, SourceConfig
-from training.filters import length
-from training.text_files import MAX_RECORD_BYTES
+from training.base.errors import ConfigError
+from training.corpus.filters import length
+from training.corpus.text_files import MAX_RECORD_BYTES
+from training.settings.config import FiltersConfig, SourceConfig
 
 
 def test_each_bad_row_is_counted_once_with_its_file_and_line(tmp_path):
@@ -131,10 +132,10 @@ def test_many_rows_are_not_taken_for_duplicates(tmp_path):
 
 @pytest.fixture
 def scans(monkeypatch):
-    import training.corpus as module
+    from training.corpus import order, scan
 
-    count, real = [], module.scan
-    monkeypatch.setattr(module, "scan", lambda *args: count.append(1) or real(*args))
+    count, real = [], scan.scan
+    monkeypatch.setattr(order, "scan", lambda *args: count.append(1) or real(*args))
     return count
 
 
@@ -177,7 +178,7 @@ def test_a_file_that_may_not_be_read_stops_the_scan(tmp_path, monkeypatch):
     def refuse(path, *more, **options):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr("training.text_files.open", refuse, raising=False)
+    monkeypatch.setattr("training.corpus.text_files.open", refuse, raising=False)
     with pytest.raises(ConfigError) as caught:
         opened(tmp_path, "gpt", train=path)
     assert str(caught.value) == f"{path}: cannot be read (Permission denied)"

@@ -15,9 +15,12 @@ from serving_fixtures import PAIRS, save_run, tiny_gpt, tiny_translator
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from training import export
-from training import score as score_module
-from training.config import ConfigError
-from training.score import main, model_folder, score, translator
+from training.base.errors import ConfigError
+from training.score import main
+from training.scoring import scores
+from training.scoring.scores import score
+from training.scoring.test_sets import model_folder
+from training.scoring.translator import translator
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +101,7 @@ def test_beams_are_searched_by_the_weights_and_by_the_copy(tmp_path: Path) -> No
 
 def test_the_commands_beams_are_searched(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(score_module, "translator", lambda *_: lambda lines, beams: asked.append(beams) or lines)
+    monkeypatch.setattr(scores, "translator", lambda *_: lambda lines, beams: asked.append(beams) or lines)
     test = tmp_path / "t.jsonl"
     test.write_text(json.dumps({"chinese": "一", "english": "one"}) + "\n", encoding="utf-8")
     assert main(["--model", str(run), "--test", str(test), "--beams", "3"]) == 0 and asked == [3]

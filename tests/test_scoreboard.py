@@ -17,10 +17,13 @@ from tokenizers.processors import TemplateProcessing
 from training_runs import gpt_config, records, run_here
 from transformers import AutoModelForSeq2SeqLM
 
-from serving.ctranslate2_backend import fingerprint
-from training import export, scoreboard, scoreboard_gpt
-from training.scoreboard import Outputs, System, by_length, main, scores, to_read
-from training.scoreboard_gpt import Written
+from inference.ctranslate2_backend import fingerprint
+from training import export
+from training.scoreboard import main
+from training.scoring import systems, writers
+from training.scoring.board import by_length, scores, to_read
+from training.scoring.systems import Outputs, System
+from training.scoring.writers import Written
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +103,8 @@ def outputs(sources: list[str], hyps: list[str], references: list[str]) -> Outpu
 
 def test_a_system_translates_with_its_own_number_of_beams(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(scoreboard, "translator", lambda *_: lambda lines, beams: asked.append(beams) or lines)
-    made = scoreboard.translated([System(f"s{n}", tmp_path, None, 1, 1, n) for n in (1, 4)], {"t": [{"source": "一", "target": "one"}]})
+    monkeypatch.setattr(systems, "translator", lambda *_: lambda lines, beams: asked.append(beams) or lines)
+    made = systems.translated([System(f"s{n}", tmp_path, None, 1, 1, n) for n in (1, 4)], {"t": [{"source": "一", "target": "one"}]})
     assert asked == [1, 4] and [o.hyps for o in made] == [["一"], ["一"]]
 
 
@@ -210,12 +213,12 @@ def test_temperatures_differ_and_what_is_copied_is_counted(tmp_path: Path, monke
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<eos> $A", special_tokens=[("<eos>", 0)])
     model = save(tmp_path / "models/heart", (net, tokenizer), "gpt")
     shutil.copy(path, model / "config.yaml")
-    monkeypatch.setattr(scoreboard_gpt, "PROMPTS", ("夏天",))
-    monkeypatch.setattr(scoreboard_gpt, "TEMPERATURES", (0.0, 3.0))
-    (cold, found, samples), (hot, others, wild) = scoreboard_gpt.measured(model)
+    monkeypatch.setattr(writers, "PROMPTS", ("夏天",))
+    monkeypatch.setattr(writers, "TEMPERATURES", (0.0, 3.0))
+    (cold, found, samples), (hot, others, wild) = writers.measured(model)
     assert (cold, hot) == (0.0, 3.0) and len({s["text"] for s in samples}) == 1 < len({s["text"] for s in wild})
     assert found["copied_share"] == 1 > others["copied_share"] and found["bits_per_character"] == others["bits_per_character"]
-    page = scoreboard_gpt.board([Written("heart", 1, 1, 0.0, found, samples)])
+    page = writers.board([Written("heart", 1, 1, 0.0, found, samples)])
     assert any("| 100% | 18 |" in line for line in page)
 
 

@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from training.config import ConfigError, SourceConfig
-from training.sources import BadRow, parse, read, resolve
+from training.base.errors import ConfigError
+from training.corpus.readers import read
+from training.corpus.sources import parse, resolve
+from training.corpus.text_files import BadRow
+from training.settings.config import SourceConfig
 
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
 PAIRS = [("你好，世界。", "Hello, world."), ("我有两只猫。", "I have two cats."), ("「谢谢」", 'He said "thanks".')]

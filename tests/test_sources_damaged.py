@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from test_sources import PACK, PAIRS, TEXT, as_bytes, error_of, pairs_of, rows_of, shards_of
 
-from training.config import ConfigError, SourceConfig
-from training.sources import read
+from training.base.errors import ConfigError
+from training.corpus.readers import read
+from training.settings.config import SourceConfig
 
 
 def test_windows_line_ends_and_byte_order_mark(tmp_path):

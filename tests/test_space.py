@@ -11,17 +11,18 @@ import pytest
 from test_study import opened, told
 from training_runs import ROOT, gpt_config
 
-from training import config as configs
-from training import space, trial
-from training.knob import Knob
-from training.processes import Processes
+from training.settings.config import SourceConfig, source_list
+from training.settings.load import load_config
+from training.setup.processes import Processes
+from training.sweeps import space, trial
+from training.sweeps.knob import Knob
 
 SHIPPED = sorted((ROOT / "configs/sweep").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_value_of_a_shipped_sweep_can_be_trained(path: Path, tmp_path: Path) -> None:
-    shipped = space.parse_args(["--config", str(path)])
+    shipped = space.parse_sweep_args(["--config", str(path)])
     base = replace(space.base_config(shipped), run_dir=str(tmp_path))
     for knob in space.knobs(shipped):
         for value in knob.extremes():
@@ -30,21 +31,21 @@ def test_every_value_of_a_shipped_sweep_can_be_trained(path: Path, tmp_path: Pat
 
 def test_a_no_in_quotes_is_a_text_also_in_a_list(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(f"base: {gpt_config(tmp_path)}\nsearch: grid\nspace:\n  train.mixed_precision: ['no', bf16]\n")
-    sweep = space.parse_args(["--config", str(tmp_path / "sweep.yaml")])
+    sweep = space.parse_sweep_args(["--config", str(tmp_path / "sweep.yaml")])
     assert sweep.space["train.mixed_precision"] == ["no", "bf16"] and [k.values for k in space.knobs(sweep)] == [("no", "bf16")]
 
 
 def test_sources_of_text_can_be_a_knob(tmp_path: Path) -> None:
-    base = configs.load(gpt_config(tmp_path))
+    base = load_config(gpt_config(tmp_path))
     said = [{"path": "a.txt", "tag": "<a> ", "where": {"kind": "x"}}, "b.txt"]
     made = space.with_values(base, {"corpus.train": said, "corpus.validation": {"path": "c.txt"}}).corpus
-    first, second = configs.sources(made.train)
+    first, second = source_list(made.train)
     assert (first.path, first.tag, first.where, second.path) == ("a.txt", "<a> ", {"kind": "x"}, "b.txt")
-    assert made.validation == configs.SourceConfig(path="c.txt") and made.columns == base.corpus.columns
+    assert made.validation == SourceConfig(path="c.txt") and made.columns == base.corpus.columns
 
 
 def test_a_condition_on_what_is_no_knob_asks_the_base(tmp_path: Path) -> None:
-    base = configs.load(gpt_config(tmp_path))
+    base = load_config(gpt_config(tmp_path))
     other = "adamw" if base.optim.name == "muon" else "muon"
     for name, turned in ((base.optim.name, True), (other, False)):
         knob = Knob("optim.weight_decay", (0.0, 0.1), when=(("optim.name", (name,)),))
@@ -52,7 +53,7 @@ def test_a_condition_on_what_is_no_knob_asks_the_base(tmp_path: Path) -> None:
 
 
 def test_a_condition_on_a_knob_that_is_not_turned_does_not_hold_whatever_the_base_has(tmp_path: Path) -> None:
-    base = configs.load(gpt_config(tmp_path, model={"resid_pdrop": 0.1}))
+    base = load_config(gpt_config(tmp_path, model={"resid_pdrop": 0.1}))
     over: dict[str, Any] = {
         "model.n_layer": [1, 2],
         "model.resid_pdrop": {"values": [0.1, 0.2], "when": {"model.n_layer": 2}},
@@ -77,7 +78,7 @@ def test_a_grid_has_both_ends_of_a_range_and_no_point_twice(tmp_path: Path) -> N
         "model.resid_pdrop": {"low": 0.0, "high": 0.3, "step": 0.1},
     }
     knobs = space.knobs(space.SweepConfig(base="x", space=over, search="grid"))
-    points = space.grid(knobs, configs.load(gpt_config(tmp_path)))
+    points = space.grid(knobs, load_config(gpt_config(tmp_path)))
     assert len(points) == (1 + 2) * 3 * 4
     assert len({json.dumps(p, sort_keys=True) for p in points}) == len(points)
     assert {p["model.n_layer"] for p in points} == {1, 2, 3}

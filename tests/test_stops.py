@@ -14,10 +14,11 @@ import pytest
 from safetensors.torch import load_file
 from training_runs import fail_at, gpt_config, launch, names, numbers, records, run_here
 
-from training import checkpoint
-from training import config as configs
-from training import run as run_module
-from training.outcome import NotFinite, Stopped, TrainResult
+from training.base.errors import NotFinite, Stopped, TrainResult
+from training.base.files import write_text
+from training.loop import run
+from training.settings.load import parse_args
+from training.setup import checkpoint
 from training.tasks.gpt import Gpt
 from training.train import main
 
@@ -62,14 +63,14 @@ def test_a_signal_at_an_evaluation_changes_nothing(at: int, plain: TrainResult, 
 def test_after_a_signal_the_run_saves_and_the_resumed_one_evaluates(
     at: int, plain: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = run_module.Run.count
+    count = run.Run.count
 
     def signal_in_the_step(self: Any, *args: Any) -> None:
         count(self, *args)
         if self.state.step == at and not self.resumed_from:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(run_module.Run, "count", signal_in_the_step)
+    monkeypatch.setattr(run.Run, "count", signal_in_the_step)
     config = gpt_config(tmp_path)
     cut = run_here(config)
     assert (cut.ended, cut.step) == ("interrupted", at) and last_words(cut.run_dir) == (at, "interrupted")
@@ -169,11 +170,11 @@ def place(tmp_path: Path) -> Path:
 
 def saved_again(place: Path) -> None:
     """The run wants to replace its checkpoint by one of the same step."""
-    run = run_module.Run(configs.parse_args(["--config", str(place.parents[2] / "config.yaml"), "--resume", "true"]))
+    again = run.Run(parse_args(["--config", str(place.parents[2] / "config.yaml"), "--resume", "true"]))
     try:
-        run.save()
+        again.save()
     finally:
-        run.close()
+        again.close()
 
 
 @pytest.mark.parametrize(("error", "told"), [(OSError(errno.ENOSPC, "No space left on device"), Stopped), (Killed(), Killed)])
@@ -181,7 +182,7 @@ def test_a_checkpoint_that_cannot_be_replaced_stays_as_it_was(
     error: BaseException, told: type[BaseException], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {n: (place / n).read_bytes() for n in names(place)}
-    write = checkpoint.write
+    write = write_text
 
     def fail(path: Path, text: str) -> None:
         if path.name == "meta.json":  # all the rest is written by then
@@ -189,7 +190,7 @@ def test_a_checkpoint_that_cannot_be_replaced_stays_as_it_was(
         write(path, text)
 
     with monkeypatch.context() as patch, pytest.raises(told):
-        patch.setattr(checkpoint, "write", fail)
+        patch.setattr(checkpoint, "write_text", fail)
         saved_again(place)
     assert {n: (place / n).read_bytes() for n in names(place)} == before
     saved_again(place)

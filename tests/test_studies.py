@@ -16,7 +16,8 @@ from serving import neighbours, studies, study_html
 from serving.strings import Language
 from serving.studies import Study, StudyError
 from serving.tabs import sweep
-from training import chance, effects, leaders, study_records
+from training.sweeps import effects, noise, ranking
+from training.sweeps.records import load_study
 
 RATE = {"key": "optim.learning_rate", "name": "learning_rate", "kind": "float", "low": 1e-4, "high": 1e-2, "log": True, "step": None}
 WIDTH = {"key": "model.width", "name": "width", "kind": "categorical", "values": [32, 64, 256]}
@@ -268,7 +269,7 @@ def test_knobs_that_hang_on_another_come_and_go_with_it(root: Path) -> None:
 
 def chance_of(*repeats: float) -> float:
     """By how much the mean of two runs and a single one differ, judged by repeats of one setting."""
-    return chance.chance([list(repeats)], 2, 1) or 0.0
+    return noise.chance([list(repeats)], 2, 1) or 0.0
 
 
 def test_the_page_and_the_report_agree_on_the_best_its_error_the_noise_and_the_ranges(root: Path) -> None:
@@ -281,13 +282,13 @@ def test_the_page_and_the_report_agree_on_the_best_its_error_the_noise_and_the_r
     ]
     more = [trial(6 + k, 2.0 + k, learning_rate=1e-4 * 1.2**k, width=256) for k in range(20)]
     found = put(root / "x", lucky + more, RATE, WIDTH, **told)
-    records = study_records.load(root / "x")
-    best = leaders.best(records)
+    records = load_study(root / "x")
+    best = ranking.best(records)
     assert best and found.best and found.best.number == best.runs[0].number == 2, "neither the best single run nor the luckiest one"
     mean, error = studies.mean_and_error(r.value for r in found.seeds(found.best))
     assert (mean, error) == (pytest.approx(best.mean), pytest.approx(best.error))
     other = next(s for s in records.settings if s.runs[0].number == 0)
-    assert found.noise(2, 1) == pytest.approx(leaders.difference(records, best, other).noise) == pytest.approx(chance_of(1.2, 1.3))
+    assert found.noise(2, 1) == pytest.approx(ranking.difference(records, best, other).noise) == pytest.approx(chance_of(1.2, 1.3))
     for knob, axis in zip(found.knobs, records.axes):
         rows = [m for m in effects.marginals(records, axis) if m.turned]
         assert [sorted(b.values) for b in neighbours._bands(found, knob)] == [sorted(m.values) for m in rows]

@@ -17,14 +17,16 @@ from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from training_runs import gpt_config
 
-from training import config as configs
-from training import run_folder, space, sweep, trial
-from training import study as studies
-from training.config import ConfigError
-from training.knob import Knob, label, number_of
-from training.outcome import Stopped
-from training.processes import Processes
-from training.study import HOPELESS, Claim, Study
+from training import sweep
+from training.base.errors import ConfigError, Stopped
+from training.base.files import write_text
+from training.settings.config import Config, SourceConfig
+from training.settings.load import load_config
+from training.setup.processes import Processes
+from training.sweeps import locks, space, study, trial, worker
+from training.sweeps.knob import Knob, label, number_of
+from training.sweeps.study import HOPELESS, Claim, Study
+from training.train import train
 
 RATES = {"optim.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "model.n_layer": [1, 2, 3]}
 
@@ -34,7 +36,7 @@ def opened(folder: Path, over: dict[str, Any] = RATES, **keys: Any) -> Study:
     folder.mkdir(exist_ok=True)
     base = gpt_config(folder, evaluation={"every_steps": 3})
     told = {"base": str(base), "run_dir": str(folder / "study"), "space": over, "search": "random", "trials": 1000, **keys}
-    return Study(space.SweepConfig(**told), configs.load(base))
+    return Study(space.SweepConfig(**told), load_config(base))
 
 
 def told(study: Study, *values: float, state: TrialState = TrialState.COMPLETE, repeats: bool = False, **record: Any) -> int:
@@ -81,14 +83,14 @@ def test_a_trial_that_ended_between_the_look_and_the_lock_is_not_taken_again(tmp
     one.written = float("inf")  # study.json is written in the same turn, and here both workers are one thread
     claim = one.claim()
     assert claim is not None
-    take = studies.take
+    take = locks.take
 
     def late(path: Path) -> Any:
         if path.name == f"{claim.number:04d}" and one.trial.storage.get_trial(one.trial._trial_id).state == TrialState.RUNNING:
             one.tell(claim, [1.0], TrialState.COMPLETE, {"ended": "finished"})
         return take(path)
 
-    monkeypatch.setattr(studies, "take", late)
+    monkeypatch.setattr(study, "take", late)
     second = other.claim()
     assert second is not None and second.number == claim.number + 1
     assert take(one.dir / f".locks/{claim.number:04d}") is not None  # its lock is free again
@@ -147,10 +149,10 @@ def test_a_full_disk_is_no_trial_s_fault(tmp_path: Path, monkeypatch: pytest.Mon
     full = OSError(errno.ENOSPC, "No space left on device", "weights")
     for error in (Stopped("weights: No space left on device"), full):
 
-        def train(*_: Any, error: Exception = error) -> Any:
+        def failing(*_: Any, error: Exception = error) -> Any:
             raise error
 
-        monkeypatch.setattr(trial, "train", train)
+        monkeypatch.setattr(sweep, "train", failing)
         assert sweep.main(["--config", str(config)]) == 1
         err = capsys.readouterr().err
         assert "No space left on device" in err and "Traceback" not in err
@@ -197,7 +199,7 @@ def test_the_seconds_before_a_kill_count_too(tmp_path: Path, monkeypatch: pytest
     study.lock.release()  # its worker is dead
     monkeypatch.setattr(trial, "run", lambda *_: trial.Outcome("finished", "", 10))
     monkeypatch.setattr(trial, "record", lambda *_: {"value": 1.0, "best_step": 3, "training_seconds": 101.0})
-    assert sweep.Worker(study.sweep, study.base, study, Processes()).trial(False)
+    assert worker.Worker(study.sweep, study.base, study, Processes(), train).trial(False)
     (ended,) = study.trials()
     assert ended.user_attrs["record"]["wall_seconds"] > 100
 
@@ -231,7 +233,7 @@ def test_who_only_reads_a_study_takes_nobody_s_cores(tmp_path: Path) -> None:
 
 def test_a_worker_that_begins_while_another_counts_is_counted(tmp_path: Path) -> None:
     one = opened(tmp_path)
-    counting = studies.take(Path(f"{one.place.here}1"))
+    counting = locks.take(Path(f"{one.place.here}1"))
     assert counting is not None
     with ThreadPoolExecutor() as pool:
         begins = pool.submit(opened, tmp_path)
@@ -312,7 +314,7 @@ def test_two_workers_that_ask_at_once_get_different_points(tmp_path: Path, monke
 
 
 def test_two_workers_may_begin_a_study_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, begun = run_folder.write, list[Future[Study]]()
+    write, begun = write_text, list[Future[Study]]()
 
     with ThreadPoolExecutor() as pool:
 
@@ -323,7 +325,7 @@ def test_two_workers_may_begin_a_study_at_once(tmp_path: Path, monkeypatch: pyte
                 wait(begun, 1.0)
             write(path, text)
 
-        monkeypatch.setattr(run_folder, "write", late)
+        monkeypatch.setattr(study, "write_text", late)
         opened(tmp_path)
         begun[0].result()
 
@@ -360,11 +362,11 @@ def test_a_kill_leaves_no_half_study_json(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_study_goes_on_under_a_licence_or_from_before_a_setting_was_there(tmp_path: Path) -> None:
-    base = configs.load(gpt_config(tmp_path))
+    base = load_config(gpt_config(tmp_path))
     sweep = space.SweepConfig(base="x", run_dir=str(tmp_path / "study"), space={"model.n_embd": [8, 16]}, search="grid")
-    source = configs.SourceConfig(path=str(tmp_path / "verses.jsonl"))
+    source = SourceConfig(path=str(tmp_path / "verses.jsonl"))
 
-    def of(train: Any) -> configs.Config:
+    def of(train: Any) -> Config:
         return replace(base, corpus=replace(base.corpus, train=train))
 
     Study(sweep, of([source]))

@@ -14,9 +14,11 @@ import yaml
 from sweep_runs import RATES, WIDTHS, kill, points, run, start, study, sweep_config
 from training_runs import records
 
-from training import run_folder, space, sweep, train
-from training.config import ConfigError
-from training.knob import flat, nested
+from training import sweep, train
+from training.base.errors import ConfigError
+from training.base.files import write_text
+from training.sweeps import report, space
+from training.sweeps.knob import flat, nested
 
 GRID = {"optim.learning_rate": RATES, "model.n_embd": WIDTHS}
 HELD_OUT = {"corpus.validation": "data/sentence.txt"}
@@ -45,15 +47,17 @@ def test_a_grid_leaves_a_run_folder_for_every_point_and_the_best_checkpoints(tmp
 
 
 def test_what_is_read_once_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from training import corpus, tokenizer
-    from training.tasks.common import Encoder
+    from training.corpus import order, scan
+    from training.model import tokenizer
+    from training.model.tokenizer import train_tokenizer
+    from training.tasks.base import Encoder
 
     reads, trained, encoded = [], [], Counter[str]()
     encode = Encoder._encode
     monkeypatch.setattr(Encoder, "_encode", lambda self, texts: (encoded.update(texts), encode(self, texts))[1])
-    scan, train = corpus.scan, tokenizer.train
-    monkeypatch.setattr(corpus, "scan", lambda *a, **k: (reads.append(1), scan(*a, **k))[1])
-    monkeypatch.setattr(tokenizer, "train", lambda *a, **k: (trained.append(1), train(*a, **k))[1])
+    scan, train = scan.scan, train_tokenizer
+    monkeypatch.setattr(order, "scan", lambda *a, **k: (reads.append(1), scan(*a, **k))[1])
+    monkeypatch.setattr(tokenizer, "train_tokenizer", lambda *a, **k: (trained.append(1), train(*a, **k))[1])
     config = sweep_config(tmp_path, {"optim.learning_rate": RATES, "optim.weight_decay": [0.0, 0.1]}, search="grid")
     run(config)
     assert len(trained) == 1 and len(reads) == 1
@@ -279,7 +283,7 @@ def test_a_search_that_was_misspelt_is_one_mistake(
 def test_the_language_is_asked_for_as_of_the_other_commands(tmp_path: Path) -> None:
     config = str(sweep_config(tmp_path, GRID, search="grid"))
     for said in (["--lang", "zh"], ["--lang=zh"], ["--language", "zh"]):
-        assert space.parse_args(["--config", config, *said]).language == "zh"
+        assert space.parse_sweep_args(["--config", config, *said]).language == "zh"
 
 
 def test_a_key_of_the_trials_is_sent_where_it_belongs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -342,14 +346,14 @@ def test_a_report_that_cannot_be_written_says_which_file_and_whether_it_is_the_d
     (tmp_path / "study/report.md").mkdir()
     assert sweep.main(["--config", str(config), "--report", "true"]) == 2
     assert "report.md" in (err := capsys.readouterr().err) and "Traceback" not in err
-    write = run_folder.write
+    write = write_text
 
     def full(path: Path, text: str) -> None:
         if path.name == "report.md":
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         write(path, text)
 
-    monkeypatch.setattr(run_folder, "write", full)
+    monkeypatch.setattr(report, "write_text", full)
     assert sweep.main(["--config", str(config), "--report", "true"]) == 1
     assert "report.md: No space left on device" in capsys.readouterr().err
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sweep_studies import KNOBS, again, lively, put, read, study, trial, widths
 
-from training import effects, leaders, study_facts, sweep_report
-from training.study_records import Records
+from training.sweeps import effects, ranking, report
+from training.sweeps.records import Records
 
 
 def test_marginals_are_what_a_hand_computes(tmp_path: Path) -> None:
@@ -32,9 +32,9 @@ def test_marginals_are_what_a_hand_computes(tmp_path: Path) -> None:
 def test_more_is_better_if_the_study_says_so(tmp_path: Path) -> None:
     told = study(widths((32, 10.0), (64, 30.0), (128, 20.0)), objectives=[{"name": "bleu", "direction": "maximize"}])
     records = read(told, tmp_path)
-    best, (effect,) = leaders.best(records), effects.effects(records)
+    best, (effect,) = ranking.best(records), effects.effects(records)
     assert best is not None and best.mean == 30 and effect.metric is not None and effect.metric.best.label == "64"
-    assert [rank for rank, _ in study_facts.gallery(read(told, tmp_path))] == []
+    assert [rank for rank, _ in ranking.gallery(read(told, tmp_path))] == []
 
 
 def test_values_that_are_alike_in_python_are_told_apart(tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_the_front_of_two_aims(tmp_path: Path) -> None:
         t["values"].append(cost)
     told = study(trials, objectives=[{"name": "val_loss", "direction": "minimize"}, {"name": "parameters", "direction": "minimize"}])
     records = read(told, tmp_path)
-    assert leaders.best(records) is None
-    assert [s.params["model.hidden_size"] for s in leaders.pareto(records, "second")] == [32, 64, 128]
-    assert "3 settings" in sweep_report.write(tmp_path, "en")[0]
+    assert ranking.best(records) is None
+    assert [s.params["model.hidden_size"] for s in ranking.pareto(records, "second")] == [32, 64, 128]
+    assert "3 settings" in report.write(tmp_path, "en")[0]
     assert (tmp_path / "plots" / "front.png").is_file() and "no single best" in (tmp_path / "report.md").read_text("utf-8")
 
 
@@ -100,7 +100,7 @@ def test_speed_counts_what_is_not_training(tmp_path: Path) -> None:
     trials[2] |= {"training_seconds": 10.0, "wall_seconds": 10.4}
     trials.append(trial(3, {"model.hidden_size": 32}, None, "failed", ended="refused", reason="no", wall_seconds=0.3))
     trials.append(trial(4, {"model.hidden_size": 32}, None, "failed", ended="failed", reason="it broke", wall_seconds=19.1))
-    found = study_facts.speed(read(study(trials), tmp_path))
+    found = ranking.speed(read(study(trials), tmp_path))
     assert found.per_minute == pytest.approx(60 * 4 / 60)  # the one that was refused is no trial of a training
     assert found.idle == pytest.approx(10.9 / 40.9) and found.overhead == pytest.approx(0.3)
 
@@ -108,14 +108,14 @@ def test_speed_counts_what_is_not_training(tmp_path: Path) -> None:
 def test_failures_that_differ_in_numbers_are_one(tmp_path: Path) -> None:
     reasons = ["33 does not divide by 4", "out of memory", "65 does not divide by 8"]
     trials = [trial(n, {}, None, "failed", ended="refused", reason=r) for n, r in enumerate(reasons)]
-    found = study_facts.failures(read(study(trials), tmp_path))
+    found = ranking.failures(read(study(trials), tmp_path))
     assert [(f.reason, f.numbers) for f in found] == [("33 does not divide by 4", [0, 2]), ("out of memory", [1])]
 
 
 def test_the_gallery_goes_from_worst_to_best(tmp_path: Path) -> None:
     records = read(lively(200), tmp_path)
-    ranks = [rank for rank, _ in study_facts.gallery(records)]
-    values = [run.value or 0.0 for _, run in study_facts.gallery(records)]
+    ranks = [rank for rank, _ in ranking.gallery(records)]
+    values = [run.value or 0.0 for _, run in ranking.gallery(records)]
     assert len(ranks) == 10 and ranks[-1] == 1 and values == sorted(values, reverse=True)
     steps = [a - b for a, b in itertools.pairwise(ranks)]
     assert max(steps) - min(steps) <= 1
@@ -127,8 +127,8 @@ def test_the_gallery_and_the_front_of_bleu_are_of_complete_runs_and_the_most_is_
         t |= {"samples": [{"prompt": "", "text": "x"}], "training_seconds": seconds}
     trials[3] |= {"state": "pruned", "values": None}
     records = read(study(trials, objectives=[{"name": "bleu", "direction": "maximize"}]), tmp_path)
-    assert [(rank, run.value) for rank, run in study_facts.gallery(records)] == [(3, 10.0), (2, 20.0), (1, 30.0)]
-    assert [s.mean for s in leaders.pareto(records, "seconds")] == [10.0, 20.0, 30.0]
+    assert [(rank, run.value) for rank, run in ranking.gallery(records)] == [(3, 10.0), (2, 20.0), (1, 30.0)]
+    assert [s.mean for s in ranking.pareto(records, "seconds")] == [10.0, 20.0, 30.0]
 
 
 def test_the_numbers_need_nothing_heavy() -> None:
@@ -141,7 +141,7 @@ def test_the_first_trial_of_every_worker_is_no_overhead(tmp_path: Path) -> None:
     trials = widths((32, 1.0), (64, 2.0), (128, 3.0), (32, 1.0))
     for t, (wall, first) in zip(trials, [(20.0, True), (10.2, False), (30.0, True), (10.4, False)]):
         t |= {"training_seconds": 10.0, "wall_seconds": wall, "first": first}
-    assert study_facts.speed(read(study(trials), tmp_path)).overhead == pytest.approx(0.3)
+    assert ranking.speed(read(study(trials), tmp_path)).overhead == pytest.approx(0.3)
 
 
 def test_a_grid_that_conditions_thin_is_not_balanced(tmp_path: Path) -> None:
@@ -190,10 +190,10 @@ def test_the_knob_by_which_runs_overfit_is_found(maximize: bool, tmp_path: Path)
     first = effects.rising(records)[0]
     assert first.axis.key == "model.hidden_size" and first.rise is not None
     assert (first.rise.worst.label, first.rise.worst.rise) == ("128", pytest.approx(0.6))
-    sweep_report.write(tmp_path, "en")
-    report = (tmp_path / "report.md").read_text("utf-8")
-    assert "The knob that it hangs on most clearly is hidden\\_size: with 128 runs end 0.6 worse" in report
-    assert "(plots/rise.png)" in report and "16 of 24 complete runs ended worse" in report
+    report.write(tmp_path, "en")
+    page = (tmp_path / "report.md").read_text("utf-8")
+    assert "The knob that it hangs on most clearly is hidden\\_size: with 128 runs end 0.6 worse" in page
+    assert "(plots/rise.png)" in page and "16 of 24 complete runs ended worse" in page
 
 
 def test_a_best_that_a_thinned_curve_left_out_counts(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_best_that_a_thinned_curve_left_out_counts(tmp_path: Path) -> None:
 
 
 def test_where_nothing_overfits_it_is_said_and_there_is_no_figure(tmp_path: Path) -> None:
-    sweep_report.write(put(tmp_path, study(widths((32, 1.0), (64, 2.0)))), "en")
+    report.write(put(tmp_path, study(widths((32, 1.0), (64, 2.0)))), "en")
     assert "the last evaluation is the best: none overfitted" in (tmp_path / "report.md").read_text("utf-8")
     assert not (tmp_path / "plots" / "rise.png").exists()
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sweep_studies import again, read, study, trial, widths
 
-from training import effects, sweep_plots
-from training.study_records import Records
+from training.sweeps import effects, plots
+from training.sweeps.records import Records
 
 AB = [{"key": k, "name": k, "kind": "categorical", "values": [1, 2]} for k in "ab"]
 
@@ -30,25 +30,25 @@ def pairs(folder: Path) -> Records:
 
 
 def test_the_line_over_the_cost_goes_through_the_front_only(tmp_path: Path) -> None:
-    figure: Any = sweep_plots._against(three_and_a_slow_one(tmp_path), "seconds")
+    figure: Any = plots._against(three_and_a_slow_one(tmp_path), "seconds")
     (front,) = figure.axes[0].lines
     assert front.get_xydata().tolist() == [[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]]
 
 
 def test_the_thick_curve_is_the_best_run_s(tmp_path: Path) -> None:
-    figure: Any = sweep_plots._curves(three_and_a_slow_one(tmp_path))
+    figure: Any = plots._curves(three_and_a_slow_one(tmp_path))
     assert {line.get_ydata()[-1] for line in figure.axes[0].lines} == {1.0}
 
 
 def test_every_mean_stands_at_its_own_pair_of_values(tmp_path: Path) -> None:
-    figure: Any = sweep_plots._interaction(pairs(tmp_path))
+    figure: Any = plots._interaction(pairs(tmp_path))
     (mesh,) = figure.axes[0].collections
     assert mesh.get_array().tolist() == [[4.0, 1.0], [3.0, 2.0]]
 
 
 def test_every_slice_is_of_the_knob_under_which_it_stands(tmp_path: Path) -> None:
     records = pairs(tmp_path)
-    drawn = sweep_plots.draw(records, tmp_path / "plots")
+    drawn = plots.draw(records, tmp_path / "plots")
     labels = [effect.axis.label for effect in effects.effects(records)]
     assert sorted(labels) == ["a", "b"]
     for k, label in enumerate(labels):
@@ -57,7 +57,7 @@ def test_every_slice_is_of_the_knob_under_which_it_stands(tmp_path: Path) -> Non
 
 def test_a_slice_has_the_searched_runs_and_each_mean_over_its_value(tmp_path: Path) -> None:
     trials = widths((32, 3.0), (64, 1.0), (64, 2.0), (128, 4.0))
-    figure: Any = sweep_plots._slices(records := read(study([*trials, again(4, trials[1], 9.0)]), tmp_path), effects.effects(records))
+    figure: Any = plots._slices(records := read(study([*trials, again(4, trials[1], 9.0)]), tmp_path), effects.effects(records))
     (axes,) = figure.axes
     runs, *_ = axes.collections
     (means,) = axes.containers
@@ -68,7 +68,7 @@ def test_a_slice_has_the_searched_runs_and_each_mean_over_its_value(tmp_path: Pa
 
 def test_every_bar_is_as_long_as_its_knob_s_importance_and_the_longest_is_on_top(tmp_path: Path) -> None:
     records = pairs(tmp_path)
-    figure: Any = sweep_plots._importance(records, effects.effects(records))
+    figure: Any = plots._importance(records, effects.effects(records))
     (axes,) = figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert [(name, bar.get_width()) for name, bar in zip(names, axes.patches)] == [("b", 0.4), ("a", 0.6)]
@@ -76,7 +76,7 @@ def test_every_bar_is_as_long_as_its_knob_s_importance_and_the_longest_is_on_top
 
 
 def test_a_line_passes_every_knob_where_its_value_is_written(tmp_path: Path) -> None:
-    figure: Any = sweep_plots._parallel(pairs(tmp_path))
+    figure: Any = plots._parallel(pairs(tmp_path))
     (axes,) = figure.axes
     lines = sorted(list(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == 3)
     assert lines == [[0, 0, 1], [0, 1, pytest.approx(2 / 3)], [1, 0, 0], [1, 1, pytest.approx(1 / 3)]]

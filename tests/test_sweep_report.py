@@ -13,8 +13,10 @@ import pytest
 import yaml
 from sweep_studies import KNOBS, again, lively, put, study, trial, widths
 
-from training import findings, study_records, sweep_report
-from training.config import ConfigError
+from training.base.errors import ConfigError
+from training.base.words import LANGUAGES, phrases
+from training.sweeps import report
+from training.sweeps.records import load_study
 
 MANY = [f"a rather long value {n}\n\x07" for n in range(30)]
 PLAIN = trial(0, {"model.hidden_size": 32}, 2.0)
@@ -68,7 +70,7 @@ class Balanced(HTMLParser):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_has_a_report_that_is_one_sound_file(name: str, tmp_path: Path) -> None:
-    lines = sweep_report.write(put(tmp_path, STUDIES[name]), "zh" if len(name) % 2 else "en")
+    lines = report.write(put(tmp_path, STUDIES[name]), "zh" if len(name) % 2 else "en")
     assert str(tmp_path / "report.html") in lines[-1] and all(lines)
     page = (tmp_path / "report.html").read_text("utf-8")
     found = Balanced(page)
@@ -86,7 +88,7 @@ def test_every_study_has_a_report_that_is_one_sound_file(name: str, tmp_path: Pa
 def test_what_a_model_wrote_is_text_in_the_report(tmp_path: Path) -> None:
     told = lively(40)
     told["name"] = "</title><script>"
-    sweep_report.write(put(tmp_path, told), "zh")
+    report.write(put(tmp_path, told), "zh")
     page, markdown = ((tmp_path / f"report.{kind}").read_text("utf-8") for kind in ("html", "md"))
     assert "&lt;script&gt;window.hacked" in page and "<script" not in page and "\x07" not in page + markdown
     outside = [line for line in markdown.splitlines() if not line.startswith("    ")]
@@ -94,9 +96,9 @@ def test_what_a_model_wrote_is_text_in_the_report(tmp_path: Path) -> None:
 
 
 def test_the_report_has_all_its_parts_in_the_language_asked_for(tmp_path: Path) -> None:
-    for language in findings.LANGUAGES:
-        sweep_report.write(put(tmp_path, lively(60)), language)
-        words = findings.phrases("sweep", language)
+    for language in LANGUAGES:
+        report.write(put(tmp_path, lively(60)), language)
+        words = phrases("sweep", language)
         page = (tmp_path / "report.html").read_text("utf-8")
         for part in ("best", "knobs", "overfit", "interaction", "curves", "parallel", "time", "gallery", "failures", "speed"):
             assert f"<h2>{words[part]}</h2>" in page, part
@@ -110,57 +112,55 @@ def test_the_report_has_all_its_parts_in_the_language_asked_for(tmp_path: Path) 
 def test_the_report_says_how_the_study_searched_and_how_trials_ended(tmp_path: Path) -> None:
     trials = [trial(n, {}, None, "failed", ended=how, reason=f"because {how}") for n, how in enumerate(["not finite", "refused", "odd"])]
     put(tmp_path, study(trials))
-    sweep_report.write(tmp_path, "zh")
-    report = (tmp_path / "report.md").read_text("utf-8")
-    assert "搜索方法，剪枝方法 median，任务 gpt" in report
-    assert "| 损失溢出（非有限数） |" in report and "| 训练前被拒绝 |" in report and "| odd |" in report
+    report.write(tmp_path, "zh")
+    page = (tmp_path / "report.md").read_text("utf-8")
+    assert "搜索方法，剪枝方法 median，任务 gpt" in page
+    assert "| 损失溢出（非有限数） |" in page and "| 训练前被拒绝 |" in page and "| odd |" in page
     put(tmp_path, study(trials, prune="none"))
-    sweep_report.write(tmp_path, "en")
+    report.write(tmp_path, "en")
     assert "tpe search method, nothing pruned, task gpt" in (tmp_path / "report.md").read_text("utf-8")
 
 
 def test_an_effect_is_told_beside_noise(tmp_path: Path) -> None:
     trials = widths((32, 1.0), (64, 1.1))
-    sweep_report.write(put(tmp_path, study(trials)), "en")
-    assert (
-        "Effect: 0.1, from 64" in (report := (tmp_path / "report.md").read_text("utf-8")) and "unless some setting has three runs" in report
-    )
+    report.write(put(tmp_path, study(trials)), "en")
+    assert "Effect: 0.1, from 64" in (page := (tmp_path / "report.md").read_text("utf-8")) and "unless some setting has three runs" in page
     trials += [again(2, trials[0], 1.2), again(3, trials[0], 0.8)]
-    sweep_report.write(put(tmp_path, study(trials)), "en")
+    report.write(put(tmp_path, study(trials)), "en")
     assert "Within noise: the seed alone makes two such means differ by up to" in (tmp_path / "report.md").read_text("utf-8")
 
 
 def test_every_setting_in_the_table_of_the_best_is_compared_with_the_first(tmp_path: Path) -> None:
     trials = widths((32, 1.0), (64, 1.1), (128, 9.0))
     trials += [again(3 + k, trials[k % 3], trials[k % 3]["value"] + (-0.1, 0.1)[k // 3]) for k in range(6)]
-    sweep_report.write(put(tmp_path, study(trials)), "en")
+    report.write(put(tmp_path, study(trials)), "en")
     rows = re.findall(r"^\| \[\d+\]\(.*$", (tmp_path / "report.md").read_text("utf-8"), flags=re.M)
-    words = findings.phrases("sweep", "en")
+    words = phrases("sweep", "en")
     assert [row.split(" | ")[2] for row in rows] == [words["the_best"], words["within"], words["beyond"]]
 
 
 def test_why_there_is_no_importance_is_told_with_the_number_that_counts(tmp_path: Path) -> None:
     trials = widths(*((32, 1.0 + n) for n in range(9)))
     trials += [again(9 + n, trials[n], 1.0) for n in range(6)]
-    sweep_report.write(put(tmp_path, study(trials)), "en")
+    report.write(put(tmp_path, study(trials)), "en")
     assert "it takes 10 complete ones, repeats not counted, and there are 9." in (tmp_path / "report.md").read_text("utf-8")
-    sweep_report.write(put(tmp_path, study(widths(*((32, 1.0) for _ in range(12))))), "en")
-    report = (tmp_path / "report.md").read_text("utf-8")
-    assert "of the 12 complete trials (repeats not counted) none stand out" in report and "too few" not in report
+    report.write(put(tmp_path, study(widths(*((32, 1.0) for _ in range(12))))), "en")
+    page = (tmp_path / "report.md").read_text("utf-8")
+    assert "of the 12 complete trials (repeats not counted) none stand out" in page and "too few" not in page
 
 
 def test_the_best_setting_can_be_copied_into_a_config(tmp_path: Path) -> None:
     for value in (1e-05, 0.00123456, 1e16, 3.0, 1.5e-7, 7, "1cycle", None, True):
         put(tmp_path, study([trial(0, {"model.hidden_size": value}, 1.0)]))
-        printed = sweep_report.write(tmp_path, "en")[0]
+        printed = report.write(tmp_path, "en")[0]
         (row,) = re.findall(r"^\| model.hidden\\?_size \| (\S+) \|$", (tmp_path / "report.md").read_text("utf-8"), flags=re.M)
         read = yaml.safe_load(row)
         assert (read, type(read)) == (value, type(value)) and printed.endswith(f"hidden_size {row}")
 
 
 def test_a_later_report_keeps_no_picture_of_an_earlier_one(tmp_path: Path) -> None:
-    sweep_report.write(put(tmp_path, lively(40)), "en")
-    sweep_report.write(put(tmp_path, study([])), "en")
+    report.write(put(tmp_path, lively(40)), "en")
+    report.write(put(tmp_path, study([])), "en")
     assert list((tmp_path / "plots").iterdir()) == []
 
 
@@ -170,14 +170,14 @@ def test_a_later_report_keeps_no_picture_of_an_earlier_one(tmp_path: Path) -> No
 def test_a_damaged_study_is_one_plain_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text(text)
     with pytest.raises(ConfigError, match=r"study\.json: is damaged") as error:
-        sweep_report.write(tmp_path, "en")
+        report.write(tmp_path, "en")
     assert len(str(error.value).splitlines()) == 1
     with pytest.raises(ConfigError, match="cannot be read"):
-        study_records.load(tmp_path / "nowhere")
+        load_study(tmp_path / "nowhere")
 
 
 def test_both_languages_say_the_same_things() -> None:
-    english, chinese = findings.phrases("sweep", "en"), findings.phrases("sweep", "zh")
+    english, chinese = phrases("sweep", "en"), phrases("sweep", "zh")
     assert english.keys() == chinese.keys()
     for key in english:
         assert set(re.findall(r"{(\w*)", english[key])) == set(re.findall(r"{(\w*)", chinese[key])), key
@@ -186,7 +186,7 @@ def test_both_languages_say_the_same_things() -> None:
 def test_thousands_of_trials_take_seconds(tmp_path: Path) -> None:
     put(tmp_path, lively(2304))
     began = time.process_time()
-    sweep_report.write(tmp_path, "en")
+    report.write(tmp_path, "en")
     assert time.process_time() - began < 10
     assert (tmp_path / "report.html").stat().st_size < 2_000_000
 
@@ -199,7 +199,7 @@ def test_the_page_opens_from_disk_without_a_network(tmp_path: Path) -> None:
     pytest.importorskip("selenium.webdriver", reason="selenium is not installed (requirements-dev.txt)")
     from test_page import Page
 
-    sweep_report.write(put(tmp_path, lively(60)), "zh")
+    report.write(put(tmp_path, lively(60)), "zh")
     page = Page((tmp_path / "report.html").as_uri(), "zh-CN", tmp_path / "profile")
     try:
         page.driver.execute_cdp_cmd("Network.enable", {})

@@ -16,8 +16,8 @@ import training_runs
 from sweep_runs import WIDTHS, kill, points, run, start, study, sweep_config, until_it_trains, whole
 from training_runs import records
 
-from training import sweep
-from training.study_lock import Place
+from training.sweeps import worker
+from training.sweeps.locks import Place
 
 
 def test_two_workers_one_killed_one_stopped_and_the_study_goes_on(tmp_path: Path) -> None:
@@ -50,9 +50,9 @@ def test_two_workers_on_one_machine_share_its_cores(tmp_path: Path, monkeypatch:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
-    judge, came = sweep.Worker._judge, list[Place]()
+    judge, came = worker.Worker._judge, list[Place]()
 
-    def another_comes(self: sweep.Worker, evaluation: dict[str, Any]) -> str | None:
+    def another_comes(self: worker.Worker, evaluation: dict[str, Any]) -> str | None:
         if not came and evaluation["step"] == 3:
             came.append(Place(tmp_path / "study/.locks"))
         said = judge(self, evaluation)
@@ -60,7 +60,7 @@ def test_two_workers_on_one_machine_share_its_cores(tmp_path: Path, monkeypatch:
         return said
 
     seen: list[int] = []
-    monkeypatch.setattr(sweep.Worker, "_judge", another_comes)
+    monkeypatch.setattr(worker.Worker, "_judge", another_comes)
     found = run(config)
     logs = [(tmp_path / "study" / t["folder"] / "log.txt").read_text() for t in found["trials"]]
     torch.set_num_threads(before)
@@ -70,7 +70,7 @@ def test_two_workers_on_one_machine_share_its_cores(tmp_path: Path, monkeypatch:
 
 def interrupted_at_the_end() -> None:
     """A Ctrl-C between a run's report and its result, when nothing is left to be cut short."""
-    from training.run import Run
+    from training.loop.run import Run
 
     finish = Run.finish
 
@@ -92,7 +92,7 @@ def test_a_signal_that_comes_too_late_for_a_trial_stops_the_sweep_after_it(tmp_p
 def test_sigterm_before_the_first_trial_stops_the_sweep_as_ctrl_c_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sweep.Worker, "prepare", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(worker.Worker, "prepare", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # else a sweep that does not look after it would end the tests
     try:
         assert run(sweep_config(tmp_path, {"model.n_embd": [8]}, search="grid"))["trials"] == []
@@ -132,8 +132,8 @@ def test_killed_ten_times_no_trial_is_lost_or_counted_twice(tmp_path: Path) -> N
         workers = [start(config, name) for name in ("one", "two")]
         until_it_trains(workers[0], tmp_path / "study")
         time.sleep(1 + dice.random() * 3)  # they take a moment to begin
-        for worker in workers:
-            kill(worker)
+        for process in workers:
+            kill(process)
     whole(run(config), 24)
 
 

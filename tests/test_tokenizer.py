@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from training import findings
-from training import tokenizer as tokenizers
-from training.config import ConfigError, TokenizerConfig
+from training.base.errors import ConfigError
+from training.base.words import phrases
+from training.model.tokenizer import PAIR_SPECIALS, load_tokenizer, tokenizer_summary, train_tokenizer, vocabulary_report
+from training.settings.config import TokenizerConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = [
@@ -28,7 +29,7 @@ TRICKY = [
 
 
 def trained(task="gpt", lines=LINES, **config):
-    return tokenizers.train(TokenizerConfig(**{"vocab_size": 500, **config}), lines, task)
+    return train_tokenizer(TokenizerConfig(**{"vocab_size": 500, **config}), lines, task)
 
 
 def back(tokenizer, text):
@@ -115,7 +116,7 @@ def test_special_tokens_and_plain_auto_tokenizer(tmp_path, task, kind):
     tokenizer = trained(task, type=kind)
     tokenizer.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
-    for t in (tokenizer, loaded, tokenizers.load(tmp_path, task)):
+    for t in (tokenizer, loaded, load_tokenizer(tmp_path, task)):
         ids = [t.bos_token_id, t.eos_token_id, t.pad_token_id, t.unk_token_id]
         assert ids == ([0, 0, 1, 2] if task == "gpt" else [0, 2, 1, 3])
         assert sorted(t.get_vocab().values()) == list(range(len(t))), "ids without holes, specials among them"
@@ -156,7 +157,7 @@ def test_two_halves_fill_the_vocabulary_that_was_asked_for():
     source = ["，".join(f"{chr(0x4E00 + i % 50)}{chr(0x4E00 + i * 7 % 60)}1" for i in range(k, k + 40)) for k in range(200)]
     target = [", ".join(f"{'abcdefgh'[i % 8]}{'ijklmno'[i % 7]}{'pqrst'[i % 5]}1" for i in range(k, k + 40)) for k in range(200)]
     vocab = trained("translation", lines=[t for pair in zip(source, target) for t in pair], vocab_size=440, joint=False).get_vocab()
-    half = (440 - len(tokenizers.PAIR_SPECIALS) - 256) // 2
+    half = (440 - len(PAIR_SPECIALS) - 256) // 2
     assert len(vocab) == 440 and half - 10 <= sum(any("\u4e00" <= c <= "\u9fff" for c in t) for t in vocab) <= half
 
 
@@ -190,15 +191,15 @@ def test_a_vocabulary_that_cannot_hold_its_special_tokens(task, kind, least):
 
 def test_loading_what_is_no_tokenizer(tmp_path):
     with pytest.raises(ConfigError, match=r"has no tokenizer\.json"):
-        tokenizers.load(tmp_path, "gpt")
+        load_tokenizer(tmp_path, "gpt")
     (tmp_path / "tokenizer.json").write_text("{broken")
     with pytest.raises(ConfigError, match="cannot be read"):
-        tokenizers.load(tmp_path, "gpt")
+        load_tokenizer(tmp_path, "gpt")
     from tokenizers import Tokenizer, models
 
     Tokenizer(models.BPE()).save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(ConfigError, match="has no bos_token"):
-        tokenizers.load(tmp_path, "gpt")
+        load_tokenizer(tmp_path, "gpt")
 
 
 def columns(n):
@@ -210,30 +211,30 @@ def columns(n):
 def test_the_report_says_what_a_vocabulary_holds():
     sides = columns(100)
     tokenizer = trained("translation", lines=[t for c in sides.values() for t in c], vocab_size=1000, isolate_han=True)
-    r = tokenizers.report(tokenizer, sides, 2 * 64 * len(tokenizer))
+    r = vocabulary_report(tokenizer, sides, 2 * 64 * len(tokenizer))
     assert r["size"] == len(tokenizer) and r["han"] == 100 and r["unknown"] == 0
     assert r["bytes"] == len(tokenizer) * 64 * 4 * 2 and r["training_bytes"] == 4 * r["bytes"]
     assert r["columns"]["source"] == {"tokens_per_text": 12, "tokens_per_character": 1}
     assert r["columns"]["target"]["tokens_per_text"] == 15
-    line = tokenizers.summary(r, findings.phrases("report", "en"))
+    line = tokenizer_summary(r, phrases("report", "en"))
     assert "100 single Chinese characters" in line and "15.0 tokens a target" in line and " MB" in line
 
 
 def test_frequencies_say_what_a_higher_min_frequency_would_leave():
     tokenizer = trained(type="char", min_frequency=1, lines=["常" * 10 + "中" * 5 + "少少" + "稀"])
-    r = tokenizers.report(tokenizer, {"text": ["常稀"]}, 8)
+    r = vocabulary_report(tokenizer, {"text": ["常稀"]}, 8)
     assert r["frequencies"]["tokens"] == 18 and r["seen_once"] == 0.25  # of the whole training, not of the sample
     assert r["frequencies"]["at_least"]["5"] == {"size": 2, "coverage": round(15 / 18, 5)}
     assert r["frequencies"]["at_least"]["2"]["size"] == 3 and r["frequencies"]["at_least"]["50"]["size"] == 0
     rare_left_out = trained(type="char", min_frequency=5, lines=["常" * 10 + "中" * 5 + "少少" + "稀"])
-    assert tokenizers.report(rare_left_out, {"text": ["常"]}, 8)["seen_once"] == 0
-    assert tokenizers.report(trained(lines=["常中少"], vocab_size=300), {"text": ["常"]}, 8)["frequencies"] is None  # bpe has no such cut
+    assert vocabulary_report(rare_left_out, {"text": ["常"]}, 8)["seen_once"] == 0
+    assert vocabulary_report(trained(lines=["常中少"], vocab_size=300), {"text": ["常"]}, 8)["frequencies"] is None  # bpe has no such cut
 
 
 def test_words_are_kept_whole_and_each_clause_of_chinese_is_one(tmp_path):
     tokenizer = trained("translation", type="word", min_frequency=1, lines=["我们走吧。天黑了。", "Let us go, it is dark."])
     tokenizer.save_pretrained(tmp_path)
-    again = tokenizers.load(tmp_path, "translation")
+    again = load_tokenizer(tmp_path, "translation")
     assert again.tokenize("我们走吧。天黑了。") == ["我们走吧", "。", "天黑了", "。"]
     assert again.decode(again("Let us go, it is dark.")["input_ids"], skip_special_tokens=True) == "Let us go, it is dark."
     assert again.decode(again("天亮了")["input_ids"]).startswith("<unk>")
@@ -241,14 +242,14 @@ def test_words_are_kept_whole_and_each_clause_of_chinese_is_one(tmp_path):
 
 
 def test_unknown_characters_and_idle_entries_are_counted():
-    r = tokenizers.report(trained(type="char", min_frequency=3, lines=["常常常 稀"]), {"text": ["常稀稀"]}, 8)
+    r = vocabulary_report(trained(type="char", min_frequency=3, lines=["常常常 稀"]), {"text": ["常稀稀"]}, 8)
     assert r["unknown"] > 0.5
     sides = columns(5000)
-    r = tokenizers.report(
+    r = vocabulary_report(
         trained("translation", lines=sides["source"], vocab_size=4000, min_frequency=1), {"source": sides["source"][:5]}, 8
     )
     assert r["seen_once"] > 0.3
-    assert tokenizers.report(trained(), {"text": []}, 8)["columns"]["text"]["tokens_per_text"] == 0
+    assert vocabulary_report(trained(), {"text": []}, 8)["columns"]["text"]["tokens_per_text"] == 0
 
 
 @pytest.mark.parametrize(("made_for", "task", "told"), [
@@ -257,4 +258,4 @@ def test_unknown_characters_and_idle_entries_are_counted():
 def test_a_tokenizer_made_for_the_other_task_is_refused(tmp_path, made_for, task, told):
     trained(made_for).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=rf"tokenizer\.path: .*{told}"):
-        tokenizers.load(tmp_path, task)
+        load_tokenizer(tmp_path, task)

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from training_runs import AUTO, MODELS, ROOT, environment, fail_at, gpt_config, numbers, records, run_here, translation_config, val_loss
 from transformers import AutoTokenizer
 
-from training import config as configs
-from training import run as run_module
-from training.outcome import TrainResult
+from training.base.errors import TrainResult
+from training.loop import run
+from training.settings.load import load_config
 
 SENTENCE = (ROOT / "data/sentence.txt").read_text(encoding="utf-8").strip()
 
@@ -52,7 +52,7 @@ def test_each_class_trains_and_loads_as_what_was_measured(kind: str, tmp_path: P
     inputs = tokenizer("夜里", return_tensors="pt").to(model.device)
     tokens = model.generate(**inputs, max_new_tokens=5)
     assert tokens.max() < len(tokenizer) and isinstance(tokenizer.decode(tokens[0]), str)
-    assert val_loss(result.model_dir, configs.load(path)) == pytest.approx(result.metrics["val_loss"], rel=1e-5)
+    assert val_loss(result.model_dir, load_config(path)) == pytest.approx(result.metrics["val_loss"], rel=1e-5)
 
 
 def test_into_chinese_the_score_the_card_and_the_samples_follow(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_the_published_weights_are_the_average_and_the_measured_ones(averaging: 
     torch.testing.assert_close(published[name], expected)
     assert not torch.equal(published[name], raw[-1][name])
     (measured,) = [r["val_loss"] for r in records(result.run_dir) if r["event"] == "evaluate"]
-    assert val_loss(places[-1], configs.load(config)) == pytest.approx(measured, rel=1e-5)
+    assert val_loss(places[-1], load_config(config)) == pytest.approx(measured, rel=1e-5)
 
 
 def test_a_horizon_in_tokens_and_one_in_minutes(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_bf16_runs_on_this_cpu_and_is_recorded(tmp_path: Path) -> None:
     )
 
 
-class Scaled(run_module.Accelerator):
+class Scaled(run.Accelerator):
     """What fp16 on a GPU has: a loss scale that starts far too high and is halved at every step that overflows."""
 
     mixed_precision = "fp16"
@@ -172,7 +172,7 @@ class Scaled(run_module.Accelerator):
 def test_a_step_left_out_by_the_loss_scaler_is_no_failure_and_its_scale_survives_a_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "Accelerator", Scaled)
+    monkeypatch.setattr(run, "Accelerator", Scaled)
     several = {"checkpoint": {"every_steps": 7, "keep": 9}, "log": {"every_steps": 1}, "optim": {"name": "muon"}}
     config = gpt_config(tmp_path, train={"max_steps": 16}, **several)
     whole = run_here(config, "--run_dir", str(tmp_path / "whole"))

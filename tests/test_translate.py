@@ -12,9 +12,11 @@ import torch
 from serving_fixtures import PAIRS, save_run, tiny_translator
 from transformers import AutoModelForSeq2SeqLM
 
-from serving.ctranslate2_backend import fingerprint
-from training import export, translate, translator
-from training.score import model_folder
+from inference.ctranslate2_backend import fingerprint
+from training import export
+from training.scoring import texts as scoring_texts
+from training.scoring import translator
+from training.scoring.test_sets import model_folder
 from training.translate import main
 
 
@@ -46,13 +48,13 @@ def test_texts_go_through_in_pieces_and_the_file_has_its_name_when_it_is_whole(
     texts, out, seen = tmp_path / "t.txt", tmp_path / "out.jsonl", list[bool]()
     texts.write_text("\n".join([*PAIRS, *PAIRS]), encoding="utf-8")
     (tmp_path / "out.jsonl.tmp").write_text("somebody's own")
-    inner = translate.translator(model_folder(run))
+    inner = translator.translator(model_folder(run))
 
     def watched(lines: list[str], beams: int) -> list[str]:
         seen.append(out.exists())
         return inner(lines, beams)
 
-    monkeypatch.setattr(translate, "translator", lambda *_: watched)
+    monkeypatch.setattr(scoring_texts, "translator", lambda *_: watched)
     assert main(["--model", str(run), "--text", str(texts), "--out", str(out)]) == 0
     assert [(row["chinese"], row["english"]) for row in rows(out)] == [*PAIRS.items(), *PAIRS.items()] and seen == [False] * 3
     assert {p.name for p in tmp_path.iterdir()} >= {"out.jsonl", "out.jsonl.tmp"} and not list(tmp_path.glob(".tmp*"))

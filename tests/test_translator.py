@@ -17,8 +17,9 @@ import pytest
 from serving_fixtures import PAIRS, save, tiny_gpt, tiny_translator
 
 from training import export, score, scoreboard, translate
-from training.config import ConfigError
-from training.translator import translator
+from training.base.errors import ConfigError
+from training.scoring import scores, systems, texts
+from training.scoring.translator import translator
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,7 +69,7 @@ def test_a_damaged_copy_and_a_gpt_are_called_that(model: Path, tmp_path: Path) -
 
 def test_a_copy_without_weights_is_enough(model: Path, pairs: Path, tmp_path: Path) -> None:
     assert export.main(["--model", str(model), "--out", str(tmp_path / "light"), "--weights", "none"]) == 0
-    (record,), _ = score.score(tmp_path / "light", [str(pairs)])
+    (record,), _ = scores.score(tmp_path / "light", [str(pairs)])
     assert record["bleu"] == pytest.approx(100)
 
 
@@ -88,10 +89,15 @@ def test_where_nothing_can_be_written_is_told_before_the_computing(
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: "locked" not in str(path) and real(path, mode))  # whoever runs the tests
     place = out.format(here=tmp_path, locked=tmp_path / "locked")
-    for command, rest in ((score, ["--test", str(pairs)]), (translate, ["--text", str(pairs)]), (scoreboard, ["--test", str(pairs)])):
+    commands = (
+        (score, scores, ["--test", str(pairs)]),
+        (translate, texts, ["--text", str(pairs)]),
+        (scoreboard, systems, ["--test", str(pairs)]),
+    )
+    for command, computes, rest in commands:
         if command is scoreboard and "no/such" in place:
             continue  # which makes its folders
-        monkeypatch.setattr(command, "translator", lambda *_: pytest.fail("it computes"))
+        monkeypatch.setattr(computes, "translator", lambda *_: pytest.fail("it computes"))
         where = "--models" if command is scoreboard else "--model"
         assert command.main([where, str(model), *rest, "--out", place]) == 2
         assert "error: --out: " in capsys.readouterr().err

@@ -17,8 +17,9 @@ from doctor_recordings import (
     predicted,
 )
 
-from training import doctor, evidence, verdicts
-from training.doctor import diagnose
+from training.diagnosis import verdicts_training
+from training.diagnosis.diagnose import diagnose, judge
+from training.diagnosis.run_records import Records, read_run
 
 
 def memory(foretold: float, measured: float) -> dict[str, Any]:
@@ -56,12 +57,12 @@ EDGES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [  # what is silent an
 
 @pytest.mark.parametrize(("wanted", "silent", "speaks"), EDGES, ids=[f"{k}-{e[0]}" for k, e in enumerate(EDGES)])
 def test_thresholds_stand_where_they_are_said_to(wanted, silent, speaks):
-    assert [{v.id for v in doctor.judge(ended(**known))} for known in (silent, speaks)] == [set(), {wanted}]
+    assert [{v.id for v in judge(ended(**known))} for known in (silent, speaks)] == [set(), {wanted}]
 
 
 def test_the_evidence_is_what_was_measured():
     def told(name: str, **known: Any) -> dict[str, Any]:
-        return one(doctor.judge(ended(**known)), name)
+        return one(judge(ended(**known)), name)
 
     missed = told("prediction_time", **predicted("time", "seconds", 100, seconds=250))
     assert missed == {"predicted": 100, "measured": 250, "times": 2.5, "factor": 1.5}
@@ -81,8 +82,8 @@ def test_the_evidence_is_what_was_measured():
     ],
 )
 def test_the_evidence_of_a_recorded_run_is_in_its_records(name, keys):
-    records = evidence.read(RUNS / name, config_of(name))
-    found = one(doctor.judge(records), name)
+    records = read_run(RUNS / name, config_of(name))
+    found = one(judge(records), name)
     for ours, theirs in keys.items():
         values = [r[theirs] for r in [*records.train, *records.evaluations] if theirs in r]
         assert min(values) <= found[ours] <= max(values) and found[ours] > 0
@@ -103,7 +104,7 @@ def test_a_rate_too_high_is_answered_with_a_lower_one(name):
 
 def test_the_worst_comes_first():
     known = predicted("data", "swapped_share", 0.3) | last("repetition", 0.5)
-    assert [v.severity for v in doctor.judge(ended(**known))] == ["problem", "warning"]
+    assert [v.severity for v in judge(ended(**known))] == ["problem", "warning"]
 
 
 @pytest.mark.parametrize(
@@ -113,8 +114,8 @@ def test_the_worst_comes_first():
 )  # fmt: skip
 def test_a_warmup_that_never_ended_is_told_from_the_last_step_alone(how, step, warmup, said):
     c = config_of("healthy_phrasebook")
-    r = evidence.Records(replace(c, optim=replace(c.optim, warmup_steps=warmup)), end={"ended": how, "step": step})
-    found = [v.evidence["share"] for v in doctor.judge(r) if v.id == "warmup_unended"]
+    r = Records(replace(c, optim=replace(c.optim, warmup_steps=warmup)), end={"ended": how, "step": step})
+    found = [v.evidence["share"] for v in judge(r) if v.id == "warmup_unended"]
     assert found == ([step / warmup] if said else [])
 
 
@@ -132,8 +133,8 @@ def test_a_warmup_that_never_ended_is_told_from_the_last_step_alone(how, step, w
     ],
 )
 def test_jumps_of_the_loss_are_a_rate_too_high_and_noise_is_not(values, sign, step):
-    config = evidence.read(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook")).config
-    found = doctor.judge(evidence.Records(config, train=losses(*values), end={"ended": "interrupted", "step": 999}))
+    config = read_run(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook")).config
+    found = judge(Records(config, train=losses(*values), end={"ended": "interrupted", "step": 999}))
     said = [dict(v.evidence) for v in found if v.id == "learning_rate_too_high"]
     assert [(s["sign"], s["step"]) for s in said] == ([(sign, step)] if sign else [])
 
@@ -147,10 +148,10 @@ def test_a_loss_that_is_no_number_is_told_with_the_rate():
 def test_the_end_of_long_texts_is_not_waited_for():
     """A text that is longer than what is generated does not end in it, and one of many windows hardly ever does."""
     name = "learning_rate_too_low"  # its samples never end, and the verses would
-    records = evidence.read(RUNS / name, config_of(name))
+    records = read_run(RUNS / name, config_of(name))
     for length, said in ((20, True), (60, False), (2000, False)):
         r = replace(records, preflight={"vocabulary": {"columns": {"text": {"tokens_per_text": length}}}})
-        assert ("truncated_output" in {v.id for v in doctor.judge(r)}) == said, length
+        assert ("truncated_output" in {v.id for v in judge(r)}) == said, length
 
 
 @pytest.mark.parametrize(
@@ -167,5 +168,5 @@ def test_muon_is_idle_where_its_rate_cannot_have_moved_a_matrix(name: str, rate:
     config = config_of("muon_idle")
     config = replace(config, optim=replace(config.optim, name=name, muon_learning_rate=rate))
     train = [{"event": "train", "step": s, "loss": 6.0, "tokens": 100 * s, "epoch": s / 10} for s in range(1, steps + 1)]
-    r = evidence.Records(config, train=train, evaluations=[], end={"ended": "finished", "step": steps})
-    assert (verdicts.muon_idle(r) is not None) == said
+    r = Records(config, train=train, evaluations=[], end={"ended": "finished", "step": steps})
+    assert (verdicts_training.muon_idle(r) is not None) == said

@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 from training_runs import gpt_config, records, run_here, translation_config
 from transformers import PreTrainedModel
 
-from training import config as configs
-from training import prepare
-from training import run as run_module
-from training.evaluation import Evaluation
-from training.optim import Muon
-from training.outcome import TrainResult
-from training.processes import Processes
+from training.base.errors import TrainResult
+from training.loop import run
+from training.loop.evaluation import Evaluation
+from training.model.optim import Muon
+from training.settings.config import Config
+from training.settings.load import load_config, parse_args
+from training.setup.data import Data, build_model, open_data
+from training.setup.processes import Processes
 from training.tasks.gpt import Gpt
 
 ONCE = {"evaluation": {"every_steps": 100, "samples": 1}, "checkpoint": {"every_steps": 100}}
@@ -28,8 +29,8 @@ ONCE = {"evaluation": {"every_steps": 100, "samples": 1}, "checkpoint": {"every_
 class Built(NamedTuple):
     """What a run has before its first step."""
 
-    config: configs.Config
-    data: prepare.Data
+    config: Config
+    data: Data
     net: PreTrainedModel
 
     @property
@@ -38,9 +39,9 @@ class Built(NamedTuple):
 
 
 def built(path: Path) -> Built:
-    config = configs.load(path)
-    data = prepare.open_data(config, Processes())
-    return Built(config, data, prepare.build_model(config, data).eval())
+    config = load_config(path)
+    data = open_data(config, Processes())
+    return Built(config, data, build_model(config, data).eval())
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +59,15 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def test_rates_clipping_and_moments_reach_the_optimizers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[list[float], float, dict[str, Any]]] = []
-    update = run_module.Run.update
+    update = run.Run.update
 
-    def look(self: run_module.Run) -> None:
+    def look(self: run.Run) -> None:
         norm = torch.stack([p.grad.norm() for p in self.network.parameters() if p.grad is not None]).norm()
         groups = [g for o in self.optimizers for g in o.param_groups]
         seen.append(([g["lr"] for g in groups], float(norm), dict(groups[0])))
         update(self)
 
-    monkeypatch.setattr(run_module.Run, "update", look)
+    monkeypatch.setattr(run.Run, "update", look)
     optim = {
         "name": "muon", "learning_rate": 1e-3, "muon_learning_rate": 0.03, "warmup_steps": 4, "schedule": "constant",
         "max_grad_norm": 0.05, "beta1": 0.8, "beta2": 0.7, "eps": 1e-6,
@@ -116,7 +117,7 @@ def test_memory_goes_back_to_the_system_with_gradient_checkpointing_alone(
     checkpointing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(run_module, "return_memory", asked.append)
+    monkeypatch.setattr(run, "return_memory", asked.append)
     run_here(gpt_config(tmp_path, train={"max_steps": 1, "gradient_checkpointing": checkpointing}, **ONCE))
     assert asked == [checkpointing]
 
@@ -228,13 +229,13 @@ def test_a_sample_that_was_cut_off_says_so(gpt: Built, monkeypatch: pytest.Monke
 def test_an_own_validation_set_is_read_up_to_max_rows(tmp_path: Path) -> None:
     path = gpt_config(tmp_path, evaluation={"max_rows": 7})
     (tmp_path / "own.txt").write_text("".join(f"第{i}行是别的话。\n" for i in range(20)), encoding="utf-8")
-    config = configs.parse_args(["--config", str(path), "--corpus.validation", str(tmp_path / "own.txt")])
-    rows = prepare.open_data(config, Processes()).held_out
+    config = parse_args(["--config", str(path), "--corpus.validation", str(tmp_path / "own.txt")])
+    rows = open_data(config, Processes()).held_out
     assert len(rows) == 7 and all(row["text"].endswith("别的话。") for row in rows)
 
 
 def test_a_tokenizer_is_trained_on_sample_rows(gpt: Built, tmp_path: Path) -> None:
-    few = prepare.open_data(configs.load(gpt_config(tmp_path, tokenizer={"sample_rows": 3})), Processes())
+    few = open_data(load_config(gpt_config(tmp_path, tokenizer={"sample_rows": 3})), Processes())
     learnt = set(few.tokenizer.get_vocab()) - set(few.tokenizer.all_special_tokens)
     longest = sorted((len(set(row["text"])) for row in few.sample), reverse=True)
     assert 0 < len(learnt) <= sum(longest[:3]) < len(gpt.data.tokenizer) - 3

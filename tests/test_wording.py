@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from training import findings, preflight_page
-from training.findings import Finding
+from training.base.words import LANGUAGES, phrases, size, spoken
+from training.diagnosis.finding import Finding, worst_first
+from training.estimate import page
 
-BOOKS = sorted({p.name.split(".")[0] for p in (Path(__file__).resolve().parent.parent / "training/wording").glob("*.yaml")})
+BOOKS = sorted({p.name.split(".")[0] for p in (Path(__file__).resolve().parent.parent / "training/base/wording").glob("*.yaml")})
 
 
 @pytest.mark.parametrize("book", BOOKS)
 def test_both_languages_say_the_same_with_the_same_numbers(book: str) -> None:
-    zh, en = ({k: v for k, v in findings.phrases(book, lang).items()} for lang in findings.LANGUAGES)
+    zh, en = ({k: v for k, v in phrases(book, lang).items()} for lang in LANGUAGES)
     assert set(zh) == set(en)
     for key in zh:
         assert isinstance(zh[key], dict) == isinstance(en[key], dict) and (not isinstance(zh[key], dict) or set(zh[key]) == set(en[key]))
@@ -31,23 +32,23 @@ def test_the_language_is_the_one_asked_for_or_the_locales(monkeypatch: pytest.Mo
     for name in ("LC_ALL", "LC_MESSAGES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LANG", "zh_CN.UTF-8")
-    assert findings.spoken() == "zh" and findings.spoken("en") == "en"
+    assert spoken() == "zh" and spoken("en") == "en"
     monkeypatch.setenv("LC_MESSAGES", "C.UTF-8")
-    assert findings.spoken() == "en"
+    assert spoken() == "en"
     monkeypatch.setenv("LC_MESSAGES", "zh_TW")
     monkeypatch.setenv("LANG", "de_DE")
-    assert findings.spoken() == "zh"
+    assert spoken() == "zh"
     monkeypatch.setenv("LC_ALL", "C")
-    assert findings.spoken() == "en"
+    assert spoken() == "en"
 
 
 def test_findings_come_worst_first() -> None:
     some = [Finding("a", "note"), Finding("b", "problem"), Finding("c", "warning")]
-    assert [f.id for f in findings.worst_first(some)] == ["b", "c", "a"]
+    assert [f.id for f in worst_first(some)] == ["b", "c", "a"]
 
 
 def test_numbers_on_the_page_read_well() -> None:
-    page = {lang: findings.phrases("page", lang) for lang in findings.LANGUAGES}
+    page = {lang: phrases("page", lang) for lang in LANGUAGES}
     found: dict[str, Any] = {
         "data": {"rows": 1, "tokens": 60, "tokens_per_step": 60},
         "parameters": {"total": 1_000_000},
@@ -73,16 +74,13 @@ def test_numbers_on_the_page_read_well() -> None:
             "money": 0.0004,
         },
     }
-    told = {
-        lang: "\n".join([*preflight_page.data(found, w), *preflight_page.vocabulary(found, w), *preflight_page.time(found, w)])
-        for lang, w in page.items()
-    }
+    told = {lang: "\n".join([*page.data(found, w), *page.vocabulary(found, w), *page.time(found, w)]) for lang, w in page.items()}
     assert "平均每个参数 0.00006 个" in told["zh"] and "约第 104 个 epoch" in told["zh"] and "费用：0.0004" in told["zh"]
     assert "steps an epoch: 1" in told["en"] and "text: 1.0 tokens a character, 24.73 a row" in told["en"]
     assert "5 leaves 0" in told["en"] and "10 leaves" not in told["en"]
 
 
 def test_sizes_and_times_read_well() -> None:
-    words = findings.phrases("page", "zh")
-    assert [preflight_page.size(n) for n in (3e6, 2.5e8, 7.25e9)] == ["3.0 MB", "250 MB", "7.25 GB"]
-    assert [preflight_page.duration(s, words) for s in (50, 600, 7200, 400_000)] == ["50 秒", "10.0 分钟", "2.0 小时", "4.6 天"]
+    words = phrases("page", "zh")
+    assert [size(n) for n in (3e6, 2.5e8, 7.25e9)] == ["3.0 MB", "250 MB", "7.25 GB"]
+    assert [page.duration(s, words) for s in (50, 600, 7200, 400_000)] == ["50 秒", "10.0 分钟", "2.0 小时", "4.6 天"]

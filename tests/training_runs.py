@@ -20,10 +20,12 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from training import config as configs
-from training import prepare
-from training.processes import Processes
-from training.train import TrainResult, train
+from training.base.errors import TrainResult
+from training.settings.config import Config
+from training.settings.load import parse_args
+from training.setup.data import open_data
+from training.setup.processes import Processes
+from training.train import train
 
 AUTO = {"gpt": AutoModelForCausalLM, "translation": AutoModelForSeq2SeqLM}
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,7 +99,7 @@ def _write(folder: Path, config: dict[str, Any], sections: dict[str, dict[str, A
 
 def run_here(config: Path, *options: str, **kwargs: Any) -> TrainResult:
     """The same in this process; a process start costs seconds."""
-    return train(configs.parse_args(["--config", str(config), *options]), **kwargs)
+    return train(parse_args(["--config", str(config), *options]), **kwargs)
 
 
 def environment() -> dict[str, str]:
@@ -113,7 +115,7 @@ def launch(config: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 # The same command in processes of their own that need not import torch again: a server that has it forks them.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["training.run", "training.metrics", "training_runs"])
+FORKS.set_forkserver_preload(["training.loop.run", "training.quality.metrics", "training_runs"])
 
 
 def start(
@@ -205,9 +207,9 @@ def names(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
-def val_loss(model_dir: Path, config: configs.Config) -> float:
+def val_loss(model_dir: Path, config: Config) -> float:
     """The validation loss of a published folder, measured anew."""
-    data = prepare.open_data(config, Processes())
+    data = open_data(config, Processes())
     model = AUTO[config.task].from_pretrained(model_dir).eval()
     total = torch.zeros(2, dtype=torch.float64)
     with torch.no_grad():

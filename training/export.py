@@ -13,238 +13,14 @@ import sys
 if __name__ == "__main__":  # see train.py
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-import json
-import shutil
-import time
 from pathlib import Path
-from typing import Any, Literal
 
 import jsonargparse
 
-from serving.folders import COPY, TOLD
-from training import run_folder
-from training.command_line import one_line
-from training.config import ConfigError
-from training.score import model_folder, read_pairs
-
-CONVERTIBLE = ("m2m_100", "t5")  # of a Marian vocabulary CTranslate2 drops the last entry, which it takes for padding
-PARITY = 0.98  # of the sentences that a float32 copy has to translate as transformers does; below it something was converted wrongly
-PHRASEBOOK = ("data/phrasebook/test_combinations.jsonl", "data/phrasebook/test_patterns.jsonl")
-OF_THE_RUN = ("config.yaml", "curves.png")  # how to train it again, and how that went
-Weights = Literal["float32", "float16", "none"]
-
-
-def export(
-    model: Path, out: Path | None = None, tests: list[str] | None = None, sentences: int = 300, weights: Weights = "float32",
-    shard_mb: float = 0.0, columns: dict[str, str] | None = None, licence: str = "",
-) -> dict[str, Any]:  # fmt: skip
-    """Copy a model folder and give it its int8 copy.
-
-    Args:
-        model: a run folder (its best checkpoint) or a model folder.
-        out: where the copy goes; None leaves the folder where it is and adds `ctranslate2/` to it.
-        tests: files of pairs; the first `sentences` source lines of each are translated to compare.
-        weights: how the copied weights are stored ("none": leave them out, the int8 copy alone is served).
-        shard_mb: most megabytes of a file of weights, the int8 copy's too; 0 puts all into one.
-        licence: of the copied weights, for the card.
-
-    Returns:
-        What is written to parity.json: for float32 and int8 the share that agrees and sentences a second, the first
-        differences, and the sizes in bytes; {} for a gpt.
-
-    Raises:
-        ConfigError: if the model cannot be read or converted, or its float32 copy translates otherwise.
-    """
-    from serving.ctranslate2_backend import fingerprint, split
-
-    folder = model_folder(model).resolve()
-    task = _task(folder)
-    if out is None and task == "gpt":
-        raise ConfigError("--model: a gpt is served by transformers and needs no int8 copy; a folder to share is made with --out DIR")
-    if weights == "none" and task == "gpt":
-        raise ConfigError("--weights none: a gpt has no int8 copy that could be served instead")
-    if out is None and (weights != "float32" or shard_mb or licence):
-        raise ConfigError("--weights, --shard_mb and --license are about the copied folder; say where with --out DIR")
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / "meta.json").is_file():
-        raise ConfigError(f"--out: {out} is there and is no model folder; choose another")
-    if out is not None and out.resolve() == folder:
-        raise ConfigError(f"--out: {out} is the model itself; leave --out away to add the int8 copy to it")
-    if out is not None and (out / "config.json").is_file() and _kind(out) != _kind(folder):
-        raise ConfigError(f"--out: {out} holds another model ({_kind(out)}, where this is {_kind(folder)}); choose another, or remove it")
-    lines = _lines(tests or list(PHRASEBOOK), sentences, columns) if task == "translation" else []
-    place = folder if out is None else out.resolve()
-    made = place.with_name(f".tmp-{place.name}-{os.getpid()}")  # beside its place, and moved there when all is well
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
-    try:
-        told = _convert(folder, made / COPY, lines) if task == "translation" else {}
-        if out is not None:
-            _copy(folder, made, weights, shard_mb)
-            if told and shard_mb:
-                split(made / COPY, int(shard_mb * 1e6))
-            for name in OF_THE_RUN:
-                if (at_home := run_folder.of_model(folder) / name).is_file():
-                    shutil.copy2(at_home, made / name)
-            _name(made, place.name, licence)
-        if told:
-            told["weights"] = fingerprint(made if out is not None else folder)
-            kept = {k: {n: v for n, v in t.items() if n != "differences"} if isinstance(t, dict) else t for k, t in told.items()}
-            (made / COPY / TOLD).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")  # the sentences are other people's
-        if out is not None:
-            _keep_others(place, made)
-            _put(made, place)
-        elif told:
-            _put(made / COPY, place / COPY)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    return told
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        told = None
-    if not isinstance(told, dict):
-        raise ConfigError(f"--model: {folder / 'config.json'} cannot be read")
-    return told
-
-
-def _kind(folder: Path) -> str:
-    """The model's class by its name in transformers."""
-    return str(_config(folder).get("model_type"))
-
-
-def _task(folder: Path) -> str:
-    told = _config(folder)
-    if told.get("is_encoder_decoder") is not True:
-        return "gpt"
-    if told.get("model_type") not in CONVERTIBLE:
-        raise ConfigError(
-            f"--model: {told.get('model_type')} models are not converted by CTranslate2 as they are made here; {', '.join(CONVERTIBLE)} are"
-        )
-    return "translation"
-
-
-def _lines(tests: list[str], most: int, columns: dict[str, str] | None) -> list[str]:
-    """Different source sentences, the first `most` of each file."""
-    found = [r["source"] for test in tests for r in read_pairs(test, columns)[:most]]
-    return list(dict.fromkeys(found))
-
-
-def _convert(folder: Path, place: Path, lines: list[str]) -> dict[str, Any]:
-    """The int8 copy in `place`, and what came out of comparing."""
-    from ctranslate2.converters import TransformersConverter
-    from transformers.utils import logging
-
-    from training.translator import translator
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    logging.disable_progress_bar()
-    translate = translator(folder)
-    say(f"transformers translates {len(lines):,} sentences to compare with …")
-    begin = time.monotonic()
-    wanted = translate(lines, 1)
-    told: dict[str, Any] = {"sentences": len(lines), "transformers": {"sentences_per_second": len(lines) / (time.monotonic() - begin)}}
-    for kind in ("float32", "int8"):
-        say(f"CTranslate2 {kind} …")
-        try:
-            TransformersConverter(str(folder)).convert(str(place), quantization=kind, force=True)
-        except Exception as error:  # each loader fails in its own way
-            raise ConfigError(f"--model: CTranslate2 cannot convert it: {' '.join(str(error).split())[:300]}") from None
-        translate = translator(folder, place)
-        begin = time.monotonic()
-        found = translate(lines, 1)
-        seconds = time.monotonic() - begin
-        other = [{"source": s, "transformers": w, kind: f} for s, w, f in zip(lines, wanted, found) if w != f]
-        told[kind] = {
-            "agree": 1 - len(other) / len(lines), "sentences_per_second": len(lines) / seconds,
-            "bytes": sum(p.stat().st_size for p in place.iterdir()), "differences": other[:5],
-        }  # fmt: skip
-        if kind == "float32" and told[kind]["agree"] < PARITY:
-            shown = json.dumps(other[0], ensure_ascii=False)
-            raise ConfigError(
-                f"only {told[kind]['agree']:.1%} of {len(lines)} greedy translations by CTranslate2 in float32 are those of transformers "
-                f"(at least {PARITY:.0%} wanted): something was converted wrongly, nothing is kept. The first difference: {shown}"
-            )
-    return told
-
-
-def _copy(folder: Path, place: Path, weights: Weights, shard_mb: float) -> None:
-    """The publishable files of a checkpoint; config.json stays at float32, so that half weights are widened when they are loaded."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
-    from training.checkpoint import FILES
-
-    for name in FILES:
-        if name != "model.safetensors" and (folder / name).is_file():
-            shutil.copy2(folder / name, place / name)
-    if weights == "none":
-        return
-    auto: Any = AutoModelForCausalLM if _task(folder) == "gpt" else AutoModelForSeq2SeqLM
-    net = auto.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32)
-    if weights == "float16":
-        net = net.to(torch.float16)
-    beside = place / "weights"
-    net.save_pretrained(beside, max_shard_size=f"{shard_mb}MB" if shard_mb else "1000GB")
-    for file in beside.glob("*.safetensors*"):  # .safetensors, and the index of several
-        shutil.copymode(place / "meta.json", file)  # safetensors' own are for their owner alone
-        os.replace(file, place / file.name)
-    shutil.rmtree(beside)
-
-
-def _name(made: Path, name: str, licence: str) -> None:
-    """The card and meta.json with the copy's own name, where the run's config says what else belongs on a card."""
-    from training import config, report
-
-    meta = json.loads((made / "meta.json").read_text(encoding="utf-8"))
-    meta["name"] = name
-    if (made / "config.yaml").is_file():
-        page = report.card(config.load(made / "config.yaml"), meta, licence)
-        (made / "README.md").write_text(page, encoding="utf-8")
-    (made / "meta.json").write_text(json.dumps(meta, ensure_ascii=False, indent=1), encoding="utf-8")
-
-
-def _keep_others(place: Path, made: Path) -> None:
-    """What somebody has put beside an earlier model in `place`, notes or a .git, goes along to where the new one is made."""
-    from training.checkpoint import FILES
-
-    for path in place.iterdir() if place.is_dir() else ():
-        if path.name in (*FILES, *OF_THE_RUN, COPY) or path.name.startswith("model"):  # the weights, in one file or in several
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.copytree(path, made / path.name, symlinks=True)
-        else:
-            shutil.copy2(path, made / path.name, follow_symlinks=False)
-
-
-def _put(made: Path, place: Path) -> None:
-    """Move a folder into its place, where another may be; a kill leaves the old one, or the new one."""
-    old = place.with_name(f".old-{place.name}-{os.getpid()}")
-    if place.exists():
-        os.replace(place, old)
-    os.replace(made, place)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def table(told: dict[str, Any]) -> str:
-    """What came out, as a Markdown table."""
-    rows = [
-        f"Greedy translations of {told['sentences']:,} sentences:", "",
-        "| | as transformers' | sentences/s | MB |", "|---|---:|---:|---:|",
-        f"| transformers, float32 | | {told['transformers']['sentences_per_second']:.0f} | |",
-    ]  # fmt: skip
-    for kind in ("float32", "int8"):
-        t = told[kind]
-        rows.append(f"| CTranslate2, {kind} | {t['agree']:.1%} | {t['sentences_per_second']:.0f} | {t['bytes'] / 1e6:.1f} |")
-    if told["int8"]["differences"]:
-        rows.append("")
-    for d in told["int8"]["differences"][:3]:
-        rows += [f"- {d['source']}", f"  float32: {d['transformers']}", f"  int8: {d['int8']}"]
-    return "\n".join(rows)
+from inference.folders import COPY
+from training.base.console import one_line
+from training.publish.model_folder import PARITY, Weights, export_model, parity_table
+from training.scoring.test_sets import model_folder
 
 
 @one_line
@@ -261,12 +37,12 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--license", type=str, default="", help="of the copied weights, for the card, e.g. cc-by-4.0")
     args = p.parse_args(argv)
     out = Path(args.out) if args.out else None
-    told = export(Path(args.model), out, args.test, args.sentences, args.weights, args.shard_mb, args.columns, args.license)
+    told = export_model(Path(args.model), out, args.test, args.sentences, args.weights, args.shard_mb, args.columns, args.license)
     place = out or model_folder(Path(args.model))
     if not told:
         print(f"{place}: made; a gpt is served by transformers and needs no int8 copy")
         return
-    print(f"{table(told)}\n\n{place / COPY}: the app uses it on a CPU")
+    print(f"{parity_table(told)}\n\n{place / COPY}: the app uses it on a CPU")
     if told["int8"]["agree"] < PARITY:
         print(
             f"warning: in int8 {1 - told['int8']['agree']:.1%} of the translations differ; score both before you ship it", file=sys.stderr

@@ -13,7 +13,6 @@ import sys
 if __name__ == "__main__":  # the script's own folder is first on the path; the repository's root belongs there instead
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-import errno
 import signal
 import threading
 from collections.abc import Callable
@@ -22,18 +21,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training import config as configs
-from training import findings, speaking
-from training.config import Config, ConfigError
-from training.outcome import NotFinite, OutOfMemory, Stopped, TrainResult
+from training.base.console import loading
+from training.base.errors import ConfigError, NotFinite, OutOfMemory, Stopped, TrainResult
+from training.base.words import spoken
+from training.settings.config import Config
+from training.settings.load import check_config, parse_args
 
 if TYPE_CHECKING:
     import torch
 
-    from training.run import Run
-    from training.tasks.common import Memory
-
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)  # what a disk can do to us
+    from training.loop.run import Run
+    from training.tasks.base import Memory
+from training.base.console import die_with_the_launcher
+from training.base.errors import DISK
 
 __all__ = ["ConfigError", "NotFinite", "OutOfMemory", "Stopped", "TrainResult", "train"]
 
@@ -56,8 +56,8 @@ def train(
         Stopped: when the run cannot go on: NotFinite, when its loss is no longer a number, OutOfMemory, when memory ran out
             after the first steps (before that, micro-batches are divided).
     """
-    configs.check(config)
-    from training.run import Run
+    check_config(config)
+    from training.loop.run import Run
 
     run = Run(config, memory, workers)
     try:
@@ -75,7 +75,7 @@ def train(
 
 
 def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None) -> TrainResult:
-    from training.shortage import within_memory
+    from training.loop.out_of_memory import within_memory
 
     task, t = run.data.task, run.config.train
     while True:
@@ -129,7 +129,7 @@ def _terminated(number: int, frame: Any) -> None:
 
 
 def _last_checkpoint(config: Config | None) -> str:
-    from training.checkpoint import newest  # costs seconds, so not before it is needed
+    from training.setup.checkpoint import newest  # costs seconds, so not before it is needed
 
     try:
         kept = newest(Path(config.run_dir)) if config else None
@@ -145,8 +145,8 @@ def main(argv: list[str] | None = None) -> int:
     config = None
     before = signal.signal(signal.SIGTERM, _terminated) if threading.current_thread() is threading.main_thread() else None
     try:
-        config = configs.parse_args(argv, __doc__ or "")
-        speaking.loading(findings.spoken(config.log.language))
+        config = parse_args(argv, __doc__ or "")
+        loading(spoken(config.log.language))
         train(config)
     except ConfigError as error:
         problem, code = f"error: {error}", 2
@@ -165,14 +165,6 @@ def main(argv: list[str] | None = None) -> int:
     if problem and (not agreed or os.environ.get("RANK", "0") == "0"):  # what every process knows, one says
         print(problem, file=sys.stderr)
     return code
-
-
-def die_with_the_launcher() -> None:
-    """When `accelerate launch` is killed, its only child gets a SIGTERM, instead of training on unseen (Linux)."""
-    if sys.platform == "linux" and "ACCELERATE_MIXED_PRECISION" in os.environ:
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 if __name__ == "__main__":

@@ -13,8 +13,12 @@ from PIL.Image import Image
 from serving.look import label
 from serving.runs import find_runs
 from serving.strings import LABELS, Language, language, say
-from training import doctor, facts, findings, preflight, preflight_page
-from training.config import Config, ConfigError, TrainConfig
+from training.base.errors import ConfigError
+from training.base.words import phrases
+from training.diagnosis.diagnose import diagnose, tell
+from training.diagnosis.finding import finding_lines
+from training.estimate import facts, gather, page
+from training.settings.config import Config, TrainConfig
 
 TYPES = {"gpt": ["qwen3", "gpt2", "llama"], "translation": ["m2m_100", "marian", "t5"]}
 PARTS = facts.MEMORY_PARTS
@@ -38,7 +42,7 @@ def build() -> None:
             with gr.Row():
                 bf16 = gr.Checkbox(True, label=label("bf16"), elem_id="check-bf16")
                 checkpointing = gr.Checkbox(False, label=label("checkpointing"), elem_id="check-checkpointing")
-            device = gr.Dropdown(preflight.device_names(), value="rtx3090", label=label("device"), elem_id="check-device")
+            device = gr.Dropdown(gather.device_names(), value="rtx3090", label=label("device"), elem_id="check-device")
             run = gr.Button(label("run_check"), variant="primary", elem_id="check-run")
         with gr.Column(min_width=300):
             plot = gr.BarPlot(x="part", y="GB", label=label("memory_plot"), sort=None, height=260, elem_id="check-plot")
@@ -87,18 +91,18 @@ def answer(
     """The plot of the memory and the sentences for one setting of the sliders; raises ConfigError if it cannot be built."""
     import pandas as pd
 
-    words = findings.phrases("page", speaks)
+    words = phrases("page", speaks)
     numbers = {"width": width, "layers": layers, "vocabulary": entries, "context": length, "rows": rows, "steps": steps}
     given = {k: int(n) for k, n in numbers.items() if n}
     if missing := [LABELS[k][speaks == "en"] for k in numbers if k not in given]:  # a field that was emptied
         raise ConfigError(words["fill_in"].format(names=words["comma"].join(missing)))
     width, layers, length, rows, steps = (given[k] for k in ("width", "layers", "context", "rows", "steps"))
     config = of_sliders(task, kind, width, layers, length, rows, steps, bf16, checkpointing)
-    found = preflight.sketch(config, given["vocabulary"], device)
+    found = gather.sketch(config, given["vocabulary"], device)
     frame = pd.DataFrame({"part": [words[k] for k in PARTS], "GB": [found["memory"][k] / 1e9 for k in PARTS]})
-    lines = [*preflight_page.model(found, words), *preflight_page.memory(config, found, words), *preflight_page.time(found, words)]
+    lines = [*page.model(found, words), *page.memory(config, found, words), *page.time(found, words)]
     text = "\n".join(f"- {line.strip()}" for line in lines)
-    told = findings.lines(found["findings"], speaks) or [words["no_findings"]]
+    told = finding_lines(found["findings"], speaks) or [words["no_findings"]]
     return frame, "\n".join([text, "", *told])
 
 
@@ -137,7 +141,7 @@ def diagnosed(folder: str | None, speaks: Language) -> tuple[Image | None, str]:
         return None, say(speaks, "no_run")
     path = Path(str(folder))
     try:
-        told = "\n".join(doctor.tell(doctor.diagnose(path), speaks))
+        told = "\n".join(tell(diagnose(path), speaks))
     except ConfigError as error:
         told = html.escape(str(error))
     try:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from serving.engine import MAX_NEW_TOKENS, Continuation, Engine, ModelError, ModelInfo
+from inference.engine import MAX_NEW_TOKENS, Continuation, Engine
+from inference.folders import ModelError, ModelInfo
 from serving.look import label
 from serving.strings import Language, language, say
 from serving.tabs.parts import Picker, add_result

@@ -4,8 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from serving.engine import Engine, ModelInfo
-from serving.folders import Task
+from inference.engine import Engine
+from inference.folders import ModelInfo, Task
 from serving.look import label
 
 

@@ -4,7 +4,8 @@ import html
 
 import gradio as gr
 
-from serving.engine import MAX_BEAMS, Engine, ModelError, Translation
+from inference.engine import MAX_BEAMS, Engine, Translation
+from inference.folders import ModelError
 from serving.look import label
 from serving.strings import Language, language, say
 from serving.tabs.parts import Picker, add_result

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from training.config import Config
-from training.loader import Batch, pad, padded
-from training.tasks.common import IGNORE_INDEX, Encoder, Memory, generate, model_inputs
-from training.tokenizer import text_of
+from training.corpus.batches import Batch, pad, padded
+from training.model.tokenizer import text_of
+from training.settings.config import Config
+from training.tasks.base import IGNORE_INDEX, Encoder, Memory, generate, model_inputs
 
 
 class Translation:

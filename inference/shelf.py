@@ -1,0 +1,114 @@
+"""The models in memory: loaded at first use, the last few kept, one request at a time for each."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from inference.ctranslate2_backend import CTranslate2Backend, usable
+from inference.folders import ModelError, ModelInfo
+from inference.torch_backend import Sampling, TorchBackend, WeightsError
+from inference.words import MESSAGES, both
+
+KEEP = 3  # models held in memory
+
+log = logging.getLogger(__name__)
+
+
+class Backend(Protocol):
+    """What a way of computing offers: token ids in, token ids out (torch_backend.py says more)."""
+
+    config: Any
+    eos_ids: frozenset[int]
+    vocabulary: int
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        put: Callable[[int], None],
+        stopped: Callable[[], bool],
+    ) -> None: ...
+
+    def translate(self, sources: Sequence[Sequence[int]], num_beams: int, max_new_tokens: int) -> list[list[int]]: ...
+
+
+@dataclass
+class Loaded:
+    tokenizer: PreTrainedTokenizerBase
+    backend: Backend
+
+
+class Slot:
+    """A place for one model: whoever holds the lock may load it or compute with it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.loaded: Loaded | None = None
+
+
+class Shelf:
+    def __init__(self, keep: int = KEEP) -> None:
+        self._keep = keep
+        self._slots: OrderedDict[tuple[Path, int], Slot] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, info: ModelInfo) -> tuple[Slot, Loaded, float]:
+        """The model in memory, and the seconds it took to bring it there now (0 when it was there).
+
+        Raises ModelError when the folder cannot be loaded; the next request tries again.
+        """
+        key = (info.path.resolve(), info.stamp)
+        with self._lock:
+            slot = self._slots.setdefault(key, Slot())
+            self._slots.move_to_end(key)
+            while len(self._slots) > self._keep:  # requests under way keep theirs alive until they end
+                self._slots.popitem(last=False)
+        with slot.lock:
+            if slot.loaded is not None:
+                return slot, slot.loaded, 0.0
+            started = time.perf_counter()
+            try:
+                slot.loaded = _load(info)
+            except BaseException:
+                with self._lock:
+                    self._slots.pop(key, None)
+                raise
+            return slot, slot.loaded, time.perf_counter() - started
+
+
+def _load(info: ModelInfo) -> Loaded:
+    """Load a folder; raises ModelError with the reason when it cannot be served."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(info.path, trust_remote_code=False, local_files_only=True)
+        backend = _backend(info, tokenizer)
+        largest = max(tokenizer.get_vocab().values())
+    except Exception as error:
+        log.exception("could not load %s", info.path)
+        raise _broken(info, "reason_weights" if isinstance(error, WeightsError) else "reason_unreadable") from error
+    if largest >= backend.vocabulary:
+        raise _broken(info, "reason_tokenizer")
+    return Loaded(tokenizer, backend)
+
+
+def _backend(info: ModelInfo, tokenizer: PreTrainedTokenizerBase) -> Backend:
+    """The int8 copy on a CPU if there is one, else torch. A copy that cannot be loaded is no reason not to serve the weights."""
+    if info.task == "translation" and not torch.cuda.is_available() and usable(info.path):
+        try:
+            return CTranslate2Backend(info, tokenizer)
+        except Exception:
+            log.exception("the int8 copy of %s cannot be used; its weights are", info.path)
+    return TorchBackend(info)
+
+
+def _broken(info: ModelInfo, reason: str) -> ModelError:
+    return ModelError(both("broken_model", name=info.name, reason=MESSAGES[reason]))

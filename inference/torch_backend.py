@@ -1,0 +1,201 @@
+"""A model folder's weights in torch: token ids in, token ids out.
+
+Another backend would offer the same two methods, see `Backend` in shelf.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    LogitsProcessor,
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.generation.streamers import BaseStreamer
+from transformers.utils import logging as transformers_logging
+
+from inference.folders import ModelInfo
+
+BATCH_LINES = 16  # source lines computed at once
+
+transformers_logging.disable_progress_bar()  # a bar for each model loaded would fill the server's log
+
+
+class WeightsError(Exception):
+    """The weights lack what config.json asks for; transformers fills that with random numbers and warns."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen; temperature 0 is greedy: then only the penalty has an effect."""
+
+    temperature: float
+    top_k: int  # 0 = off
+    top_p: float  # 1 = off
+    repetition_penalty: float  # 1 = off
+    max_new_tokens: int
+    seed: int
+
+
+class TorchBackend:
+    """The weights of one folder in float32, on a GPU when there is one. Not thread-safe: the engine locks."""
+
+    def __init__(self, info: ModelInfo) -> None:
+        """Raises what transformers raises for a damaged folder, WeightsError when weights are missing."""
+        auto: Any = AutoModelForCausalLM if info.task == "gpt" else AutoModelForSeq2SeqLM
+        model, report = auto.from_pretrained(
+            info.path,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            dtype=torch.float32,  # half precision is slower than float32 on most CPUs
+            output_loading_info=True,
+        )
+        if report["missing_keys"] or report["mismatched_keys"]:
+            raise WeightsError(sorted(map(str, report["missing_keys"]))[:5])
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model: Any = model.to(self.device).eval()
+        self.config = self.model.config
+        # Every request says how many new tokens it wants; transformers would warn each time that both are set.
+        self.model.generation_config.max_length = None
+        eos = self.model.generation_config.eos_token_id
+        if eos is None:
+            eos = self.config.eos_token_id
+        self.eos_ids = frozenset(eos if isinstance(eos, list) else [] if eos is None else [eos])
+        pad = self.config.pad_token_id
+        self.pad_id = pad if pad is not None else next(iter(sorted(self.eos_ids)), 0)
+        self.vocabulary = int(self.model.get_input_embeddings().weight.shape[0])
+
+    def generate(
+        self,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        put: Callable[[int], None],
+        stopped: Callable[[], bool],
+    ) -> None:
+        """Continue `prompt_ids`, giving each new token (the end token too) to `put`.
+
+        Ends at the end token, at the length, or within a token of `stopped`.
+        """
+        ids = torch.tensor([list(prompt_ids)], device=self.device)  # (1, T)
+        with torch.inference_mode():
+            self.model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                # To generate() this is greedy: _Choose draws with a generator of its own. torch's global one
+                # would be shared by every request of the process, and a seed would then mean nothing.
+                do_sample=False,
+                num_beams=1,
+                max_new_tokens=sampling.max_new_tokens,
+                pad_token_id=self.pad_id,
+                use_cache=True,
+                logits_processor=_processors(sampling),
+                stopping_criteria=StoppingCriteriaList([_Stop(stopped)]),
+                streamer=_Streamer(put),
+            )
+
+    def translate(self, sources: Sequence[Sequence[int]], num_beams: int, max_new_tokens: int) -> list[list[int]]:
+        """One list of target ids a source, in the order given, with its end token unless the length ran out.
+
+        Sources are computed in batches of like length, so that little of a batch is padding.
+        """
+        results: list[list[int]] = [[] for _ in sources]
+        for batch in _batches(sources):
+            longest = max(len(sources[i]) for i in batch)
+            ids = torch.full((len(batch), longest), self.pad_id)  # (B, S)
+            mask = torch.zeros_like(ids)
+            for row, i in enumerate(batch):
+                ids[row, : len(sources[i])] = torch.tensor(list(sources[i]))
+                mask[row, : len(sources[i])] = 1
+            with torch.inference_mode():
+                output = self.model.generate(
+                    ids.to(self.device),
+                    attention_mask=mask.to(self.device),
+                    do_sample=False,
+                    num_beams=num_beams,
+                    max_new_tokens=max_new_tokens,
+                    pad_token_id=self.pad_id,
+                    use_cache=True,
+                )  # (B, 1 + T): the decoder's start token first
+            for row, i in enumerate(batch):
+                target = output[row, 1:].tolist()
+                end = next((n for n, token in enumerate(target) if token in self.eos_ids), None)
+                results[i] = target if end is None else target[: end + 1]
+        return results
+
+
+def _batches(sources: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
+    for start in range(0, len(order), BATCH_LINES):
+        yield order[start : start + BATCH_LINES]
+
+
+def _processors(sampling: Sampling) -> LogitsProcessorList:
+    processors = LogitsProcessorList()
+    if sampling.repetition_penalty != 1:
+        # The first token is bos == eos: punished as a repetition, the end would never come.
+        processors.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty, prompt_ignore_length=1))
+    if sampling.temperature > 0:
+        processors.append(TemperatureLogitsWarper(sampling.temperature))
+        if sampling.top_k:
+            processors.append(TopKLogitsWarper(sampling.top_k))
+        if sampling.top_p < 1:
+            processors.append(TopPLogitsWarper(sampling.top_p))
+    processors.append(_Choose(sampling))
+    return processors
+
+
+class _Choose(LogitsProcessor):
+    """Draws the next token, leaving it as the only possible one. Raises FloatingPointError on NaN scores."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self.greedy = sampling.temperature <= 0
+        self.random = torch.Generator().manual_seed(sampling.seed)  # on the CPU: the same draw on every device
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        # scores: (1, V); processors before this one set what must not be chosen to -inf
+        if torch.isnan(scores).any() or not torch.isfinite(scores.max()):
+            raise FloatingPointError("the model's scores are not finite")
+        if self.greedy:
+            return scores
+        probabilities = torch.softmax(scores.float().cpu(), dim=-1)
+        token = torch.multinomial(probabilities, 1, generator=self.random)  # (1, 1)
+        chosen = torch.full_like(scores, float("-inf"))
+        chosen[0, int(token)] = 0.0
+        return chosen
+
+
+class _Stop(StoppingCriteria):
+    def __init__(self, stopped: Callable[[], bool]) -> None:
+        self.stopped = stopped
+
+    def __call__(self, input_ids: torch.LongTensor, scores: Any, **_: Any) -> torch.BoolTensor:
+        return torch.full((input_ids.shape[0],), self.stopped(), device=input_ids.device)
+
+
+class _Streamer(BaseStreamer):
+    """Passes on each new token; generate() hands over the prompt first."""
+
+    def __init__(self, put: Callable[[int], None]) -> None:
+        self._put = put
+        self._prompt_seen = False
+
+    def put(self, value: torch.Tensor) -> None:
+        if self._prompt_seen:
+            for token in value.flatten().tolist():
+                self._put(token)
+        self._prompt_seen = True
+
+    def end(self) -> None:
+        pass

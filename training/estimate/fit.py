@@ -1,0 +1,76 @@
+"""A config that fits: `training/preflight.py --fit true`. The micro-batch becomes smaller, the tokens of a step stay what was asked."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from training.base.errors import ConfigError
+from training.estimate import facts
+from training.settings.config import Config, dump_config
+
+
+def fitted_path(config: Config, out: str | None, argv: list[str]) -> Path:
+    """Where the config that fits goes: `--out`, or beside the last config file that was given, or beside the run folder."""
+    if out:
+        return Path(out)
+    p = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    p.add_argument("--config", action="append")
+    if files := p.parse_known_args(argv)[0].config:
+        return Path(files[-1]).with_name(Path(files[-1]).stem + ".fit.yaml")
+    run = Path(config.run_dir)
+    return run.with_name(run.name + ".fit.yaml") if run.name not in ("", "..") else run / "preflight.fit.yaml"  # of ".", "/" and ".."
+
+
+def fit(config: Config, found: dict[str, Any], path: Path, overwrite: bool) -> dict[str, Any]:
+    """Write a config whose micro-batch fits, with as many tokens a step as was asked.
+
+    Args:
+        overwrite: whether the file may replace another one.
+
+    Returns:
+        `fitted`: its path, None if no micro-batch is small enough; and of what its steps are made, `fitted_step`.
+
+    Raises:
+        ConfigError: if another file is there, or none can be written.
+    """
+    (key, now), largest, before = facts.micro_batch(config), found["memory"]["largest_batch"], config.train.gradient_accumulation_steps
+    if not largest:
+        return {"fitted": None}
+    size, accumulation, fitted = now, before, config
+    if largest < now:
+        gpt = config.task == "gpt"
+        size, accumulation = divided(now * before, facts.smallest_batch(config), largest, exactly=gpt)
+        batch = replace(config.batch, micro_batch_size=size) if gpt else replace(config.batch, tokens_per_batch=size)
+        fitted = replace(config, batch=batch, train=replace(config.train, gradient_accumulation_steps=accumulation))
+    text = dump_config(fitted)
+    try:
+        if path.exists() and not overwrite and path.read_bytes() != text.encode():
+            raise ConfigError(f"--fit: {path} is there already and says something else; --out {path} replaces it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--out: cannot write {path} ({error.strerror})") from None
+    step = {"key": key, "size": size, "accumulation": accumulation, "whole": size * accumulation, "asked": now * before}
+    return {"fitted": str(path), "fitted_step": step}
+
+
+CLOSE = 0.02  # of what a step has, that may be missing or too much
+
+
+def divided(asked: int, least: int, most: int, exactly: bool) -> tuple[int, int]:
+    """A size of micro-batches between two, and how many of them make a step of what is asked: the largest that comes close to it.
+
+    Args:
+        exactly: to make just that, unless such micro-batches are less than half as large as they can be.
+    """
+    sizes = range(most, least - 1, -1)
+    fine = [n for n in sizes if abs(n * round(asked / n) - asked) <= CLOSE * asked]
+    even = next((n for n in sizes if asked % n == 0), 0)
+    if even and (not fine or (exactly and 2 * even >= most)):
+        return even, asked // even
+    size = fine[0] if fine else min(sizes, key=lambda n: abs(n * round(asked / n) - asked))
+    times = round(asked / size)
+    return min(most, max(least, round(asked / times))), times

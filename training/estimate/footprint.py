@@ -1,0 +1,354 @@
+"""What a training step takes, worked out without running it: parameters by part, peak memory by part, FLOPs and operations.
+
+The model is built of fake tensors (torch's `FakeTensorMode`: shapes without memory) and takes one step with the task's
+own loss and the run's own optimizers; at every operation, what is alive is added up. So the answer is right for any model
+class, a model too large for the machine included. Bytes throughout. B: rows, T: tokens, V: vocabulary.
+
+Of a deep model only a few layers take the step, at two depths; what one more layer adds is carried on to the full depth.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
+from unittest.mock import patch
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from training.estimate.facts import MEMORY_PARTS
+from training.estimate.live_memory import Alive
+from training.model.attention import as_elsewhere
+from training.model.build import checkpoint_activations, fresh, model_config, parameters_by_part, refused
+from training.model.optim import make_optimizers
+from training.settings.config import Config
+from training.tasks.gpt import Gpt
+from training.tasks.translation import Translation
+
+Shapes = dict[str, tuple[int, ...]]  # of a micro-batch, as `make_batches` makes it
+
+DEPTHS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "num_encoder_layers", "num_decoder_layers")
+
+DEEP, FEW = 12, (2, 4)  # layers from beyond which a model is measured with fewer, and with how many; even, as classes alternate in twos
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Of one process.
+
+    Attributes:
+        parameters: numbers of parameters: embeddings, attention, feed_forward, head (0 if tied), other, total.
+        vocabulary: of these, the entries' rows in the embeddings and the head.
+        memory: bytes at the peak by part: weights, gradients, optimizer, average, activations, logits (with the loss).
+        moments: the same at every moment that is the peak on some number of devices; one is `memory`.
+        flops: of the forward and backward pass of one micro-batch (2 a multiply-add), matrix products and attention.
+        operations, update_operations: kernels that a GPU starts for these passes, and for the optimizers' step.
+        targets: tokens that the micro-batch predicts, if all are.
+        layers, largest_layer: parameters of all repeated layers, and of the largest.
+        shape: `width`, and `layers` of the deeper side, as the class has them with its defaults; None where it names them otherwise.
+        bf16: under autocast.
+        checkpointing: with gradient checkpointing.
+    """
+
+    parameters: dict[str, int]
+    vocabulary: int
+    memory: dict[str, int]
+    moments: tuple[dict[str, int], ...]
+    flops: int
+    operations: int
+    update_operations: int
+    targets: int
+    layers: int
+    largest_layer: int
+    shape: dict[str, int | None]
+    bf16: bool
+    checkpointing: bool
+
+    @property
+    def peak(self) -> int:
+        """Bytes in all."""
+        return sum(self.memory.values())
+
+    def operations_of_step(self, accumulation: int) -> int:
+        """Kernels that a GPU starts for so many micro-batches and the update after them."""
+        return self.operations * accumulation + self.update_operations
+
+    @property
+    def vocabulary_bytes(self) -> int:
+        """Bytes that the vocabulary is to blame for: its rows with gradients and optimizer, and the logits."""
+        whole = sum(self.memory[k] for k in ("weights", "gradients", "optimizer", "average"))
+        return round(whole * self.vocabulary / max(1, self.parameters["total"])) + self.memory["logits"]
+
+    def on_each(self, devices: int, sharded: bool) -> dict[str, int]:
+        """The memory of each of several devices.
+
+        DDP keeps everything on each and its buckets hold the gradients once more. FSDP divides weights, gradients, optimizer and
+        average; while a layer computes, it and what is in no layer are put together, with one of them as gradients too. That is
+        counted with the activations. Nobody divides those, so the peak can move from the end of the backward pass to its beginning.
+        torch's FSDPMemTracker says the same within a tenth (benchmarks/fsdp_memory.py).
+        """
+        if devices == 1:
+            return dict(self.memory)
+        if not sharded:
+            return {**self.memory, "gradients": self.memory["gradients"] + 4 * self.parameters["total"]}
+        rest = self.parameters["total"] - self.layers
+        together = 4 * (rest + self.largest_layer + max(rest, self.largest_layer))
+        each = [
+            {
+                k: n if k in ("activations", "logits") else -(-n // devices)
+                for k, n in {**m, "activations": m["activations"] + together}.items()
+            }
+            for m in self.moments
+        ]
+        return max(each, key=lambda m: sum(m.values()))
+
+
+class Standin:
+    """A tokenizer that has a size and special ids, and nothing else."""
+
+    bos_token_id, eos_token_id, pad_token_id = 0, 2, 1
+    unk_token_id = 3
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def full_batch(config: Config) -> Shapes:
+    """The largest micro-batch that the `batch` section allows: every row as long as can be."""
+    b = config.batch
+    if config.task == "gpt":
+        return {"input_ids": (b.micro_batch_size, b.block_size), "labels": (b.micro_batch_size, b.block_size)}
+    rows = max(1, b.tokens_per_batch // max(b.max_source_length, b.max_target_length))
+    source = (rows, b.max_source_length)
+    return {"input_ids": source, "attention_mask": source, "labels": (rows, b.max_target_length)}
+
+
+def heaviest(batches: list[dict[str, Any]]) -> Shapes:
+    """The shapes of the micro-batch that takes most: the widest logits, then the longest rows."""
+    found = max(batches, key=lambda b: (b["labels"].size, b["labels"].shape[1] + b["input_ids"].shape[1]))
+    return {k: v.shape for k, v in found.items() if k != "rows"}
+
+
+class Answers(dict[str, Any]):
+    """What was worked out before, by question: a preflight asks for the same footprint several times."""
+
+    MOST = 64
+
+    def __call__(self, question: str, work: Callable[[], T]) -> T:
+        """The answer, worked out if it is not known."""
+        if question not in self:
+            while len(self) >= self.MOST:
+                del self[next(iter(self))]
+            self[question] = work()
+        answer: T = self[question]
+        return answer
+
+
+KNOWN = Answers()
+
+
+class Step(NamedTuple):
+    """A step on paper, of a model or of a few of its layers.
+
+    Attributes:
+        sizes: parameters by part; `vocabulary`: those that are its rows; `every`: frozen ones too; `layers` and `largest_layer`.
+        moments: bytes by part at the moments of `Alive`, and while the optimizer works (`stepping`).
+        work: of a micro-batch's passes `flops` and `operations`, and the `update_operations` of the optimizers.
+    """
+
+    sizes: dict[str, int]
+    moments: dict[str, dict[str, int]]
+    work: dict[str, int]
+
+
+def measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool = False) -> Footprint:
+    """The footprint of a run's step with micro-batches of these shapes.
+
+    Args:
+        vocabulary: entries of the tokenizer.
+        bf16: under autocast to bf16 (fp16 takes as much); float32 otherwise.
+        cpu: on a CPU, where attention stays in float32.
+
+    Raises:
+        ConfigError: if the model section is wrong.
+    """
+    asked = repr((config.task, config.model, config.batch, config.optim, config.train, vocabulary, shapes, bf16, cpu))
+    return KNOWN(asked, lambda: _measured(config, vocabulary, shapes, bf16, cpu))
+
+
+def _measured(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool) -> Footprint:
+    standin: Any = Standin(vocabulary)
+    tasks: dict[str, Callable[..., Gpt | Translation]] = {"gpt": Gpt, "translation": Translation}
+    fixed = replace(config, batch=replace(config.batch, packing="always"))  # which would ask for sample texts
+    task = tasks[config.task](fixed, standin, [])
+    found = model_config(config.task, config.model, standin, task.context)
+
+    def step(kind: Any) -> Step:
+        return _step(config, task, kind, vocabulary, shapes, bf16, cpu)
+
+    sizes, moments, work = _carried_on(step, config.task, found, vocabulary) or step(found)
+    average = 4 * sizes["every"] if config.train.averaging != "none" else 0
+    times = tuple(m | {"average": average} for m in moments.values())
+    parameters = {k: n for k, n in sizes.items() if k not in ("vocabulary", "every", "layers", "largest_layer")}
+    return Footprint(
+        parameters, sizes["vocabulary"], max(times, key=lambda m: sum(m.values())), times, **work,
+        targets=_targets(config.task, shapes), layers=sizes["layers"], largest_layer=sizes["largest_layer"],
+        shape=_shape(found), bf16=bf16, checkpointing=config.train.gradient_checkpointing,
+    )  # fmt: skip
+
+
+def _step(config: Config, task: Gpt | Translation, found: Any, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool) -> Step:
+    """One step of the model of this transformers config."""
+    with FakeTensorMode(), values_unasked(), as_elsewhere(not cpu), Alive(vocabulary) as alive:
+        alive.default = "weights"
+        net = fresh(config.task, found).train()
+        if config.train.gradient_checkpointing:
+            checkpoint_activations(net)
+        sizes = _sizes(net, vocabulary)
+        optimizers = make_optimizers(net, config.optim, torch.device("cpu"), "bf16" if bf16 else "no")
+        missing = {id(p): p.numel() for layer in repeated_layers(net) for p in layer.parameters() if p.requires_grad}  # gradients of layers
+        half = sum(missing.values()) // 2
+
+        def has_gradient(p: torch.Tensor) -> None:
+            alive.rename([p.grad] if p.grad is not None else [], "gradients")
+            missing.pop(id(p), None)
+            alive.half_way = sum(missing.values()) <= half
+
+        for p in (p for p in net.parameters() if p.requires_grad):
+            p.register_post_accumulate_grad_hook(has_gradient)
+        alive.default = "activations"
+        batch = {k: torch.zeros(size, dtype=torch.long) for k, size in shapes.items()}
+        alive.restart()
+        building = alive.operations
+        turns = min(2, config.train.gradient_accumulation_steps)  # the second micro-batch meets the gradients of the first
+        for _ in range(turns):
+            try:
+                with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+                    loss, _ = task.loss(net, batch, config.train.label_smoothing)
+                loss.backward()
+            except Exception as error:  # some classes find out only here that their shapes do not fit
+                raise refused(found.model_type, error) from None
+            del loss
+        passes, work = alive.moments, {"flops": alive.flops // turns, "operations": (alive.operations - building) // turns}
+        before = alive.operations
+        alive.restart()
+        for optimizer in optimizers:
+            optimizer.step()
+        work["update_operations"] = alive.operations - before
+        state = [v for o in optimizers for s in o.state.values() for v in s.values() if isinstance(v, torch.Tensor)]
+        alive.rename(state, "optimizer")
+        weights, gradients, held = (alive.now[k] for k in ("weights", "gradients", "optimizer"))
+        working = alive.at_peak.total() - weights - gradients  # moments, and what the step works with
+    moments = {name: {k: m[k] for k in MEMORY_PARTS} | {"optimizer": held} for name, m in passes.items()}
+    moments["stepping"] = {**dict.fromkeys(MEMORY_PARTS, 0), "weights": weights, "gradients": gradients, "optimizer": working}
+    return Step(sizes, moments, work)
+
+
+def _carried_on(step: Callable[[Any], Step], task: str, found: Any, vocabulary: int) -> Step | None:
+    """The step of a deep model from those of FEW of its layers; None if it is not deep, or its layers are not alike.
+
+    Every number grows evenly with the layers, each moment by itself; which of them is the peak may change. The parameters of the whole
+    model are counted, and tell whether its layers are alike.
+    """
+    deep = {n for name in DEPTHS if type(n := getattr(found, name, None)) is int and n > DEEP}
+    if len(deep) != 1:
+        return None
+    depth = deep.pop()
+    try:
+        few, more = (step(_shallower(found, depth, layers)) for layers in FEW)
+    except Exception:  # a class that cannot be cut shows its own mistakes at its full depth
+        return None
+
+    def on(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
+        return {k: a[k] + (b[k] - a[k]) * (depth - FEW[0]) // (FEW[1] - FEW[0]) for k in a}
+
+    def count() -> dict[str, int]:
+        with torch.device("meta"):
+            return _sizes(fresh(task, found), vocabulary)
+
+    sizes = KNOWN(f"sizes {task} {found!r}", count)
+    if on(few.sizes, more.sizes) != sizes or few.moments.keys() != more.moments.keys():
+        return None
+    moments = {name: on(few.moments[name], more.moments[name]) for name in few.moments}
+    return Step(sizes, moments, on(few.work, more.work))
+
+
+def _shallower(found: Any, depth: int, layers: int) -> Any:
+    """The config with so many layers wherever it has `depth`."""
+    small = copy.deepcopy(found)
+    for key, value in found.to_dict().items():
+        if isinstance(value, list) and len(value) == depth:  # a kind for each layer
+            setattr(small, key, value[:layers])
+    for name in DEPTHS:
+        if getattr(found, name, None) == depth:
+            setattr(small, name, layers)
+    return small
+
+
+def _sizes(net: Any, vocabulary: int) -> dict[str, int]:
+    """As in `Step`."""
+    parameters, of_vocabulary = parameters_by_part(net, vocabulary)
+    layers = [sum(p.numel() for p in layer.parameters()) for layer in repeated_layers(net)]
+    every = sum(p.numel() for p in net.parameters())
+    return {**parameters, "vocabulary": of_vocabulary, "every": every, "layers": sum(layers), "largest_layer": max(layers, default=0)}
+
+
+def _shape(config: Any) -> dict[str, int | None]:
+    """Width and depth of a transformers config, by whatever name its class has for them."""
+    depths = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_decoder_layers")
+    layers = [n for name in depths if type(n := getattr(config, name, None)) is int]
+    width = getattr(config, "hidden_size", None)
+    return {"width": width if type(width) is int else None, "layers": max(layers, default=None)}
+
+
+def repeated_layers(net: torch.nn.Module) -> list[torch.nn.Module]:
+    """The repeated layers: the children of module lists, of the outermost where they are nested."""
+    found: list[torch.nn.Module] = []
+    for child in net.children():
+        found += list(child) if isinstance(child, torch.nn.ModuleList) else repeated_layers(child)
+    return found
+
+
+@contextmanager
+def values_unasked() -> Iterator[None]:
+    """transformers asks for values in two places, and fake tensors have none.
+
+    For packed texts, of which a mask would be made: ours are never so. And, up to 5.17, for the die of layer drop, which is off.
+    """
+    rand = torch.rand
+
+    def no_die(*size: Any, **options: Any) -> Any:
+        return 1.0 if size == ([],) else rand(*size, **options)
+
+    with patch("transformers.masking_utils.find_packed_sequence_indices", lambda *_: None, create=True), patch("torch.rand", no_die):
+        yield
+
+
+def _targets(task: str, shapes: Shapes) -> int:
+    rows, length = shapes["labels"]
+    return rows * (length - 1 if task == "gpt" else length)
+
+
+def largest_batch(of: Callable[[int], int], now: int, available: int) -> int:
+    """The largest micro-batch (rows, or tokens of translation) that stays within `available` bytes; 0 if none does.
+
+    Memory grows evenly with the batch, so two footprints tell; a third makes sure.
+
+    Args:
+        of: bytes that a micro-batch of some size takes.
+        now: the size asked for.
+    """
+    small, large = of(now), of(2 * now)
+    each = max(1.0, (large - small) / now)
+    size = int(now + (available - small) / each)
+    while size > 0 and of(size) > available:
+        size = int(0.9 * size)
+    return max(0, size)

@@ -1,0 +1,240 @@
+"""How long a run will take: a few of its own steps are done for real, and everything around them is timed once.
+
+The weights stay as they were: the optimizers of the probe have a learning rate of zero. Seconds throughout.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from training.corpus.batches import Batch, to_tensors
+from training.model.optim import make_optimizers
+from training.settings.config import Config
+from training.setup.data import Data
+from training.tasks.base import generate
+
+MICRO_BATCHES = 6  # that are timed: evenly over all sizes
+
+ENOUGH = 20.0  # seconds after which no further one is
+
+GENERATED = 12  # tokens of which generation is timed
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Seconds that things take on this device.
+
+    Attributes:
+        micro_batch: the mean forward and backward pass.
+        optimizer: clipping and the optimizers' step.
+        deal: reading and tokenizing a micro-batch's rows, where no loader worker does it meanwhile.
+        evaluate_loss, evaluate_texts: the two parts of one evaluation.
+        save: a checkpoint.
+    """
+
+    micro_batch: float
+    optimizer: float
+    deal: float
+    evaluate_loss: float
+    evaluate_texts: float
+    save: float
+
+    def step(self, accumulation: int) -> float:
+        """One optimizer step with everything that belongs to it."""
+        return accumulation * (self.micro_batch + self.deal) + self.optimizer
+
+    @property
+    def evaluation(self) -> float:
+        """One evaluation."""
+        return self.evaluate_loss + self.evaluate_texts
+
+    def as_dict(self) -> dict[str, float]:
+        """For preflight.json."""
+        return {k: round(v, 6) for k, v in asdict(self).items()}
+
+
+def run(
+    config: Config, data: Data, net: PreTrainedModel, device: torch.device, at: Callable[[float], None] = lambda share: None
+) -> Probe | None:
+    """Do some of the run's steps, an evaluation's parts and a save, and time them; None if every pair is too long for a batch.
+
+    Args:
+        at: told how far it is, from 0 to 1.
+    """
+    began = time.perf_counter()
+    batches, _ = data.task.make_batches(data.sample, np.random.default_rng(config.seed))
+    if not batches:
+        return None
+    dealing = (time.perf_counter() - began) / max(1, len(batches)) if not config.corpus.workers else 0.0
+    still = replace(config.optim, learning_rate=0.0, muon_learning_rate=0.0)
+    optimizers = make_optimizers(net, still, device, config.train.mixed_precision)
+    clock = _Clock(device)
+
+    def passes(batch: Batch) -> None:
+        on_device = {k: v.to(device) for k, v in to_tensors(batch).items()}
+        with _autocast(config, device):
+            loss, tokens = data.task.loss(net, on_device, config.train.label_smoothing)
+        (loss / tokens).backward()
+
+    def update() -> None:
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+
+    net.train()
+    chosen = spread(batches, MICRO_BATCHES)
+    parts = iter(np.linspace(0, 1, 2 * len(chosen) + 5)[1:])
+    passes(chosen[len(chosen) // 2])  # the first pass allocates
+    update()
+    at(next(parts))
+    took: list[float] = []
+    sizes: list[int] = []
+    for batch in [*chosen, *chosen]:  # the mean, not the fastest: the run will not have a quieter machine
+        if sum(took) < ENOUGH or len(took) < 2:
+            took.append(clock(lambda: passes(batch)))  # noqa: B023
+            sizes.append(_size(batch))
+        at(next(parts))
+    steps = sum(clock(update) for _ in range(3)) / 3
+    at(next(parts))
+    per_token = sum(took) / max(1, sum(sizes))
+    net.zero_grad(set_to_none=True)
+    net.eval()
+    mean = float(np.mean([_size(b) for b in batches]))
+    loss_seconds = _loss_seconds(config, data, net, device, clock)
+    at(next(parts))
+    texts_seconds = _texts_seconds(config, data, net, device, clock)
+    at(next(parts))
+    net.train()
+    return Probe(per_token * mean, steps, dealing, loss_seconds, texts_seconds, _save_seconds(net, config))
+
+
+def by_precision(config: Config, data: Data, net: PreTrainedModel, device: torch.device) -> dict[str, float]:
+    """Seconds of a forward and backward pass over the same rows, in the config's precision and in float32 ("no").
+
+    With half the rows of a micro-batch in the middle, so that float32 finds room where the run itself has just enough.
+    """
+    batches, _ = data.task.make_batches(data.sample[:512], None)
+    if not batches:
+        return {}
+    (batch,) = spread(batches, 1) if len(batches) > 1 else batches
+    half = {k: v[: max(1, len(v) // 2)].to(device) for k, v in to_tensors(batch).items()}
+    clock, seconds = _Clock(device), dict[str, float]()
+    net.train()
+    for turn in range(2):  # the first pass allocates
+        for precision in ("no", config.train.mixed_precision):
+            there = replace(config, train=replace(config.train, mixed_precision=precision))
+
+            def work() -> None:
+                with _autocast(there, device):  # noqa: B023
+                    loss, tokens = data.task.loss(net, half)
+                (loss / tokens).backward()
+                net.zero_grad(set_to_none=True)
+
+            took = clock(work)
+            if turn:
+                seconds[precision] = took
+    return seconds
+
+
+class _Clock:
+    """Seconds of a piece of work, the device's part included."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+
+    def __call__(self, work: Callable[[], Any]) -> float:
+        self._wait()
+        began = time.perf_counter()
+        work()
+        self._wait()
+        return time.perf_counter() - began
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def _autocast(config: Config, device: torch.device) -> torch.autocast:
+    precision = config.train.mixed_precision
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=precision in ("bf16", "fp16"))
+
+
+def _size(batch: Batch) -> int:
+    """What a micro-batch costs, roughly: its tokens on both sides, padding included."""
+    return int(batch["input_ids"].size + (batch["labels"].size if "attention_mask" in batch else 0))
+
+
+def spread(batches: list[Batch], count: int) -> list[Batch]:
+    """Some of the batches, evenly over all sizes."""
+    ordered = sorted(batches, key=_size)
+    at = {round((k + 0.5) * len(ordered) / count - 0.5) for k in range(count)} if len(ordered) > count else set(range(len(ordered)))
+    return [ordered[k] for k in sorted(at)]
+
+
+def _loss_seconds(config: Config, data: Data, net: PreTrainedModel, device: torch.device, clock: _Clock) -> float:
+    """The validation loss: one batch in the middle, scaled to all."""
+    batches = data.held_out_batches
+    if not batches:
+        return 0.0
+    (batch,) = spread(batches, 1) if len(batches) > 1 else batches
+
+    def forward() -> None:
+        with torch.no_grad(), _autocast(config, device):
+            data.task.loss(net, {k: v.to(device) for k, v in to_tensors(batch).items()})
+
+    forward()
+    return clock(forward) * sum(map(_size, batches)) / _size(batch)
+
+
+def _texts_seconds(config: Config, data: Data, net: PreTrainedModel, device: torch.device, clock: _Clock) -> float:
+    """The texts of an evaluation: some tokens are generated, then scaled to the length that the corpus' own texts have."""
+    e, task, tokenizer = config.evaluation, data.task, data.tokenizer
+    if task.name == "gpt":
+        lengths = [len(ids) for ids in tokenizer([r["text"][:4000] for r in data.sample[:200]])["input_ids"]]
+        rows, calls = e.samples, len(e.prompts)
+        length = min(e.max_new_tokens, task.context, float(np.quantile(lengths, 0.9)))
+        inputs = torch.full((max(1, rows), 1), tokenizer.bos_token_id, device=device)
+        given: dict[str, Any] = {"input_ids": inputs, "attention_mask": torch.ones_like(inputs)}
+    else:
+        shown = [(r["source"], r["target"]) for r in data.held_out[: e.generate_rows]]
+        if not shown:
+            return 0.0
+        targets = tokenizer([t for _, t in shown])["input_ids"]
+        rows, calls = min(64, len(shown)), -(-len(shown) // 64)
+        # A group goes on until its longest translation ends; those of like length stand together.
+        length = min(e.max_new_tokens, config.batch.max_target_length, float(np.quantile([len(t) for t in targets], 0.8)))
+        sources = sorted((s for s, _ in shown), key=len)
+        first = (len(sources) - rows) // 2
+        given = dict(tokenizer(
+            sources[first : first + rows], return_tensors="pt", padding=True, truncation=True, max_length=config.batch.max_source_length
+        ).to(device))  # fmt: skip
+    if rows == 0 or calls == 0:
+        return 0.0
+    most = max(1, min(GENERATED, task.context - 1))
+
+    def write() -> None:
+        with torch.inference_mode(), _autocast(config, device):
+            generate(net, 0, **given, max_new_tokens=most, min_new_tokens=most)
+
+    write()
+    return clock(write) * length / most * calls
+
+
+def _save_seconds(net: PreTrainedModel, config: Config) -> float:
+    """A checkpoint: the weights are written once, and counted three times for the optimizer's moments."""
+    Path(config.run_dir).mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=config.run_dir, prefix=".probe-") as folder:
+        began = time.perf_counter()
+        save_file({f"{k}": p.detach().cpu().contiguous() for k, p in enumerate(net.parameters())}, Path(folder) / "weights.safetensors")
+        return 3 * (time.perf_counter() - began) + 0.1

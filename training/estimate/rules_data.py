@@ -1,0 +1,311 @@
+"""What is wrong with a run before it begins: each rule looks at the config and the numbers of `assess.py`.
+
+A rule is a function from `Facts` to a finding or none. Light: no torch. Thresholds stand beside their rule with the paper
+or the reasoning that they are from. Here are those on memory, vocabulary and data; `rules_settings.py` has the others.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from training.diagnosis.finding import Finding, Severity
+from training.diagnosis.run_records import MIXED, SWAPPED, count_lost_rows, says_chinese_to_english
+from training.estimate.facts import MEMORY_PARTS, Facts, Rule, micro_batch
+from training.estimate.overfitting import FACTOR, SOURCE, tokens_wanted
+from training.estimate.rules_settings import (
+    batch_small,
+    checkpoints_rare,
+    cores_busy,
+    evaluation_costly,
+    evaluation_never,
+    gpu_idle,
+    learning_rate_odd,
+    precision_slower,
+    warmup_missing,
+    warmup_too_long,
+    weight_decay_high,  # fmt: skip
+)
+
+CHINCHILLA = "Hoffmann et al. 2022, arXiv:2203.15556"
+
+REPEATED = "Muennighoff et al. 2023, arXiv:2305.16264"
+
+VOCABULARIES = "Gowda & May 2020, arXiv:2004.02334"
+
+CHALLENGES = "Koehn & Knowles 2017, arXiv:1706.03872"
+
+LOW_RESOURCE = "Sennrich & Zhang 2019, arXiv:1905.11901"
+
+
+def judge(facts: Facts, rules: tuple[Rule, ...] | None = None) -> list[Finding]:
+    """What these rules have to say, by default all."""
+    return [finding for rule in RULES if rules is None or rule in rules if (finding := rule(facts)) is not None]
+
+
+# ---- memory and vocabulary
+
+MANY_ENTRIES = 64_000  # more than any published model for one pair of languages needs
+
+DOMINATES = 0.4  # of the peak
+
+
+def vocabulary_dominates(f: Facts) -> Finding | None:
+    """So many entries that most of the memory is theirs; of a vocabulary of words, most are seen once."""
+    size, share = f.vocabulary.get("size", 0), f.memory.get("vocabulary_share", 0.0)
+    if size < MANY_ENTRIES or share < DOMINATES:
+        return None
+    if f.config.tokenizer.type != "word" or f.config.tokenizer.path or not f.vocabulary.get("frequencies"):
+        return _vocabulary_large(f)
+    counted = f.vocabulary["frequencies"].get("at_least", {})
+    higher = [k for k in ("5", "10", "20", "50") if int(k) > f.config.tokenizer.min_frequency and k in counted]
+    better = next((k for k in higher if counted[k]["size"] < MANY_ENTRIES), higher[-1] if higher else None)
+    if better is None or counted[better]["size"] >= size:  # vocab_size holds it down, or it is cut as far as this table goes
+        return _vocabulary_large(f)
+    left = counted[better]["size"]
+    rest = f.memory["peak_bytes"] - f.memory["vocabulary_bytes"]
+    then = f.memory["vocabulary_bytes"] * left / size
+    evidence = {
+        "size": size, "share": share, "gigabytes": f.memory["vocabulary_bytes"] / 1e9, "peak_gigabytes": f.memory["peak_bytes"] / 1e9,
+        "min_frequency": int(better), "size_then": left, "share_then": then / max(1.0, rest + then), "gigabytes_then": then / 1e9,
+        "once": f.vocabulary.get("seen_once", 0.0),
+    }  # fmt: skip
+    return Finding("vocabulary_dominates", "problem", evidence, VOCABULARIES)
+
+
+def _vocabulary_large(f: Facts) -> Finding:
+    """The same where no `min_frequency` helps."""
+    size, there = f.vocabulary["size"], f.memory["vocabulary_bytes"]
+    evidence = {
+        "size": size, "share": f.memory["vocabulary_share"], "gigabytes": there / 1e9, "peak_gigabytes": f.memory["peak_bytes"] / 1e9,
+        "size_then": 32_000, "gigabytes_then": there * 32_000 / size / 1e9,
+    }  # fmt: skip
+    return Finding("vocabulary_large", "problem", evidence, VOCABULARIES)
+
+
+def memory_short(f: Facts) -> Finding | None:
+    """The peak does not fit into what there is."""
+    available, peak = f.memory.get("available_bytes"), f.memory.get("each_device_bytes", 0)
+    if not available or peak <= available:
+        return None
+    largest = f.memory["largest_batch"]  # worked out for whatever does not fit
+    evidence = {"gigabytes": peak / 1e9, "available": available / 1e9, "key": micro_batch(f.config)[0], "largest": largest}
+    if largest:
+        return Finding("memory_short", "problem", evidence)
+    return Finding("memory_never_fits", "problem", evidence | {"part": max(MEMORY_PARTS, key=lambda k: f.memory[k])})
+
+
+def checkpointing_needless(f: Facts) -> Finding | None:
+    """Computing activations again costs a third more time and here buys nothing that is needed."""
+    plain = f.memory.get("variants", {}).get("bf16" if f.config.train.mixed_precision in ("bf16", "fp16") else "float32")
+    available = f.memory.get("available_bytes")
+    if not (f.config.train.gradient_checkpointing and plain and available and plain < 0.5 * available):
+        return None
+    return Finding("checkpointing_needless", "note", {"gigabytes": plain / 1e9, "available": available / 1e9})
+
+
+def vocabulary_for_data(f: Facts) -> Finding | None:
+    """Far more entries than this many pairs can teach."""
+    rows, size = f.data.get("rows", 0), f.vocabulary.get("size", 0)
+    if f.config.task != "translation" or not rows or not size or vocabulary_dominates(f) is not None:
+        return None
+    wanted = suggested_vocabulary(rows) + f.vocabulary.get("han", 0)
+    if size <= 4 * wanted:
+        return None
+    return Finding("vocabulary_for_data", "warning", {"size": size, "rows": rows, "wanted": round(wanted, -2)}, VOCABULARIES)
+
+
+def suggested_vocabulary(pairs: int) -> int:
+    """Entries of a BPE vocabulary by the number of pairs: 1k for 30k, 8k for 1M, 32k from 4.5M (Gowda & May 2020).
+
+    Between these on a line in both logarithms; Chinese characters come on top.
+    """
+    points = ((30e3, 1e3), (1e6, 8e3), (4.5e6, 32e3))
+    if pairs <= points[0][0]:
+        return int(points[0][1])
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        if pairs <= x1:
+            share = math.log(pairs / x0) / math.log(x1 / x0)
+            return round(math.exp(math.log(y0) + share * math.log(y1 / y0)))
+    return int(points[-1][1])
+
+
+def english_cut_small(f: Facts) -> Finding | None:
+    """Single Chinese characters fill a joint vocabulary, and English is spelt in pieces."""
+    columns, size = f.vocabulary.get("columns", {}), f.vocabulary.get("size", 0)
+    target = columns.get("target", {})
+    if (
+        f.config.tokenizer.type != "bpe"
+        or not size
+        or f.vocabulary.get("han", 0) <= 0.5 * size
+        or target.get("tokens_per_character", 0) <= 0.33
+    ):
+        return None
+    evidence = {"han": f.vocabulary["han"], "size": size, "tokens": target["tokens_per_text"]}
+    return Finding("english_cut_small", "warning", evidence)
+
+
+def unknown_tokens(f: Facts) -> Finding | None:
+    """Tokens that the vocabulary does not hold; a model writes them as `<unk>`."""
+    unknown = f.vocabulary.get("unknown", 0.0)
+    if unknown <= 0.001:
+        return None
+    return Finding("unknown_tokens", "warning", {"share": unknown, "min_frequency": f.config.tokenizer.min_frequency})
+
+
+def entries_unused(f: Facts) -> Finding | None:
+    """A third of the entries were seen at most once: they cost memory and learn nothing."""
+    once, size = f.vocabulary.get("seen_once", 0.0), f.vocabulary.get("size", 0)
+    if once <= 0.3 or size <= 1000 or vocabulary_dominates(f):  # which says it already
+        return None
+    return Finding("entries_unused", "note", {"share": once, "size": size})
+
+
+# ---- data against parameters
+
+
+def overfit_forecast(f: Facts) -> Finding | None:
+    """The horizon goes far beyond the step at which the validation loss is expected to turn."""
+    steps, turning = f.horizon.get("steps"), f.forecast.get("overfit_step")
+    if not turning or not steps or steps < 1.5 * turning:
+        return None
+    severity: Severity = "problem" if steps > 4 * turning and f.config.train.early_stopping == 0 else "warning"
+    evidence = {
+        "step": turning, "low": round(turning / FACTOR), "high": round(turning * FACTOR), "steps": steps,
+        "epoch": f.forecast["overfit_epoch"], "epochs": f.horizon["epochs"], "parameters": f.parameters["total"],
+        "tokens": f.data["tokens"], "every": min(f.config.evaluation.every_steps, max(1, turning // 4)),
+        "wanted_tokens": tokens_wanted(f.parameters["total"], steps * f.data["tokens_per_step"]),
+    }  # fmt: skip
+    evidence["wanted_rows"] = round(evidence["wanted_tokens"] / max(1e-9, f.data["tokens_per_row"]))
+    return Finding("overfit_forecast", severity, evidence, SOURCE)
+
+
+# English words of a corpus (their source side, here the target's) and the BLEU that Koehn & Knowles had from so many (figure 3).
+WORDS_AND_BLEU = ((0.4e6, 1.6), (0.75e6, 7.2), (1.5e6, 11.9))
+
+
+def too_few_pairs(f: Facts) -> Finding | None:
+    """Translation learnt from nothing needs words: few of them in long sentences give a BLEU near zero.
+
+    Sennrich & Zhang, with everything tuned, had 16.6 from 0.1M words of TED talks. Short, simple sentences (a phrasebook) do with less.
+    """
+    if f.config.task != "translation" or not f.data.get("rows"):
+        return None
+    length = f.data["words_per_target"]
+    words = f.data["rows"] * length
+    if words >= WORDS_AND_BLEU[-1][0] or length < 12:
+        return None
+    evidence = {
+        "rows": f.data["rows"], "words": words, "length": length, "wanted_rows": _two_digits(15e6 / length),
+        "some_rows": _two_digits(1.5e6 / length),
+    }  # fmt: skip
+    sources = f"{CHALLENGES}; {LOW_RESOURCE}"
+    if words < WORDS_AND_BLEU[0][0]:
+        return Finding("too_few_pairs", "problem", evidence, sources)
+    return Finding("few_pairs", "warning", evidence | {"expected": expected_bleu(words)}, sources)
+
+
+def _two_digits(number: float) -> int:
+    return int(float(f"{number:.1e}"))
+
+
+def expected_bleu(words: float) -> float:
+    """The BLEU of WORDS_AND_BLEU, on a line in the logarithm of the words between its points."""
+    for (x0, y0), (x1, y1) in itertools.pairwise(WORDS_AND_BLEU):
+        if words <= x1:
+            return round(y0 + (y1 - y0) * math.log(words / x0) / math.log(x1 / x0), 1)
+    return WORDS_AND_BLEU[-1][1]
+
+
+MANY_EPOCHS = 16  # 1 + R*: here reading once more is worth a third (1/e) of new text, and nearly nothing at 40
+
+
+def many_epochs(f: Facts) -> Finding | None:
+    """A large corpus read so often that repeating it teaches little; small ones are overfit_forecast's."""
+    epochs = f.horizon.get("epochs") or 0
+    if epochs <= MANY_EPOCHS or f.data.get("tokens", 0) < 1e6 or f.forecast.get("overfit_step"):
+        return None
+    return Finding("many_epochs", "note", {"epochs": epochs, "tokens": f.data["tokens"]}, REPEATED)
+
+
+SMALL_MODEL = 10_000_000  # parameters; the law is from models of 70M and more and is not carried further down than this
+
+AS_NEW = 4  # times that text can be read and be as good as new (Muennighoff et al.)
+
+
+def model_large_for_tokens(f: Facts) -> Finding | None:
+    """A stream of which a large model sees little: for the same computing a smaller one sees more and ends lower.
+
+    Computing is 6 * parameters * tokens, and the best use of it has about 20 tokens a parameter. So N parameters that see D tokens
+    are beaten by sqrt(N * D / 20) parameters that see 20 times as many tokens, where there is text for them.
+    """
+    tokens, total, there = f.horizon.get("tokens"), f.parameters.get("total", 0), f.data.get("tokens", 0)
+    if not tokens or not total or tokens / total >= 5:
+        return None
+    wanted = round(math.sqrt(total * tokens / 20))
+    if wanted < SMALL_MODEL or 20 * wanted > AS_NEW * there:
+        return None
+    evidence = {"tokens": tokens, "parameters": total, "ratio": tokens / total, "wanted": wanted, "wanted_tokens": 20 * wanted}
+    return Finding("model_large_for_tokens", "note", evidence, CHINCHILLA)
+
+
+def sides_swapped(f: Facts) -> Finding | None:
+    """Chinese stands where English should, or the other way round."""
+    if f.config.task != "translation" or not f.data.get("rows"):
+        return None
+    swapped, against = f.data.get("swapped_share", 0.0), f.data.get("chinese_targets", 0.0)
+    if swapped >= MIXED:
+        return Finding("sides_mixed", "warning", {"share": swapped})
+    if against > SWAPPED and (names := says_chinese_to_english(f.config)):
+        return Finding("sides_swapped", "problem", {"share": against, "source": names["source"], "target": names["target"]})
+    return None
+
+
+def rows_lost(f: Facts) -> Finding | None:
+    """A fifth of the rows is rejected, of what the doctor too counts as a loss."""
+    share, (lost, _) = f.data.get("rejected_share", 0.0), count_lost_rows(f.data, f.config.task)
+    if share <= 0.2 or not lost:
+        return None
+    reason = max(lost, key=lambda k: lost[k])
+    return Finding("rows_lost", "warning", {"share": share, "reason": reason, "count": lost[reason]})
+
+
+def pairs_too_long(f: Facts) -> Finding | None:
+    """Pairs that `batch` leaves out because a side is too long."""
+    share = f.data.get("left_out_share", 0.0)
+    if share <= 0.05:
+        return None
+    b = f.config.batch
+    return Finding("pairs_too_long", "warning", {"share": share, "source": b.max_source_length, "target": b.max_target_length})
+
+
+def nothing_held_out(f: Facts) -> Finding | None:
+    """Without validation rows nobody sees overfitting."""
+    return Finding("nothing_held_out", "warning") if f.data.get("held_out") == 0 else None
+
+
+def order_of_file(f: Facts) -> Finding | None:
+    """A sorted file that is only mixed inside a window: the model learns its beginning first and its end last."""
+    rows, mixed = f.data.get("front_to_back_rows", 0), f.data.get("mixed_rows", 0)
+    if not mixed or rows < 2 * mixed:
+        return None
+    return Finding("order_of_file", "note", {"rows": rows, "mixed": mixed})
+
+
+def block_longer_than_text(f: Facts) -> Finding | None:
+    """A context that no text ever fills: positions beyond are never trained."""
+    block, longest = f.config.batch.block_size, f.data.get("longest_tokens", 0)
+    if f.config.task != "gpt" or f.data.get("packed") or not longest or block < 2 * longest:
+        return None
+    return Finding("block_longer_than_text", "note", {"block": block, "longest": longest})
+
+
+RULES: tuple[Rule, ...] = (
+    vocabulary_dominates, memory_short, checkpointing_needless, vocabulary_for_data, english_cut_small, unknown_tokens, entries_unused,
+    too_few_pairs, overfit_forecast, many_epochs, model_large_for_tokens, sides_swapped, rows_lost, pairs_too_long, nothing_held_out,
+    order_of_file, block_longer_than_text, warmup_missing, warmup_too_long, learning_rate_odd, weight_decay_high, batch_small,
+    evaluation_never, evaluation_costly, precision_slower, cores_busy, gpu_idle, checkpoints_rare,
+)  # fmt: skip
+
+# What can be judged of a model alone, without a corpus and the settings of a run.
+OF_A_MODEL: tuple[Rule, ...] = (vocabulary_dominates, memory_short)

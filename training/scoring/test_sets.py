@@ -1,0 +1,72 @@
+"""A model folder and the rows of test sets, by name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from training.base.errors import ConfigError
+from training.settings.config import SourceConfig
+
+
+def model_folder(path: Path) -> Path:
+    """The checkpoint that a run folder's `best` names, or the folder itself; raises ConfigError if neither holds a model."""
+    pointer = path / "best" if (path / "best").is_file() else path / "latest"
+    folder = path
+    if pointer.is_file():
+        name = pointer.read_bytes()[:1000].decode(errors="replace").strip()
+        if name != Path(name).name or name in ("", ".", ".."):  # a pointer must not lead out of the run folder
+            raise ConfigError(f"--model: {pointer} must hold the name of a folder in {path / 'checkpoints'}")
+        folder = path / "checkpoints" / name
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"--model: {path} holds no model; name a run folder or a checkpoint")
+    return folder
+
+
+def read_pairs(path: str, columns: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    """The readable pairs of a test set, in order; raises ConfigError if there are none.
+
+    Args:
+        columns: names of the file's columns, as in `corpus.columns`.
+    """
+    from training.settings.task_specs import COLUMNS
+
+    names = {**COLUMNS["translation"], **(columns or {})}
+    if wrong := set(names) - {"source", "target"}:
+        raise ConfigError(f"--columns: no column is called {', '.join(sorted(wrong))} here; valid: source, target")
+    rows, reasons = read_rows(SourceConfig(path), names, "--test", "--columns")
+    if not rows:
+        hint = '; say which columns to read with --columns "{source: …, target: …}"' if "missing_field" in reasons else ""
+        raise ConfigError(f"--test: {path} has no usable pair{hint}")
+    return rows
+
+
+def read_rows(source: SourceConfig, names: dict[str, str], option: str, columns: str) -> tuple[list[dict[str, Any]], set[str]]:
+    """The readable rows of a source, in order, and why others are not; what is left out is told.
+
+    Args:
+        names: of the columns, as in `corpus.columns`.
+        option, columns: the options of the command that named the file and its columns, for its errors.
+    """
+    from training.corpus.readers import read
+    from training.corpus.sources import parse, resolve
+    from training.corpus.text_files import BadRow
+
+    rows: list[dict[str, Any]] = []
+    bad: list[tuple[str, str]] = []  # reason, and where with what
+    try:
+        for shard in resolve([source], names, "line", option):
+            for record in read(shard):
+                try:
+                    row = parse(record, shard)
+                except BadRow as error:
+                    bad.append((error.reason, f"row {record.row + 1}: {error}"))
+                    continue
+                if row:
+                    rows.append(row)
+    except ConfigError as error:  # the readers speak to those who train
+        raise ConfigError(str(error).replace("corpus.columns", columns)) from None
+    if bad:
+        print(f"{source.path}: {len(bad)} unusable rows left out; the first: {bad[0][1]}", file=sys.stderr)
+    return rows, {reason for reason, _ in bad}

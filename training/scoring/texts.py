@@ -1,0 +1,54 @@
+"""A file of texts translated into rows that can be trained on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from training.base.errors import ConfigError
+from training.scoring.test_sets import model_folder, read_rows
+from training.scoring.translator import in_pieces, translator
+from training.settings.config import SourceConfig
+
+
+def read_texts(paths: list[str], column: str, where: dict[str, str] | None) -> list[str]:
+    """The readable texts of these files, in order; raises ConfigError if there are none.
+
+    Args:
+        column: that has the text, in files with columns.
+        where: columns and what they must have, as in `corpus.train`.
+    """
+    found = [read_rows(SourceConfig(path, where=where), {"text": column}, "--text", "--column")[0] for path in paths]
+    texts = [" ".join(row["text"].split()) for rows in found for row in rows]
+    if not texts:
+        raise ConfigError(f"--text: no usable text in {', '.join(paths)}; --column says which column has it ({column})")
+    return texts
+
+
+def translate_file(model: Path, texts: list[str], beams: int, copy: bool, out: Path) -> None:
+    """Write a row a text; the file has its name when it is whole.
+
+    Args:
+        copy: compute with the int8 copy where the model's folder has one of these weights.
+    """
+    from inference.ctranslate2_backend import usable
+    from inference.folders import COPY
+    from training.corpus.filters import HAN
+
+    folder = model_folder(model)
+    served = copy and usable(folder)
+    if copy and not served and (folder / COPY).exists():
+        print(f"{folder / COPY} was made of other weights and is left alone; training/export.py makes it anew", file=sys.stderr)
+    run = translator(folder, folder / COPY if served else None)
+    chinese = sum(bool(HAN.search(text)) for text in texts) >= len(texts) / 2
+    ours, theirs = ("chinese", "english") if chinese else ("english", "chinese")
+    beside = out.with_name(f".tmp-{out.name}-{os.getpid()}")
+    try:
+        with open(beside, "w", encoding="utf-8", newline="\n") as f:
+            for text, hyp in zip(texts, in_pieces(run, texts, beams, str(out)), strict=True):
+                f.write(json.dumps({ours: text, theirs: hyp}, ensure_ascii=False) + "\n")
+        os.replace(beside, out)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,105 @@
+"""A translation model for the commands that score, compare and translate: source lines in, what it wrote out, as it stands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from training.base.errors import ConfigError
+
+Translate = Callable[[list[str], int], list[str]]  # source lines and a beam size to translations, in the order of the lines
+
+CHUNK = 512  # lines between two looks at the bar
+
+
+def translator(folder: Path, copy: Path | None = None) -> Translate:
+    """The model of a folder; its int8 copy where that is all there is.
+
+    A line that is longer than the model's context is cut, which is said once.
+
+    Args:
+        copy: a folder that CTranslate2 converted, to compute with instead of the weights.
+
+    Raises:
+        ConfigError: if the folder holds no translation model, or what it holds is damaged.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
+
+    from inference.ctranslate2_backend import Translator, usable
+    from inference.folders import COPY
+    from training.model.hardware import share_threads
+    from training.model.tokenizer import text_of
+    from training.tasks import translation
+
+    share_threads()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        if not (folder / name).is_file():
+            raise ConfigError(f"--model: {folder} has no {name}")
+    if copy is None and not any(folder.glob("*.safetensors")) and usable(folder):
+        copy = folder / COPY
+    inner: Any
+    try:
+        config = AutoConfig.from_pretrained(str(folder))
+        if not config.is_encoder_decoder:
+            raise ConfigError(f"--model: {folder} is no translation model but a {config.model_type}, which goes on with a text")
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        inner = AutoModelForSeq2SeqLM.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32).eval() if not copy else None
+    except ConfigError:
+        raise
+    except Exception as error:  # a damaged file fails in as many ways as there are layers that read it
+        raise ConfigError(f"--model: {folder} holds no whole translation model ({' '.join(str(error).split())[:160]})") from None
+    if copy:
+        try:
+            inner = Translator(copy, tokenizer)
+        except Exception as error:  # as above
+            told = " ".join(str(error).split())[:160]
+            raise ConfigError(f"--model: the copy {copy} is damaged ({told}); training/export.py makes it anew from the weights") from None
+    else:
+        inner.to("cuda" if torch.cuda.is_available() else "cpu")
+    longest = getattr(config, "max_position_embeddings", None) or 256
+    said = False
+
+    def run(lines: list[str], beams: int) -> list[str]:
+        nonlocal said
+        sources = tokenizer(lines)["input_ids"]
+        most = max(map(len, sources), default=0)
+        if most > longest and not said:
+            said = True
+            told = f"a line of {most} tokens is longer than the model's {longest}: of such lines only the beginning is translated"
+            print(told, file=sys.stderr)
+        if copy is None:
+            return translation.translate(inner, tokenizer, lines, longest, longest - 1, beams)
+        if most > longest:
+            sources = tokenizer(lines, truncation=True, max_length=longest)["input_ids"]
+        return [text_of(tokenizer, ids) for ids in inner(sources, beams, longest - 1)]
+
+    return run
+
+
+def in_pieces(translate: Translate, lines: list[str], beams: int, what: str) -> Iterator[str]:
+    """Translations of all lines, one after the other, with a bar that says `what` is going on."""
+    from training.base.console import Progress
+    from training.base.words import phrases, spoken
+
+    bar = Progress(what, total=len(lines), left=phrases("training", spoken())["left"])
+    try:
+        for at in range(0, len(lines), CHUNK):
+            some = lines[at : at + CHUNK]
+            yield from translate(some, beams)
+            bar.to(at + len(some))
+    finally:
+        bar.close()
+
+
+def free_to_write(option: str, path: Path) -> None:
+    """Raises ConfigError if no file can be written there, so that one is told before the hours of computing."""
+    if path.is_dir():
+        raise ConfigError(f"{option}: {path} is a folder; name a file")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{option}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise ConfigError(f"{option}: {path} cannot be written (no permission)")

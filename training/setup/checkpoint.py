@@ -1,0 +1,212 @@
+"""Checkpoints: a publishable model folder, and beside it the trainer's state, from which a run goes on exactly.
+
+A folder is written beside its place and renamed into it, so a kill leaves a whole checkpoint or none. Tensors are in
+safetensors, the rest in JSON: nothing here is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, load_model, save_file
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from training.base.errors import ConfigError, Stopped
+from training.base.files import complaints, write_text
+from training.model.optim import like, whole
+
+Tensors = dict[str, torch.Tensor]
+
+FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md", "meta.json")
+
+
+# trainer_state/: state.json, tensors.safetensors, and weights.safetensors if model.safetensors holds an average
+
+
+def save(
+    run_dir: Path, step: int, model: PreTrainedModel, weights: Tensors, tokenizer: PreTrainedTokenizerFast,
+    meta: dict[str, Any], card: str, state: dict[str, Any], tensors: Tensors, raw: Tensors | None,
+) -> Path:  # fmt: skip
+    """Write `checkpoints/step-…` whole.
+
+    Args:
+        weights: the state dict to publish (the averaged one, if the run averages).
+        meta: what meta.json says; written last.
+        state, tensors: the trainer's numbers and tensors (optimizers, random number generators).
+        raw: the weights that the training goes on with, if they are not the published ones.
+
+    Raises:
+        Stopped: if the disk is full or refuses; what was half written is removed.
+    """
+    place = run_dir / "checkpoints" / f"step-{step:08d}"
+    beside, old = place.with_name(f".tmp-{place.name}"), place.with_name(f".old-{place.name}")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        inner = beside / "trainer_state"
+        inner.mkdir(parents=True)
+        model.save_pretrained(beside, state_dict=weights, max_shard_size="1000GB")
+        tokenizer.save_pretrained(beside)
+        write_text(beside / "README.md", card)
+        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, inner / "tensors.safetensors")
+        if raw is not None:
+            save_file({k: v.contiguous().cpu() for k, v in raw.items()}, inner / "weights.safetensors")
+        write_text(inner / "state.json", json.dumps(state, indent=1))
+        for path in beside.rglob("*"):  # on disk before meta.json says so
+            if path.is_file():
+                shutil.copymode(beside / "README.md", path)  # safetensors writes files that only their owner can read
+                with open(path, "rb+") as f:
+                    os.fsync(f.fileno())
+        write_text(beside / "meta.json", json.dumps(meta, ensure_ascii=False, indent=1))
+        if place.exists():
+            os.replace(place, old)
+        os.replace(beside, place)
+        shutil.rmtree(old, ignore_errors=True)
+    except Exception as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        # The Rust parts of safetensors and tokenizers tell of a full disk in errors of their own.
+        if not isinstance(error, OSError | SafetensorError) and type(error) is not Exception:
+            raise
+        told = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+        raise Stopped(f"the checkpoint of step {step:,} cannot be written to {place.parent}: {told}") from None
+    return place
+
+
+def point(run_dir: Path, name: str, place: Path) -> None:
+    """`best` or `latest`: one line, the name of a folder under checkpoints/."""
+    write_text(run_dir / name, place.name + "\n")
+
+
+def pointed(run_dir: Path, name: str) -> Path | None:
+    """The checkpoint that `best` or `latest` names, if it is whole."""
+    try:
+        place = run_dir / "checkpoints" / (run_dir / name).read_text(encoding="utf-8").strip()
+        return place if (place / "meta.json").is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def _listed(run_dir: Path, beginning: str) -> list[Path]:
+    """What is in checkpoints/; raises ConfigError if that cannot be seen. `glob` would take it for empty, and the run for new."""
+    folder = run_dir / "checkpoints"
+    with complaints(f"run_dir: the checkpoints in {folder} cannot be listed"):
+        try:
+            return [folder / name for name in sorted(os.listdir(folder)) if name.startswith(beginning)]
+        except FileNotFoundError:
+            return []
+
+
+def _there(path: Path) -> bool:
+    """Whether there is such a file; raises ConfigError if that cannot be seen."""
+    with complaints(f"run_dir: {path} cannot be seen"):
+        try:
+            return stat.S_ISREG(os.stat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+
+def all_whole(run_dir: Path) -> list[Path]:
+    """All whole checkpoints, oldest first; raises ConfigError if they cannot be listed."""
+    return [p for p in _listed(run_dir, "step-") if _there(p / "meta.json")]
+
+
+def with_state(run_dir: Path) -> list[Path]:
+    """Those that have their trainer state, oldest first."""
+    return [p for p in all_whole(run_dir) if _there(p / "trainer_state/state.json")]
+
+
+def newest(run_dir: Path) -> Path | None:
+    """The latest whole checkpoint with its trainer state, also if the kill came before `latest` was written."""
+    return max(with_state(run_dir), default=None)
+
+
+def recover(run_dir: Path) -> None:
+    """Put back a checkpoint that a kill caught while it was being replaced."""
+    for old in _listed(run_dir, ".old-"):
+        place = old.with_name(old.name.removeprefix(".old-"))
+        if not place.exists():
+            with complaints(f"run_dir: cannot write in {run_dir}"):
+                os.replace(old, place)
+
+
+def prune(run_dir: Path, keep: int) -> None:
+    """Remove all but the `keep` latest checkpoints and the best one, and what a kill left half written."""
+    best = pointed(run_dir, "best")
+    for place in sorted((run_dir / "checkpoints").glob("step-*"))[:-keep]:
+        if place != best:
+            shutil.rmtree(place, ignore_errors=True)
+    for left in [*(run_dir / "checkpoints").glob(".tmp-*"), *(run_dir / "checkpoints").glob(".old-*")]:
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def load(place: Path, model: torch.nn.Module) -> tuple[dict[str, Any], Tensors, list[torch.Tensor] | None]:
+    """Put the weights that a training goes on with into `model`.
+
+    Returns:
+        the trainer's state, its tensors, and the averaged weights, one a parameter, if the run averages.
+
+    Raises:
+        ConfigError: if files of the folder are damaged or its weights do not fit the model.
+    """
+    published, raw = place / "model.safetensors", place / "trainer_state/weights.safetensors"
+    averaged = None
+    try:
+        load_model(model, str(published))
+        if raw.is_file():
+            averaged = [p.detach().clone() for p in model.parameters()]
+            load_model(model, str(raw))
+        state = json.loads((place / "trainer_state/state.json").read_text(encoding="utf-8"))
+        tensors = load_file(place / "trainer_state/tensors.safetensors")
+    except (OSError, ValueError, RuntimeError, SafetensorError, RecursionError) as error:
+        raise unusable(place, error) from None
+    if not isinstance(state, dict):
+        raise unusable(place, "trainer_state/state.json is damaged")
+    wanted = [f"random.{i}" for i in range(state["world"])] if type(state.get("world")) is int else []
+    if not all(n in tensors and tensors[n].dtype == torch.uint8 and len(tensors[n]) >= len(torch.get_rng_state()) for n in wanted):
+        raise unusable(place, "trainer_state/tensors.safetensors has no random states")
+    return state, tensors, averaged
+
+
+def unusable(place: Path, why: object) -> ConfigError:
+    """The error that says why a run cannot go on from a checkpoint, and from which it can."""
+    told = f"{place}: cannot be resumed from: {' '.join(str(why).split())[:300]}"
+    older = [p.name for p in with_state(place.parent.parent) if p.name < place.name]
+    if older:
+        return ConfigError(f"{told}. An older checkpoint is kept: delete {place}, and --resume true goes on from {older[-1]}")
+    return ConfigError(f"{told}. There is no older one; choose another --run_dir")
+
+
+def pack_optimizers(optimizers: list[torch.optim.Optimizer]) -> Tensors:
+    """Optimizer states as whole tensors on the CPU named `optimizer.parameter.key`; all processes together if sharded."""
+    return {
+        f"optimizer.{i}.{j}.{key}": whole(value).cpu()
+        for i, optimizer in enumerate(optimizers)
+        for j, entry in optimizer.state_dict()["state"].items()
+        for key, value in entry.items()
+    }
+
+
+def unpack_optimizers(optimizers: list[torch.optim.Optimizer], tensors: Tensors, place: Path) -> None:
+    """The reverse of `pack_optimizers`; the groups' settings stay those of the config.
+
+    Raises:
+        ConfigError: if the tensors are not those of these optimizers' parameters, naming `place`, where they are from.
+    """
+    for i, optimizer in enumerate(optimizers):
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        state: dict[int, Tensors] = {}
+        for name, value in tensors.items():
+            kind, *rest = name.split(".")
+            if kind != "optimizer" or rest[0] != str(i):
+                continue
+            j, key = int(rest[1]), rest[2]
+            if j >= len(parameters) or (value.ndim and value.shape != parameters[j].shape):
+                raise unusable(place, "trainer_state/tensors.safetensors is of another model")
+            state.setdefault(j, {})[key] = like(parameters[j], value) if value.ndim else value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

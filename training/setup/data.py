@@ -1,0 +1,327 @@
+"""What a run needs before its first step: a run folder of its own, the data, and a model with a precision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+from accelerate.tracking import get_available_trackers
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from training.base.console import Progress
+from training.base.errors import ConfigError
+from training.base.files import complaints, write_text
+from training.base.words import phrases, spoken
+from training.corpus.batches import Batch, to_tensors
+from training.corpus.order import Corpus, corpus_summary, open_corpus
+from training.corpus.readers import Shard
+from training.model.build import checkpoint_activations, model_config, new_model
+from training.model.hardware import pick_precision
+from training.model.tokenizer import load_tokenizer, train_tokenizer, vocabulary_report
+from training.settings import checks
+from training.settings.config import Config, source_list
+from training.settings.load import load_config
+from training.settings.task_specs import COLUMNS
+from training.setup import checkpoint
+from training.setup.processes import Processes
+from training.setup.run_folder import clear_folder, lock_folder, refuse_foreign
+from training.tasks.base import Memory
+from training.tasks.gpt import Gpt
+from training.tasks.translation import Translation
+
+VOCABULARY_ROWS, VOCABULARY_CHARACTERS = 30_000, 4_000_000  # of the corpus, on which the report on the vocabulary is made
+
+TOKENIZER_CHARACTERS = 200_000_000  # that a tokenizer is trained on at most, whatever `sample_rows` allows: they are held in memory
+
+SAMPLE_ROWS, SAMPLE_CHARACTERS = 2000, 16_000_000  # of the corpus, at hand for choices such as packing
+
+SAME = ("task", "seed", "tokenizer", "model", "batch")  # a run cannot go on with other values of these
+
+
+def open_folder(config: Config, processes: Processes) -> tuple[filelock.BaseFileLock | None, Path | None]:
+    """Lock the run folder (the main process does) and find the checkpoint to go on from, if there is one.
+
+    Raises:
+        ConfigError: if another run is writing there, or a run would be overwritten or cannot be gone on with.
+    """
+    folder, held, problem = Path(config.run_dir), None, ""
+    if processes.main:
+        try:
+            if not checkpoint.all_whole(folder):
+                refuse_foreign(folder)
+            held = lock_folder(folder)
+            checkpoint.recover(folder)
+            whole, here = checkpoint.all_whole(folder), checkpoint.newest(folder)
+            if whole and not config.resume:
+                problem = (
+                    f"run_dir: {folder} already holds a run (at {whole[-1].name}); "
+                    "go on with --resume true, or choose another --run_dir"
+                )  # fmt: skip
+            elif whole and here is None:
+                problem = f"resume: the checkpoints in {folder} have no trainer_state any more; choose another --run_dir"
+            elif here:
+                problem = _differences(_moved(config_of_run(folder), config), config)
+            else:
+                clear_folder(folder)
+        except ConfigError as error:
+            problem = str(error)
+    try:
+        processes.stop_if(problem)
+    except ConfigError:
+        if held:
+            held.release()
+        raise
+    return held, checkpoint.newest(folder) if config.resume else None
+
+
+class AnyTokenizer:
+    """Stands in for the tokenizer until it is there, so that a wrong model is told of before hours of reading."""
+
+    bos_token_id, eos_token_id, pad_token_id = 0, 0, 1
+
+    def __len__(self) -> int:
+        return 1000
+
+
+def check_before_reading(config: Config, processes: Processes) -> None:
+    """Look for mistakes that need neither the corpus nor weights; raises ConfigError with all of them."""
+    problems = []
+    b = config.batch
+    context = b.block_size if config.task == "gpt" else max(b.max_source_length, b.max_target_length)
+    checks: list[Callable[[], Any]] = [lambda: model_config(config.task, config.model, AnyTokenizer(), context)]
+    if config.tokenizer.path:
+        checks.append(lambda: load_tokenizer(str(config.tokenizer.path), config.task))
+    for look in checks:
+        try:
+            look()
+        except ConfigError as error:
+            problems.append(str(error))
+    if config.train.mixed_precision == "fp16" and processes.device.type == "cpu":
+        problems.append("train.mixed_precision: fp16 needs a GPU; use auto, no or bf16")
+    trackers = [str(t) for t in get_available_trackers()]
+    if config.log.log_with and config.log.log_with not in trackers:
+        problems.append(f"log.log_with: no tracker {config.log.log_with!r} is installed here; installed: {', '.join(trackers) or 'none'}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def config_of_run(folder: Path) -> Config:
+    """The config that a run began with."""
+    return load_config(folder / "config.yaml")
+
+
+def _moved(before: Config, now: Config) -> Config:
+    """`before` as if it had named the tokenizer as `now` does, where that is the one it began with: its folder may have moved."""
+    own, named = Path(now.run_dir) / "tokenizer/tokenizer.json", Path(now.tokenizer.path or "") / "tokenizer.json"
+    try:
+        same = bool(before.tokenizer.path and now.tokenizer.path) and own.read_bytes() == named.read_bytes()
+    except OSError:
+        same = False
+    return replace(before, tokenizer=replace(before.tokenizer, path=now.tokenizer.path)) if same else before
+
+
+def _differences(before: Config, now: Config) -> str:
+    """What a resumed run must not change and does, told key by key; empty if there is nothing."""
+    old, new = (dict(checks.leaves("", _unchanging(config))) for config in (before, now))
+    told = [
+        f"resume: {name} was {checks.shown(old.get(name))} when the run began and is {checks.shown(new.get(name))} now"
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+    return "\n".join([*told, f"resume: go on with {before.run_dir}/config.yaml, or choose another --run_dir"]) if told else ""
+
+
+def _unchanging(config: Config) -> dict[str, Any]:
+    """The sections that stay as they were, as a tree."""
+    tree = asdict(replace(config, corpus=replace(config.corpus, workers=0, strict=False)))  # these do not change what is read
+    for key in ("train", "validation"):  # a path alone is a source with nothing else said
+        tree["corpus"][key] = [asdict(replace(s, license="")) for s in source_list(getattr(config.corpus, key))]
+    return {**{name: tree[name] for name in (*SAME, "corpus")}, "optim": {"name": config.optim.name}}
+
+
+@dataclass
+class Data:
+    """What is trained on. `sample` has some training rows, `held_out` the validation rows; `contents`: see `contents_of`."""
+
+    processes: Processes
+    corpus: Corpus
+    validation: Corpus
+    tokenizer: PreTrainedTokenizerFast
+    task: Gpt | Translation
+    sample: list[dict[str, Any]]
+    held_out: list[dict[str, Any]]
+    held_out_batches: list[Batch]
+    contents: list[list[str]]
+
+    def texts(self, rows: int, characters: int) -> Iterator[str]:
+        """Training texts of the first column, at most so many and about so many characters."""
+        first = next(iter(COLUMNS[self.task.name]))
+        return (row[first] for row in self.corpus.some(rows, characters))
+
+
+def open_data(config: Config, processes: Processes, memory: Memory | None = None) -> Data:
+    """Scan the corpus and train the tokenizer on the main process; the others read what it left in the run folder.
+
+    Args:
+        memory: of token ids, for callers that train several runs on the same rows.
+    """
+
+    words = _words(config)
+
+    def read() -> tuple[Corpus, Corpus, PreTrainedTokenizerFast, list[list[str]]]:
+        bar = Progress(words["reading_corpus"], shown=processes.main)
+        corpus, validation = open_corpus(
+            config.corpus, config.task, Path(config.run_dir) / "corpus", config.seed, config.evaluation.max_rows, bar.to
+        )
+        bar.close()
+        processes.say(words["corpus"].format(line=corpus_summary(corpus.report, words)))
+        if validation is not corpus:
+            processes.say(words["validation"].format(line=corpus_summary(validation.report, words)))
+        shards = corpus.shards + (validation.shards if validation is not corpus else [])
+        return corpus, validation, _tokenizer(config, corpus, processes), contents_of(shards, Path(config.run_dir) / "corpus/contents.json")
+
+    corpus, validation, tokenizer, contents = processes.in_turn(read)
+    sample = list(corpus.some(SAMPLE_ROWS, SAMPLE_CHARACTERS))
+    if not sample:
+        raise ConfigError("corpus.train: no row is left in an epoch; raise the weights of its sources")
+    tasks: dict[str, type[Gpt] | type[Translation]] = {"gpt": Gpt, "translation": Translation}
+    task = tasks[config.task](config, tokenizer, sample, memory)
+    held_out = list(validation.held_out(config.evaluation.max_rows))
+    batches, left_out = task.make_batches(held_out, None) if held_out else ([], 0)
+    if left_out:  # what is not in a batch is not in the numbers either
+        there = {(int(s), int(r)) for b in batches for s, r in b["rows"]}
+        held_out = [row for row in held_out if (row["_shard"], row["_row"]) in there]
+        processes.say(words["too_long"].format(n=left_out))
+    return Data(processes, corpus, validation, tokenizer, task, sample, held_out, batches, contents)
+
+
+def contents_of(shards: list[Shard], remembered: Path) -> list[list[str]]:
+    """(label, hash of the files' bytes) of each shard: a resumed run needs the same bytes, whatever their place and time.
+
+    Files whose size and time are those of the last look are not read again. A dataset of the hub has no files here: "".
+    """
+    before: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        before = json.loads(remembered.read_text(encoding="utf-8"))
+    known: dict[str, list[Any]] = {}
+    found = []
+    for shard in shards:
+        whole = hashlib.blake2b(digest_size=16)
+        files = shard.fingerprint()[1:]
+        for path, size, time in files:
+            if path not in known:
+                kept = before.get(path) if isinstance(before, dict) else None
+                same = isinstance(kept, list) and kept[:2] == [size, time] and len(kept) == 3
+                known[path] = kept if same and kept else [size, time, _hash(path)]
+            whole.update(str(known[path][2]).encode())
+        found.append([shard.label, whole.hexdigest() if files else ""])
+    if known != before:  # the other processes find what the main one wrote
+        with complaints(f"run_dir: cannot write in {remembered.parent}"):
+            write_text(remembered, json.dumps(known))
+    return found
+
+
+def _hash(path: str) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    with complaints(f"{path}: cannot be read"), open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
+
+
+def changed_contents(before: list[list[str]], now: list[list[str]]) -> str:
+    """Which files of the corpus are not what they were, told; empty if none."""
+    if [h for _, h in before] == [h for _, h in now]:
+        return ""
+    old = {h for _, h in before}
+    names = [label for label, h in now if h not in old] or [label for label, _ in now]
+    return f"the content of {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+
+
+def _words(config: Config) -> dict[str, Any]:
+    """What is said on the way and of the corpus, in the run's language."""
+    language = spoken(config.log.language)
+    return {**phrases("training", language), **phrases("report", language)}
+
+
+def _tokenizer(config: Config, corpus: Corpus, processes: Processes) -> PreTrainedTokenizerFast:
+    """The run's tokenizer: the one it began with, the one that the config names, or a new one."""
+    saved = Path(config.run_dir) / "tokenizer"
+    if not (saved / "tokenizer.json").is_file():
+        if config.tokenizer.path:
+            tokenizer = load_tokenizer(config.tokenizer.path, config.task)
+        else:
+            words = _words(config)
+            bar = Progress(words["reading_tokenizer"], shown=processes.main)
+
+            def texts() -> Iterator[str]:
+                n = 0
+                for row in corpus.some(config.tokenizer.sample_rows, TOKENIZER_CHARACTERS):
+                    for column in COLUMNS[config.task]:
+                        n += 1
+                        bar.to(n)
+                        yield row[column]
+                bar.what = words["training_tokenizer"]
+
+            tokenizer = train_tokenizer(config.tokenizer, texts(), config.task)
+            bar.close()
+        with complaints(f"run_dir: cannot write in {config.run_dir}"):
+            beside = saved.with_name("tokenizer.tmp")
+            tokenizer.save_pretrained(beside)
+            beside.replace(saved)
+    return load_tokenizer(saved, config.task)
+
+
+def build_model(config: Config, data: Data) -> PreTrainedModel:
+    """A model with fresh weights."""
+    context = data.task.context
+    found = model_config(config.task, config.model, data.tokenizer, context)
+    net = new_model(config.task, found, context, min(config.evaluation.max_new_tokens, context), config.seed)
+    if config.train.gradient_checkpointing:
+        checkpoint_activations(net)
+    return net
+
+
+def look_at_vocabulary(data: Data, parameters: int) -> dict[str, Any]:
+    """The report on the vocabulary (tokenizer.report); `parameters` of the model are its rows."""
+    found: dict[str, Any] = {}
+    if data.processes.main:  # the others need not read and count as well
+        rows = list(data.corpus.some(VOCABULARY_ROWS, VOCABULARY_CHARACTERS))
+        columns = {k: [r[k] for r in rows] for k in COLUMNS[data.task.name]}
+        found = vocabulary_report(data.tokenizer, columns, parameters)
+    return data.processes.from_main(found)
+
+
+def choose_precision(
+    config: Config, data: Data, net: PreTrainedModel, processes: Processes, resumed: bool
+) -> tuple[Config, str, dict[str, float] | None]:
+    """The config with `auto` resolved, as the run began or by trying a step of it; what was measured, in words and in seconds.
+
+    The seconds are None where the precision was set by hand and nothing compared with it.
+    """
+    precision: Any = config.train.mixed_precision
+    measured = ""
+    seconds: dict[str, float] | None = {} if precision == "auto" else None
+    if precision == "auto" and resumed:
+        precision = config_of_run(Path(config.run_dir)).train.mixed_precision
+    if precision == "auto":
+        dealt, _ = data.task.make_batches(data.sample[:512], None)
+        batch = {k: v.to(processes.device) for k, v in to_tensors(dealt[len(dealt) // 2]).items()} if dealt else None
+
+        def step(dtype: torch.dtype | None) -> None:
+            assert batch is not None
+            with torch.autocast(processes.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
+                loss, _ = data.task.loss(net, batch)
+            loss.backward()
+            net.zero_grad()
+
+        found = pick_precision(processes.device, step) if processes.main and batch else ("no", "", {})
+        precision, measured, seconds = processes.from_main(found)
+    return replace(config, train=replace(config.train, mixed_precision=precision)), measured, seconds

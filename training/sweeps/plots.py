@@ -1,0 +1,324 @@
+"""The pictures of a sweep's report, each as PNG and as SVG that stands in a page of any colour.
+
+In the pictures are only names of keys and numbers, so that they need no translation.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps, font_manager, rc_context
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from training.sweeps import effects, plot_style, ranking
+from training.sweeps.effects import Effect
+from training.sweeps.records import Axis, Cost, Records, Run
+
+GROUPS = ("#4a63d8", "#8a5fc9", "#bb5fae", "#dc6a78", "#e0803f", "#c9a227")  # in an order that the colour-blind see too, on white and black
+
+APART = "#8d9196"  # has no group
+
+SHADES = "cividis_r"
+
+CURVES, LINES = 200, 150  # drawn at most: more would be a blot
+
+UNTURNED = -0.1  # where a line passes a knob that has no value in it
+
+POINTS = 300  # more are drawn as one bitmap, or the page would be megabytes
+
+UPRIGHT = 8  # values of a knob from which on their names stand upright
+
+
+def draw(records: Records, folder: Path) -> dict[str, str]:
+    """Write `<name>.png` for each picture that there are runs enough for; the same as SVG, by name.
+
+    A knob's slice is an SVG of its own, `slice-<number>` in the order of `effects.effects`; slices.png has all.
+    """
+    folder.mkdir(exist_ok=True)
+    installed = {f.name for f in font_manager.fontManager.ttflist}
+    with rc_context({**plot_style.STYLE, "font.family": ["DejaVu Sans", *(n for n in plot_style.CHINESE if n in installed)]}):
+        knobs = effects.effects(records)
+        drawn = {
+            "importance": _importance(records, knobs), "interaction": _interaction(records), "curves": _curves(records),
+            "slices": _slices(records, knobs), "rise": _rises(records),
+            "parallel": _parallel(records), "time": _against(records, "seconds"),
+            "front": _against(records, "second") if records.second not in (None, "seconds") else None,
+        }  # fmt: skip
+        found: dict[str, str] = {}
+        for name, figure in drawn.items():
+            if figure is None:
+                (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier report
+                continue
+            beside = folder / f"{name}.{os.getpid()}.tmp"
+            figure.savefig(beside, dpi=130, facecolor="white", format="png")
+            figure.set_layout_engine("none")  # everything has its place now
+            os.replace(beside, folder / f"{name}.png")
+            if name != "slices":
+                found[name] = plot_style.svg(figure, name)
+        for k, knob in enumerate(knobs if drawn["slices"] else []):
+            figure = plot_style.figure(3.3, 2.1 + _names_take([knob]))
+            _slice(figure.subplots(), records, knob)
+            found[f"slice-{k}"] = plot_style.svg(figure, f"slice-{k}")
+    return found
+
+
+# ---- the pictures
+
+
+def _importance(records: Records, knobs: list[Effect]) -> Figure | None:
+    told = sorted((k for k in knobs if k.importance is not None), key=lambda k: k.importance or 0.0)  # drawn from below
+    if not told:
+        return None
+    figure = plot_style.figure(5.0, 0.5 + 0.28 * len(told))
+    axes = figure.subplots()
+    shares = [k.importance or 0.0 for k in told]
+    axes.barh([plot_style.short(k.axis.label) for k in told], shares, color=plot_style.POINT, height=0.6)
+    for at, share in enumerate(shares):
+        axes.annotate(f"{share:.0%}", (share, at), (4, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set_xlim(0, max([*shares, 0.01]) * 1.15)
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    axes.tick_params(left=False)
+    return figure
+
+
+def _interaction(records: Records) -> Figure | None:
+    found = effects.interaction(records)
+    values = [v for row in found.mean for v in row if v is not None] if found else []
+    if found is None or not values:
+        return None
+    across, up = len(found.x_labels), len(found.y_labels)
+    figure = plot_style.figure(min(16, max(4.2, 1.6 + 0.85 * across)), min(14, 1.0 + 0.48 * up))
+    axes = figure.subplots()
+    low, high = min(values), max(values)
+    norm = LogNorm(low, high) if effects.spans_decades(values) else Normalize(low, high if high > low else low + 1)
+    shades = colormaps[SHADES if not records.maximize else SHADES.removesuffix("_r")]
+    grid = np.array([[np.nan if v is None else v for v in row] for row in found.mean], dtype=float)
+    axes.pcolormesh(np.ma.masked_invalid(grid), cmap=shades, norm=norm, edgecolors="none")
+    for row in range(up):
+        for column in range(across):
+            value = found.mean[row][column]
+            if value is not None:
+                red, green, blue, _ = shades(norm(value))
+                colour = "#000000" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.45 else "#ffffff"
+                where = (column + 0.5, row + 0.5)
+                axes.annotate(plot_style.number(value), where, ha="center", va="bottom", color=colour, fontsize=9)
+                axes.annotate(f"n={found.runs[row][column]}", where, (0, -1), textcoords="offset points", ha="center", va="top", color=colour, fontsize=6.5)  # fmt: skip  # noqa: E501
+    axes.set_xticks(np.arange(across) + 0.5, [plot_style.cut(v) for v in found.x_labels])
+    axes.set_yticks(np.arange(up) + 0.5, [plot_style.cut(v) for v in found.y_labels])
+    axes.set(xlabel=plot_style.short(found.x.label), ylabel=plot_style.short(found.y.label))
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return figure
+
+
+def _curves(records: Records) -> Figure | None:
+    told = [r for r in records.runs if r.curve]
+    if not told:
+        return None
+    leaders = records.leaders[:1]
+    best = {r.number for s in leaders for r in s.runs}
+    others = sorted((r for r in told if r.number not in best), key=lambda r: records.better(r.curve[-1][1]))
+    others = [others[k] for k in ranking.spread(len(others), CURVES)]
+    knob = effects.deciding(records)
+    labels, group = effects.groups(records, knob) if knob else ([], {})
+    shades = [GROUPS[k] for k in ranking.spread(len(GROUPS), len(labels))]
+    colours = {r.number: (shades[group[r.number]] if r.number in group else APART) if knob else plot_style.POINT for r in told}
+    figure = plot_style.figure(6.4 if knob else 5.0, 3.2)
+    axes = figure.subplots()
+    for run in others:
+        lines = LineCollection([_thinned(run.curve)], colors=colours[run.number], linewidths=0.8, alpha=0.6 if len(others) < 60 else 0.4)
+        lines.set_linestyle("-" if run.state == "complete" else ":")
+        axes.add_collection(lines)
+    for run in told:
+        if run.number in best:
+            style: dict[str, Any] = {"marker": "o" if len(run.curve) < 30 else None, "ms": 4}
+            axes.plot(*zip(*_thinned(run.curve)), color=plot_style.INK, lw=3.2, **style)
+            axes.plot(*zip(*_thinned(run.curve)), color=colours[run.number], lw=1.6)
+    if knob:
+        apart = [Line2D([], [], color=APART, label="—")] if any(r.number not in group for r in told) else []
+        lines_told = [Line2D([], [], color=c, label=plot_style.short(label, 24)) for c, label in zip(shades, labels)]
+        figure.legend(
+            handles=[*lines_told, *apart],
+            title=plot_style.short(knob.label),
+            loc="outside right upper",
+            frameon=False,
+            fontsize=8,
+            title_fontsize=8,
+        )
+    shown = [v for r in told for _, v in r.curve]
+    plot_style.scale(axes, "y", shown, MaxNLocator(6))
+    axes.autoscale_view()
+    axes.set(xlabel="step", ylabel=records.metric)
+    axes.grid(True)
+    return figure
+
+
+def _slices(records: Records, knobs: list[Effect]) -> Figure | None:
+    return _panels(records, knobs) if any(r.state == "complete" for r in records.searched) else None
+
+
+def _rises(records: Records) -> Figure | None:
+    """How much worse the runs became after their best, over each knob that makes a difference to it."""
+    return _panels(records, effects.rising(records), rise=True)
+
+
+def _panels(records: Records, knobs: list[Effect], rise: bool = False) -> Figure | None:
+    if not knobs:
+        return None
+    across = min(3, len(knobs))
+    down = -(-len(knobs) // across)
+    figure = plot_style.figure(3.2 * across, (2.2 + _names_take(knobs)) * down)
+    panels = figure.subplots(down, across, squeeze=False, sharey=rise).ravel()
+    for panel, knob in zip(panels, knobs):
+        _slice(panel, records, knob, rise)
+    if rise:
+        for at in range(len(knobs)):
+            panels[at].set_ylabel(panels[at].get_ylabel() if at % across == 0 else "")
+    for panel in panels[len(knobs) :]:
+        panel.set_visible(False)
+    return figure
+
+
+def _names_take(knobs: list[Effect]) -> float:
+    """Inches of height for names that stand upright."""
+    return 1.1 if any(sum(m.turned for m in k.rows) > UPRIGHT for k in knobs) else 0.0
+
+
+def _slice(axes: Axes, records: Records, knob: Effect, rise: bool = False) -> None:
+    """Every run's metric (or its rise) over one knob, and the mean of each row with its standard deviation (a rise's alone)."""
+    runs = [r for r in records.searched if r.state == "complete" and r.value is not None and (not rise or r.number in records.rises)]
+    bins = effects.rows(records, knob.axis)
+    placed = [(r, row) for r in runs if (row := bins.of(r)) is not None]
+    values = [records.rises[r.number] if rise else float(r.value or 0) for r, _ in placed]
+    jitter = np.random.default_rng(0).uniform(-0.13, 0.13, len(placed))
+    middle: list[float]
+    if bins.keys:
+        places = [row + shift for (_, row), shift in zip(placed, jitter)]
+        middle = [float(k) for k in range(len(bins.labels))]
+        upright = len(middle) > UPRIGHT
+        labels = [plot_style.short(label, 18 if upright else 60 // max(4, len(middle))) for label in bins.labels]
+        axes.set_xticks(middle, labels)
+        axes.set_xlim(-0.5, len(middle) - 0.5)
+        if upright or sum(map(len, labels)) > 32:
+            axes.tick_params(axis="x", labelrotation=90 if upright else 30)
+    else:
+        places = [float(r.params[knob.axis.key]) for r, _ in placed]
+        inside = [[p for p, (_, at) in zip(places, placed) if at == k] for k in range(len(bins.labels))]
+        middle = [float(np.median(p)) if p else float("nan") for p in inside]
+        if knob.axis.log:
+            plot_style.scale(axes, "x", places, MaxNLocator(5), force=True)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+    plot_style.scale(axes, "y", values, MaxNLocator(5))
+    axes.scatter(
+        places, values, s=11, color=plot_style.POINT, alpha=0.65 if len(values) < 200 else 0.2, lw=0, rasterized=len(values) > POINTS
+    )
+    means = [(m.rise, 0.0) if rise else (m.mean, m.sd or 0.0) for m in knob.rows]
+    told = [(x, mean, sd) for x, (mean, sd) in zip(middle, means) if mean is not None]
+    if told:
+        xs, heights, spread = (list(column) for column in zip(*told))
+        down = spread
+        if axes.get_yscale() == "log":  # a spread that reaches below zero has no place there
+            low, high = min(values), max(max(values), *(m + sd for m, sd in zip(heights, spread)))
+            down = [min(sd, m - low) for m, sd in zip(heights, spread)]
+            axes.set_ylim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
+        axes.errorbar(xs, heights, [down, spread], color=plot_style.BEST, fmt="o-", ms=4, lw=1.3, elinewidth=1)
+    axes.set(xlabel=plot_style.short(knob.axis.label), ylabel=("Δ " if rise else "") + plot_style.short(records.metric))
+    axes.grid(True, axis="y")
+
+
+def _parallel(records: Records) -> Figure | None:
+    runs = [r for r in records.searched if r.state == "complete" and r.value is not None]
+    if len(runs) < 2 or not records.axes:
+        return None
+    runs.sort(key=lambda r: records.better(r.value or 0.0))
+    kept = runs[:20] + [runs[20:][k] for k in ranking.spread(len(runs) - 20, LINES - 20)]
+    ranks = {r.number: k / (len(runs) - 1) for k, r in enumerate(runs)}
+    columns = [_column(records, runs, axis) for axis in records.axes]
+    values = [float(r.value or 0) for r in runs]
+    columns.append(_numeric({r.number: float(r.value or 0) for r in runs}, effects.spans_decades(values)))
+    figure = plot_style.figure(max(5.6, 1.15 * len(columns)), 3.9)
+    axes = figure.subplots()
+    for run in reversed(kept):
+        heights = [places.get(run.number, UNTURNED) for places, _ in columns]
+        good = 1 - ranks[run.number]
+        axes.plot(
+            heights,
+            color=plot_style.BEST if good > 0.9 else plot_style.POINT,
+            alpha=0.9 if good > 0.9 else 0.1 + 0.35 * good,
+            lw=1.4 if good > 0.9 else 0.8,
+        )
+    under = {"facecolor": plot_style.PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
+    for at, (places, ticks) in enumerate(columns):
+        axes.plot([at, at], [0, 1], color=plot_style.INK, lw=0.7)
+        for height, label in ticks + ([(UNTURNED, "—")] if len(places) < len(runs) else []):
+            axes.annotate(
+                label, (at, height), (3, 0), textcoords="offset points", va="center", fontsize=7.5, annotation_clip=False, bbox=under
+            )
+    names = [plot_style.short(a.label, 18) for a in records.axes] + [plot_style.short(records.metric)]
+    axes.set_xticks(range(len(columns)), [name if at % 2 == 0 else f"\n{name}" for at, name in enumerate(names)])
+    axes.set_xlim(-0.1, len(columns) - 0.5)
+    axes.set_ylim(-0.15 if any(len(places) < len(runs) for places, _ in columns) else -0.04, 1.04)
+    axes.yaxis.set_visible(False)
+    axes.tick_params(axis="x", length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return figure
+
+
+def _column(records: Records, runs: list[Run], axis: Axis) -> tuple[dict[int, float], list[tuple[float, str]]]:
+    """Of one knob: the height of each run, and where its values stand."""
+    have = {r.number: r for r in runs if axis.key in r.params}
+    if axis.values is None and have:
+        return _numeric({k: float(r.params[axis.key]) for k, r in have.items()}, axis.log)
+    bins = effects.rows(records, axis)
+    seen = {k: row for k, r in have.items() if (row := bins.of(r)) is not None}
+    heights = {row: at / max(1, len(set(seen.values())) - 1) for at, row in enumerate(sorted(set(seen.values())))}
+    return {k: heights[row] for k, row in seen.items()}, [
+        (height, plot_style.short(bins.labels[row], 10)) for row, height in heights.items()
+    ]
+
+
+def _numeric(have: dict[int, float], log: bool) -> tuple[dict[int, float], list[tuple[float, str]]]:
+    def height(value: float) -> float:
+        at = (np.log([value, low, high]) if log else np.array([value, low, high])).tolist()
+        return float((at[0] - at[1]) / ((at[2] - at[1]) or 1.0))
+
+    low, high = min(have.values()), max(have.values())
+    ticks = np.geomspace(low, high, 5) if log else np.linspace(low, high, 5)
+    labels = {plot_style.number(float(tick)): height(float(tick)) for tick in ticks}
+    return {k: height(v) for k, v in have.items()}, [(h, label) for label, h in labels.items()]
+
+
+def _against(records: Records, by: Cost) -> Figure | None:
+    """The metric over a cost, a point a setting, with the Pareto front."""
+    told = [(cost, s.mean) for s in records.settings if (cost := s.cost(by)) is not None]
+    if not told:
+        return None
+    front = ranking.pareto(records, by)
+    figure = plot_style.figure(5.0, 3.0)
+    axes = figure.subplots()
+    costs, values = [c for c, _ in told], [v for _, v in told]
+    plot_style.scale(axes, "x", costs, MaxNLocator(6))
+    plot_style.scale(axes, "y", values, MaxNLocator(6))
+    axes.scatter(costs, values, s=14, color=plot_style.POINT, alpha=0.55, lw=0, rasterized=len(told) > POINTS)
+    axes.plot(
+        [s.cost(by) or 0.0 for s in front], [s.mean for s in front], "o-", color=plot_style.BEST, drawstyle="steps-post", ms=5, lw=1.4
+    )
+    axes.set(xlabel="training_seconds" if by == "seconds" else records.second, ylabel=records.metric)
+    axes.grid(True)
+    return figure
+
+
+def _thinned(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [curve[k] for k in ranking.spread(len(curve), 60)]

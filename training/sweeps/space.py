@@ -1,0 +1,276 @@
+"""A sweep's config: what is trained (a run's config), over which knobs, and how long it is searched.
+
+A knob (knob.py) is a key of the run's config with the values that it may take. Light: no torch, no Optuna.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import json
+import math
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from training.base.errors import ConfigError
+from training.settings import checks, command_line
+from training.settings.config import Config, CorpusConfig, SourceConfig
+from training.settings.load import parse_args
+from training.settings.relations import odd_path
+from training.sweeps.knob import Knob, flat, in_order, nested, read_knob
+
+# In place of Any, whose texts jsonargparse would read as YAML once more: "no" would become false.
+Leaf = str | bool | int | float | None | list[str | bool | int | float | dict[str, Any] | None]
+
+Tree = Leaf | dict[str, Leaf | dict[str, Leaf | dict[str, Leaf]]]
+
+Metric = Literal["val_loss", "perplexity", "bits_per_character", "bleu", "chrf"]
+
+HIGHER_IS_BETTER = ("bleu", "chrf")
+
+TOKENIZER_DEPENDENT = ("val_loss", "perplexity")  # of a token, so they compare under one tokenizer only
+
+MOST_POINTS = 100_000  # of a grid: all of them are put into the study before its first trial
+
+UNREAD = ("workers", "shuffle_rows")  # of the corpus section: which rows are used and held out is the same whatever they are
+
+MEASURED_ON = ("evaluation.max_rows", "evaluation.generate_rows")  # and what begins with corpus.validation
+
+OWN = ("run_dir", "resume", "seed", "log.preflight", "tokenizer.path")  # of the run's config, which trial.config_of sets
+
+
+@dataclass
+class SweepConfig:
+    """A study of training/sweep.py."""
+
+    base: str
+    """The config of a run, e.g. configs/gpt/stray_birds.yaml; every trial is this run with other values of the knobs."""
+    run_dir: str = "runs/sweep"
+    """Where the study goes; a study that is there already goes on."""
+    set: dict[str, Tree] = field(default_factory=dict)
+    """Values put over the base in every trial, by dotted keys, e.g. `{train.max_steps: 100}`."""
+    space: dict[str, Tree] = field(default_factory=dict)
+    """The knobs. A dotted key of the run's config with a list of values, `{low: 1.0e-4, high: 1.0e-2, log: true}` (whole
+    numbers if both ends are; `step` goes with it), or, under a name of your own, `{values: {small: {key: value, …}, …}}`
+    that sets several keys at once. With `when: {other.key: value}` it is turned only where that knob (or the base) has
+    this value, or one of a list."""
+    search: Literal["grid", "random", "tpe", "nsga2"] = "tpe"
+    """`grid`: every combination once, in random order. `tpe` (Bergstra et al. 2011) and `nsga2` (Deb et al. 2002; with `against`)
+    learn from the trials so far."""
+    metric: Metric = "val_loss"
+    """What is to be good: of each run, its best evaluation."""
+    against: Literal["none", "seconds", "parameters"] = "none"
+    """A second aim, to be small: the seconds of training or the number of parameters. There is no single best setting then but a
+    Pareto front."""
+    prune: Literal["none", "median", "hyperband"] = "none"
+    """End a trial early if its metric is worse than the median of the others at the same step, or by Hyperband (Li et al. 2018)."""
+    trials: int | None = None
+    """Budget: so many trials, failed and pruned ones included, repeats not."""
+    minutes: float | None = None
+    """Budget: so many minutes in trials, summed over all workers; the trial that crosses the line is finished."""
+    tokens: int | None = None
+    """Budget: so many target tokens."""
+    seed: int = 1
+    """Of the search; the runs have the base's."""
+    keep: int = 3
+    """The checkpoints of the best so many trials stay; the others are removed when their trial ends."""
+    repeat_best: int = 3
+    """In the end the best so many settings are trained again with other seeds, so that a difference has an error bar."""
+    repeat_seeds: int = 2
+    """With so many other seeds each."""
+    language: Literal["auto", "zh", "en"] = "auto"
+    """Of the report; `auto` goes by the locale. On the command line `--lang` too."""
+    report: bool = False
+    """Only write the report, of the trials that there are."""
+
+
+def parse_sweep_args(argv: list[str] | None = None, description: str = "") -> SweepConfig:
+    """Read `--config FILE` and overrides such as `--trials 20`; raises ConfigError with all mistakes."""
+    said = [re.sub(r"^--lang(?=$|=)", "--language", a) for a in (sys.argv[1:] if argv is None else argv)]  # as other commands have it
+    run = ("task", "is the config of a run; a sweep's names it under `base` and has a `space`, see configs/sweep")
+    try:
+        return command_line.read(SweepConfig, said, description, relations, {"base": "FILE"}, "configs/sweep/sentence.yaml", run)
+    except ConfigError as error:
+        raise ConfigError(re.sub(r"unknown key (\w+); .*", _of_the_trials, str(error))) from None
+
+
+def _of_the_trials(unknown: re.Match[str]) -> str:
+    """What to say of a key that is no sweep's but a run's."""
+    if unknown[1] not in {f.name for f in dataclasses.fields(Config)}:
+        return unknown[0]
+    return f"unknown key {unknown[1]}; what all trials are to have stands under `set` in the sweep's file, as set: {{train.max_steps: 300}}"
+
+
+def relations(sweep: SweepConfig) -> list[str]:
+    """A line for every value, and every relation between values, that cannot be; the space's too."""
+    problems = []
+    if not sweep.run_dir.strip():
+        problems.append("run_dir: is empty; name a folder, e.g. runs/sweep-sentence")
+    problems += [p for p in [odd_path("run_dir", sweep.run_dir), odd_path("base", sweep.base)] if p]
+    if sweep.report and not (Path(sweep.run_dir) / "sweep.yaml").is_file():
+        problems.append(f"run_dir: there is no study in {sweep.run_dir} to report on")
+    budget = {"trials": sweep.trials, "minutes": sweep.minutes, "tokens": sweep.tokens}
+    problems += [f"{k}: {v} is not a positive number" for k, v in budget.items() if v is not None and not 0 < v < math.inf]
+    if sweep.search != "grid" and all(v is None for v in budget.values()):
+        problems.append(f"search: no budget for {sweep.search}; set trials, minutes or tokens (a grid ends by itself)")
+    counts = {"seed": sweep.seed, "keep": sweep.keep, "repeat_best": sweep.repeat_best, "repeat_seeds": sweep.repeat_seeds}
+    problems += [f"{k}: {v} must lie between 0 and {2**31 - 1}" for k, v in counts.items() if not 0 <= v < 2**31]
+    if sweep.search == "nsga2" and sweep.against == "none":
+        problems.append("search: nsga2 is for two aims; set against, or search: tpe")
+    if sweep.prune != "none" and sweep.against != "none":
+        problems.append("prune: a trial cannot be judged early by two aims; set prune: none")
+    if not sweep.space:
+        problems.append("space: no knob; name a key and its values, e.g. optim.learning_rate: [1.0e-3, 3.0e-3]")
+    try:
+        knobs(sweep)
+    except ConfigError as error:
+        problems += str(error).splitlines()
+    return problems
+
+
+def knobs(sweep: SweepConfig) -> list[Knob]:
+    """The space, each knob after those that its condition names; raises ConfigError with all that is wrong with it."""
+    problems: list[str] = []
+    found: list[Knob] = []
+    for key, said in sweep.space.items():
+        try:
+            found.append(read_knob(str(key), said))
+        except ConfigError as error:
+            problems += str(error).splitlines()
+    found = in_order(found, problems)
+    if sweep.search == "grid":
+        endless = [k.key for k in found if not k.size]
+        problems += [f"space.{key}: a grid needs a list of values, or a range with a step and no log" for key in endless]
+        if not endless and math.prod(k.size for k in found) > MOST_POINTS:
+            problems.append(f"space: the grid has more than {MOST_POINTS:,} points; use search: random or tpe")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return found
+
+
+def base_config(sweep: SweepConfig) -> Config:
+    """The run that all trials begin from; raises ConfigError if it or a value of the space cannot be."""
+    if not sweep.base.strip():
+        raise ConfigError("base: is empty; name the config of a run, e.g. configs/gpt/stray_birds.yaml")
+    if odd := [k for k in flat(sweep.set) if k.partition(".")[0] not in {f.name for f in dataclasses.fields(Config)}]:
+        near = difflib.get_close_matches(odd[0], [f.name for f in dataclasses.fields(Config)], 1, 0.5)
+        raise ConfigError(f"set: unknown key {odd[0]!r}" + (f"; did you mean {near[0]}?" if near else ""))
+    options = [f"--{k}={v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)}" for k, v in flat(sweep.set).items()]
+    try:
+        base = parse_args(["--config", sweep.base, *options])
+    except ConfigError as error:
+        told = str(error).replace("the command line: ", "set: ")
+        raise ConfigError(f"base: {told}" if told.startswith(f"{sweep.base}: ") and "\n" not in told else told) from None
+    parser = command_line.parser(Config, "")
+    problems = [f"set.{key}: the sweep sees to it itself; leave it out" for key in ("run_dir", "resume") if key in flat(sweep.set)]
+    axes = knobs(sweep)
+    for knob in axes:
+        for value in knob.extremes():
+            said = f"space.{knob.key}" + (f" ({value})" if knob.sets else "")
+            problems += checks.find(nested(knob.settings(value)), Config, parser, said, {"task": "gpt"})
+        if own := sorted({key for value in knob.extremes() for key in knob.settings(value)} & set(OWN)):
+            problems.append(f"space.{knob.key}: the sweep sees to {own[0]} itself")
+        if idle := sorted({k for v in knob.extremes() for k in knob.settings(v) if k.startswith("log.") and k not in OWN}):
+            problems.append(f"space.{knob.key}: {idle[0]} changes nothing that is measured")
+        problems += [f"space.{knob.key}.when: {p}" for key, wanted in knob.when for p in _never(key, wanted, axes, base)]
+    problems += _both(axes)
+    turned = {key for k in axes for v in k.extremes() for key in k.settings(v)}
+    if twice := sorted(turned & set(flat(sweep.set))):
+        problems += [f"set.{key}: is a knob of the space too; leave it out here, the base has what it is otherwise" for key in twice]
+    if sweep.metric in TOKENIZER_DEPENDENT and any(key.startswith("tokenizer.") for key in turned):
+        problems.append(f"metric: {sweep.metric} does not compare under different tokenizers; use bits_per_character")
+    reading = sorted(key for key in turned if key.startswith("corpus.") and key.removeprefix("corpus.") not in UNREAD)
+    if base.corpus.validation is None and reading:
+        problems.append(f"space.{reading[0]}: needs corpus.validation: trials are to be measured on the same rows, whatever they train on")
+    measured = sorted(key for key in turned if key in MEASURED_ON or key.startswith("corpus.validation"))
+    if measured and base.corpus.validation is not None:
+        problems.append(f"space.{measured[0]}: trials are to be measured on the same rows; put it under set")
+    if base.corpus.validation is None and not base.corpus.validation_share:
+        problems.append(f"base: nothing to measure {sweep.metric} on; give it corpus.validation, or a corpus.validation_share above 0")
+    if base.task == "gpt" and sweep.metric in HIGHER_IS_BETTER:
+        problems.append(f"metric: {sweep.metric} is for translation; a gpt has val_loss, perplexity and bits_per_character")
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+    return base
+
+
+def _never(key: str, wanted: tuple[Any, ...], axes: list[Knob], base: Config) -> list[str]:
+    """Why a condition can never hold, if so."""
+    knob = next((k for k in axes if k.key == key), None)
+    if not wanted:
+        return [f"{key} has no value to be; name one"]
+    if knob is None:
+        found = value_of(base, key, ...)
+        if found is ...:
+            return [f"{key} is no knob and no key of the base"]
+        return [] if found in wanted else [f"{key} is {found} in the base and no knob, so this never holds"]
+    if knob.values is None:
+        return [f"{key} goes from {knob.low} to {knob.high}" for v in wanted if not _within(v, knob)]
+    return [f"{key} has no value {v}; it has {', '.join(map(str, knob.values))}" for v in wanted if v not in knob.values]
+
+
+def _within(value: Any, knob: Knob) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and knob.low <= value <= knob.high
+
+
+def _both(axes: list[Knob]) -> list[str]:
+    """A line for every key that two knobs would set at the same time."""
+    problems = []
+    for one, other in itertools.combinations(axes, 2):
+        shared = {k for v in one.extremes() for k in one.settings(v)} & {k for v in other.extremes() for k in other.settings(v)}
+        apart = any(key == k and not set(wanted) & set(w) for key, wanted in one.when for k, w in other.when)
+        if shared and not apart:
+            problems.append(f"space.{other.key}: sets {min(shared)}, which space.{one.key} sets too; the last one would win")
+    return problems
+
+
+def value_of(config: Config, key: str, missing: Any = None) -> Any:
+    """What a dotted key has; `missing` if there is none."""
+    found: Any = config
+    for part in key.split("."):
+        found = found.get(part, missing) if isinstance(found, dict) else getattr(found, part, missing)
+    return found
+
+
+def holds(knob: Knob, params: dict[str, Any], base: Config, axes: list[Knob]) -> bool:
+    """Whether a knob's condition holds: one of `axes` that is not turned itself has no value; what is no knob has the base's."""
+    names = {k.key for k in axes} if knob.when else set()
+    return all((key in params and params[key] in wanted) if key in names else value_of(base, key) in wanted for key, wanted in knob.when)
+
+
+def with_values(config: Config, values: dict[str, Any]) -> Config:
+    """A copy of `config` with dotted keys set."""
+
+    def put(holder: Any, tree: dict[str, Any]) -> Any:
+        if isinstance(holder, dict):
+            return {**holder, **tree}
+        if isinstance(holder, CorpusConfig):
+            tree = {k: _sources(v) if k in ("train", "validation") else v for k, v in tree.items()}
+        inner = {k: put(getattr(holder, k), v) if isinstance(v, dict) else v for k, v in tree.items()}
+        return dataclasses.replace(holder, **inner)
+
+    made: Config = put(config, nested(values))
+    return made
+
+
+def _sources(said: Any) -> Any:
+    """Sources of text as YAML has them, as the config has them."""
+    if isinstance(said, list):
+        return [_sources(one) for one in said]
+    return SourceConfig(**said) if isinstance(said, dict) else said
+
+
+def grid(axes: list[Knob], base: Config) -> list[dict[str, Any]]:
+    """Every combination of the knobs' points; those that differ only in a knob whose condition does not hold are one."""
+    found: dict[str, dict[str, Any]] = {}
+    for values in itertools.product(*(k.points() for k in axes)):
+        params: dict[str, Any] = {}
+        for knob, value in zip(axes, values):
+            if holds(knob, params, base, axes):
+                params[knob.key] = value
+        found[json.dumps(params, sort_keys=True)] = params
+    return list(found.values())
