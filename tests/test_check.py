@@ -58,7 +58,7 @@ def test_every_slider_reaches_the_config() -> None:
 
 def test_vocabulary_and_device_reach_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[Any, Any]] = []
-    sketch = check.preflight.sketch
+    sketch = check.gather.sketch
 
     def watched(*asked: Any) -> Any:
         found = sketch(*asked)
@@ -95,7 +95,7 @@ def test_of_a_small_model_it_is_told_that_starting_its_operations_takes_the_time
 
 def test_a_class_that_there_is_not_is_a_mistake_told_in_words() -> None:
     with pytest.raises(ConfigError, match="gpt9"):
-        check.preflight.sketch(Config(task="gpt", model={"type": "gpt9"}), 1000, "t4")
+        check.gather.sketch(Config(task="gpt", model={"type": "gpt9"}), 1000, "t4")
 
 
 def test_runs_are_found_and_only_they_are_read(shown: Path, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_every_command_starts_as_a_script_and_says_what_it_takes(command, wanted
 
 def test_reading_a_config_imports_nothing_heavy(write):
     code = (
-        "import sys; from training import config; config.load(sys.argv[1]);"
+        "import sys; from training.settings.load import load_config; load_config(sys.argv[1]);"
         "print([m for m in ('torch', 'transformers', 'datasets', 'numpy', 'accelerate') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code, write(GOOD)], cwd=ROOT, capture_output=True, text=True)
@@ -245,7 +245,7 @@ def test_a_config_in_chinese_where_the_locale_is_not_utf8(tmp_path):
     path = tmp_path / "配置.yaml"
     path.write_text(GOOD + "evaluation: {prompts: [飞鸟]}\n", encoding="utf-8")
     code = (
-        "import sys; from training import config; c = config.parse_args(sys.argv[1:]);"
+        "import sys; from training.settings.load import parse_args; c = parse_args(sys.argv[1:]);"
         "print(ascii((c.evaluation.prompts, c.corpus.columns, c.model['n_layer'], sys.getfilesystemencoding())))"
     )
     env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -217,7 +217,8 @@ def test_plain_accelerate_launch_takes_all_cores_unless_told_otherwise(asked: st
     probe = tmp_path / "probe.py"
     probe.write_text(
         f"import sys; sys.path[0] = {str(ROOT)!r}\n"
-        "from training import device; import torch; device.share_threads(); print('threads', torch.get_num_threads(), device.cores())"
+        "from training.model import hardware; import torch;"
+        " hardware.share_threads(); print('threads', torch.get_num_threads(), hardware.cores())"
     )
     env = {k: v for k, v in environment().items() if k != "OMP_NUM_THREADS"} | ({"OMP_NUM_THREADS": asked} if asked else {})
     done = subprocess.run([*ACCELERATE, str(probe)], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)

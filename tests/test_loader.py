@@ -345,9 +345,9 @@ def test_memory_stays_the_same_however_large_the_file(tmp_path):
 import resource, sys
 from pathlib import Path
 import numpy as np
-from training.config import CorpusConfig, FiltersConfig
-from training.corpus import open_corpus
-from training.loader import MicroBatches
+from training.settings.config import CorpusConfig, FiltersConfig
+from training.corpus.order import open_corpus
+from training.corpus.batches import MicroBatches
 def make(rows, rng):
     return [{"n": np.array([sum(len(r["text"]) for r in rows)])}], 0
 def peak():

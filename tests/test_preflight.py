@@ -248,7 +248,7 @@ def test_a_run_under_fsdp_is_predicted_as_one(tmp_path: Path, monkeypatch: pytes
             return found
 
         with monkeypatch.context() as patched, contextlib.suppress(Enough):
-            patched.setattr(gather, "choose_precision", pretend)
+            patched.setattr("training.loop.run.choose_precision", pretend)
             run_here(path)
     assert seen == [True, False, False]
 
@@ -276,8 +276,8 @@ def test_a_precision_set_by_hand_is_timed_against_float32(
 
 
 def test_other_programs_on_the_cores_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr("training.estimate.gather.watch_others", lambda: lambda: 1.5)
-    monkeypatch.setattr("training.estimate.gather.cores", lambda: 2)
+    monkeypatch.setattr("training.model.hardware.watch_others", lambda: lambda: 1.5)
+    monkeypatch.setattr("training.model.hardware.cores", lambda: 2)
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     _, out, _ = ask(capsys, "--config", str(gpt_config(tmp_path)), "--lang", "en")
     assert "Other programs keep 1.5 of 2 cores busy" in out and "OMP_NUM_THREADS=1" in out

@@ -15,7 +15,6 @@ from training.base.errors import ConfigError, NotFinite, Train
 from training.base.words import phrases
 from training.estimate import loss_forecast, page
 from training.settings.config import Config, CorpusConfig
-from training.train import train as real_train
 
 
 def test_a_narrower_model_keeps_the_size_of_its_heads() -> None:
@@ -56,16 +55,16 @@ def test_a_horizon_too_short_to_measure_is_a_mistake_told_in_words(tmp_path: Pat
     assert "at least 6 steps" in json.loads(capsys.readouterr().out)["forecast"]["no_loss"]
 
 
-def test_where_the_text_is_to_be_learnt_by_heart_every_look_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_text_is_to_be_learnt_by_heart_every_look_counts() -> None:
     """Validated on the training text the loss does not turn, however few tokens there are."""
     config = Config(task="gpt", model=NARROW, corpus=CorpusConfig(train="a.txt", validation="a.txt"))
-    pretended([5.0, 4.5, 4.2, 4.0, 3.9, 3.8], monkeypatch)
+    train = pretended([5.0, 4.5, 4.2, 4.0, 3.9, 3.8])
     few = {**FOUND, "data": {**FOUND["data"], "tokens": 500}, "horizon": {**FOUND["horizon"], "steps_per_epoch": 1}}
-    found = loss_forecast.loss_at_the_end(config, few | {"forecast": {"overfit_step": None}}, real_train)
+    found = loss_forecast.loss_at_the_end(config, few | {"forecast": {"overfit_step": None}}, train)
     assert found["loss_step"] == 100_000 and len(found["runs"]) == 3
     with pytest.raises(ConfigError, match="overfit at once"):  # held-out rows would turn
-        pretended([5.0, 4.5, 4.2, 4.0, 3.9, 3.8], monkeypatch)
-        loss_forecast.loss_at_the_end(Config(task="gpt", model=NARROW, corpus=CorpusConfig(train="a.txt")), few, real_train)
+        train = pretended([5.0, 4.5, 4.2, 4.0, 3.9, 3.8])
+        loss_forecast.loss_at_the_end(Config(task="gpt", model=NARROW, corpus=CorpusConfig(train="a.txt")), few, train)
 
 
 def pretended(losses: list[float], error: Exception | None = None) -> Train:

@@ -132,7 +132,7 @@ def test_the_gallery_and_the_front_of_bleu_are_of_complete_runs_and_the_most_is_
 
 
 def test_the_numbers_need_nothing_heavy() -> None:
-    code = "import sys, training.effects; print([m for m in ('torch', 'optuna', 'matplotlib', 'pandas') if m in sys.modules])"
+    code = "import sys, training.sweeps.effects; print([m for m in ('torch', 'optuna', 'matplotlib', 'pandas') if m in sys.modules])"
     root = Path(__file__).resolve().parents[1]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout == "[]\n"
 

@@ -101,9 +101,9 @@ def test_training_twice_gives_the_same_file():
     assert mine[1] == trained(type="bpe", lines=lines, vocab_size=450).backend_tokenizer.to_str()
     assert mine[0] == trained(type="char", lines=lines[::-1], vocab_size=450).backend_tokenizer.to_str()
     code = (
-        "import sys; from training import tokenizer; from training.config import TokenizerConfig;"
+        "import sys; from training.model.tokenizer import train_tokenizer; from training.settings.config import TokenizerConfig;"
         "lines = [chr(0x4E00 + i) * 2 + f' w{chr(97 + i % 26)}x' for i in range(300)];"
-        "made = [tokenizer.train(TokenizerConfig(type=k, vocab_size=450), lines, 'gpt') for k in ('char', 'bpe')];"
+        "made = [train_tokenizer(TokenizerConfig(type=k, vocab_size=450), lines, 'gpt') for k in ('char', 'bpe')];"
         "sys.stdout.buffer.write(chr(10).join(t.backend_tokenizer.to_str() for t in made).encode())"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)

@@ -15,7 +15,7 @@ from test_study import opened, told
 from training_runs import gpt_config
 
 from training import sweep
-from training.base.errors import OutOfMemory
+from training.base.errors import OutOfMemory, Train
 from training.corpus import order, scan
 from training.corpus.order import open_corpus
 from training.estimate import numbers
@@ -91,7 +91,7 @@ def all_judged_worse(study: Study, monkeypatch: pytest.MonkeyPatch) -> list[str 
     """What each trial is told at its evaluation, where whatever is judged is pruned; nothing is trained."""
     verdicts: list[str | None] = []
 
-    def judged(config: Config, judge: Callable[[dict[str, Any]], str | None], *_: Any) -> trial.Outcome:
+    def judged(train: Train, config: Config, judge: Callable[[dict[str, Any]], str | None], *_: Any) -> trial.Outcome:
         verdicts.append(judge({"val_loss": 9.0, "step": 3}))
         return trial.Outcome("finished", "", 10)
 

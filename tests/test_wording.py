@@ -48,7 +48,7 @@ def test_findings_come_worst_first() -> None:
 
 
 def test_numbers_on_the_page_read_well() -> None:
-    page = {lang: phrases("page", lang) for lang in LANGUAGES}
+    books = {lang: phrases("page", lang) for lang in LANGUAGES}
     found: dict[str, Any] = {
         "data": {"rows": 1, "tokens": 60, "tokens_per_step": 60},
         "parameters": {"total": 1_000_000},
@@ -74,7 +74,7 @@ def test_numbers_on_the_page_read_well() -> None:
             "money": 0.0004,
         },
     }
-    told = {lang: "\n".join([*page.data(found, w), *page.vocabulary(found, w), *page.time(found, w)]) for lang, w in page.items()}
+    told = {lang: "\n".join([*page.data(found, w), *page.vocabulary(found, w), *page.time(found, w)]) for lang, w in books.items()}
     assert "平均每个参数 0.00006 个" in told["zh"] and "约第 104 个 epoch" in told["zh"] and "费用：0.0004" in told["zh"]
     assert "steps an epoch: 1" in told["en"] and "text: 1.0 tokens a character, 24.73 a row" in told["en"]
     assert "5 leaves 0" in told["en"] and "10 leaves" not in told["en"]

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from training.estimate.footprint import Shapes
     from training.estimate.numbers import Place
     from training.setup.data import Data
-from training.model.build import quiet_transformers
 
 
 def device_names() -> list[str]:
@@ -43,6 +42,7 @@ def of_config(config: Config, options: argparse.Namespace, language: Language) -
         ConfigError: if the config or its files cannot be used.
     """
     from training.estimate import numbers
+    from training.model.build import quiet_transformers
     from training.model.hardware import of_gpu, return_memory, share_threads
     from training.setup.data import build_model, check_before_reading, choose_precision, open_data
     from training.setup.processes import Processes
@@ -106,6 +106,7 @@ def sketch(config: Config, vocabulary: int, device: str) -> dict[str, Any]:
     """
     from training.estimate import numbers
     from training.estimate.footprint import full_batch
+    from training.model.build import quiet_transformers
 
     quiet_transformers()
     sheet = SHEETS[device]
