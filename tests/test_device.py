@@ -10,8 +10,9 @@ import pytest
 import torch
 from training_runs import gpt_config, run_here
 
+from training.estimate import probe
 from training.model import hardware
-from training.model.hardware import pick_precision, share_threads, watch_others
+from training.model.hardware import pick_precision, random_state, set_random_state, share_threads, watch_others
 from training.settings.load import load_config
 from training.setup import data
 
@@ -99,3 +100,38 @@ def test_numbers_too_small_to_matter_are_zero() -> None:
     assert (small * 1e-20).all()
     share_threads()
     assert not (small * 1e-20).any()  # on a CPU they cost a hundred times as much
+
+
+class Generator:
+    """What `torch.xpu` or `torch.mps` has for its random numbers."""
+
+    def __init__(self) -> None:
+        self.state = torch.arange(8, dtype=torch.uint8)
+
+    def get_rng_state(self, device: torch.device) -> torch.Tensor:
+        return self.state.clone()
+
+    def set_rng_state(self, state: torch.Tensor, device: torch.device) -> None:
+        self.state = state.clone()
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
+def test_the_random_state_of_any_accelerator_is_saved_and_put_back(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, device = Generator(), torch.device(kind)
+    monkeypatch.setattr(torch, "get_device_module", lambda device: there)
+    saved = random_state(device)
+    assert len(saved) == len(random_state(CPU)) + 8
+    cpu, there.state = torch.rand(3), there.state.flip(0)
+    set_random_state(saved, device)
+    assert torch.equal(torch.rand(3), cpu) and torch.equal(there.state, torch.arange(8, dtype=torch.uint8))
+    there.state = there.state.flip(0)
+    set_random_state(random_state(CPU), device)  # of a checkpoint from a machine without it
+    assert torch.equal(there.state, torch.arange(8, dtype=torch.uint8).flip(0))
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("cpu", 0), ("cuda", 2), ("mps", 2), ("xpu", 2)])
+def test_the_probe_waits_for_any_accelerator(kind: str, waits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[torch.device] = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
+    assert probe._Clock(torch.device(kind))(lambda: None) >= 0
+    assert waited == [torch.device(kind)] * waits  # before the work and after it

@@ -160,8 +160,9 @@ class _Clock:
         return time.perf_counter() - began
 
     def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        """Until an accelerator (CUDA, MPS, XPU) has done what it was given; a CPU has by then."""
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
 
 
 def _autocast(config: Config, device: torch.device) -> torch.autocast:

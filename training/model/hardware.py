@@ -146,9 +146,9 @@ def peak_flops(device: torch.device, precision: str) -> float | None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes that this process has had: allocated on a GPU, else resident."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
+    """Most bytes that this process has had: allocated on an accelerator with memory of its own, else resident."""
+    if device.type not in ("cpu", "mps"):
+        return torch.accelerator.max_memory_allocated(device)
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
     import resource
@@ -212,18 +212,16 @@ def random_state(device: torch.device) -> torch.Tensor:
 
 
 def _device_state(device: torch.device) -> torch.Tensor:
-    if device.type == "cuda":
-        return torch.cuda.get_rng_state(device)
-    return torch.mps.get_rng_state() if device.type == "mps" else torch.empty(0, dtype=torch.uint8)
+    """The state of an accelerator's generator (CUDA, MPS, XPU); empty for a CPU, whose generator is torch's own."""
+    if device.type == "cpu":
+        return torch.empty(0, dtype=torch.uint8)
+    state: torch.Tensor = torch.get_device_module(device).get_rng_state(device)
+    return state
 
 
 def set_random_state(state: torch.Tensor, device: torch.device) -> None:
-    """Put back what `random_state` gave; of another kind of device, the CPU's part alone."""
+    """Put back what `random_state` gave; if it came from another kind of device, the CPU's part alone."""
     size = len(torch.get_rng_state())
     torch.set_rng_state(state[:size])
-    if len(state) - size != len(_device_state(device)):
-        return
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state[size:], device)
-    elif device.type == "mps":
-        torch.mps.set_rng_state(state[size:])
+    if device.type != "cpu" and len(state) - size == len(_device_state(device)):
+        torch.get_device_module(device).set_rng_state(state[size:], device)

@@ -27,9 +27,9 @@ class Processes:
     """This process among those that were launched together."""
 
     def __init__(self) -> None:
-        gpu = torch.cuda.is_available() or torch.backends.mps.is_available() or (hasattr(torch, "xpu") and torch.xpu.is_available())
         # accelerate makes a group of processes on CPUs only if it is told that they are meant.
-        cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or (int(os.environ.get("WORLD_SIZE", 1)) > 1 and not gpu)
+        several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+        cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or (several and not torch.accelerator.is_available())
         self.state = PartialState(cpu=cpu, timeout=PATIENCE)
         self.main: bool = self.state.is_main_process
         self.rank: int = self.state.process_index

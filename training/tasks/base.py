@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from training.model.hardware import random_state, set_random_state
-
 IGNORE_INDEX = -100  # labels with this value cost nothing (torch's own default)
 
 
@@ -65,9 +63,8 @@ def model_inputs(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def generate(model: PreTrainedModel, seed: int, temperature: float = 0.0, **inputs: Any) -> torch.Tensor:
     """`model.generate`, sampled if temperature > 0, from its own seed: the training's random numbers stay as they were."""
     sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
-    before = random_state(model.device)
-    try:
+    device = model.device
+    # The CPU's generator is kept in any case; torch has no module with another one for a CPU that is named.
+    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         torch.manual_seed(seed)
         return model.generate(**{"num_beams": 1, **sampling, **inputs})
-    finally:
-        set_random_state(before, model.device)
