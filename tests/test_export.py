@@ -217,7 +217,7 @@ def test_mistakes_are_one_line(run: Path, options: list[str], told: str, capsys:
 
 
 def test_a_t5_converts_too(tmp_path: Path, test_set: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the ids that training/model.py gives it: its decoder begins with the end token."""
+    """With the ids that training/model/build.py gives it: its decoder begins with the end token."""
     _, tokenizer = tiny_translator()
     torch.manual_seed(0)
     net = T5ForConditionalGeneration(

@@ -1,4 +1,4 @@
-"""training/translator.py: the model behind score, scoreboard, translate and export, and what it says of folders that hold none."""
+"""training/scoring/translator.py: the model behind score, scoreboard, translate and export, and what it says of folders that hold none."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """What happened in a run, in plain words: `python training/doctor.py runs/verses [--json true] [--lang zh]`.
 
 Reads the run folder, nothing else, and needs no torch. Each verdict has its evidence (steps, numbers) and one thing to try; the rules
-are in verdicts.py (training) and verdicts_text.py (data, output, predictions), the words in wording/doctor.*.yaml.
+are in diagnosis/verdicts_training.py and verdicts_text.py (data, output, predictions), the words in
+base/wording/doctor.*.yaml.
 Exit code 0 however bad the verdicts; 2 if the folder is not that of a run.
 """
 

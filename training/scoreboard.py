@@ -2,7 +2,7 @@
 
 Every translation model that the app would offer is scored, its int8 copy as a row of its own, greedily and with as many beams as asked
 for (the app has 4), with confidence intervals, by sentence length, and against the others sentence by sentence; the worst and some
-random translations go into a file to read. Models that write: see scoreboard_gpt.py. The same models and test sets give the same page;
+random translations go into a file to read. Models that write: see scoring/writers.py. The same models and test sets give the same page;
 what is measured in seconds, and so never twice the same, has a page of its own beside it (docs/scoreboard_speed.md).
 """
 

@@ -1,6 +1,6 @@
 """What went in and what came out: the doctor's verdicts on output, tokenizer and data, on speed, and on what was predicted.
 
-As in verdicts.py, each is a function of the records to a Finding, or None.
+As in verdicts_training.py, each is a function of the records to a Finding, or None.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What preflight's rules look at: a config and the numbers of `assess.py`."""
+"""What preflight's rules look at: a config and the numbers of `numbers.py`."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def before_run(
     """The same for a run that is about to begin, its model built and its precision chosen.
 
     Args:
-        seconds: of a step by precision, as `prepare.choose_precision` found them.
+        seconds: of a step by precision, as `setup.data.choose_precision` found them.
         held: bytes that this process has in memory for its data.
         devices, sharded: how many processes there are, and whether by FSDP.
     """
@@ -183,7 +183,7 @@ def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, 
     """Time some steps and fill in the sections `time` and `horizon`, unless there is no batch to time.
 
     Args:
-        seconds: of a step by precision, as `prepare.choose_precision` found them.
+        seconds: of a step by precision, as `setup.data.choose_precision` found them.
     """
     import torch
 

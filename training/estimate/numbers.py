@@ -1,6 +1,6 @@
 """The numbers of a preflight: what a run will hold, read and take, gathered into one object (preflight.json).
 
-`rules.py` judges them, `preflight.py` and the start of a run show them.
+the rules judge them, `preflight.py` and the start of a run show them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Place:
         if not self.cpu:
             return 0
         own = found.vocabulary_bytes if found.memory["logits"] > HUGE else 0
-        pieces = 0 if found.checkpointing else round(KEPT * (found.peak - own))  # see device.return_memory
+        pieces = 0 if found.checkpointing else round(KEPT * (found.peak - own))  # see hardware.return_memory
         return KERNELS["bf16" if found.bf16 else "float32"] + pieces
 
     def taken(self, found: Footprint) -> int:

@@ -1,4 +1,4 @@
-"""What is wrong with a run before it begins: each rule looks at the config and the numbers of `assess.py`.
+"""What is wrong with a run before it begins: each rule looks at the config and the numbers of `numbers.py`.
 
 A rule is a function from `Facts` to a finding or none. Light: no torch. Thresholds stand beside their rule with the paper
 or the reasoning that they are from. Here are those on memory, vocabulary and data; `rules_settings.py` has the others.

@@ -208,7 +208,7 @@ def write_report(
     """report.md, and the same text to print, in the run's language: what was trained, how it came out and what the doctor says of it.
 
     Args:
-        scan, vocabulary: as `corpus.summary` and `tokenizer.summary` take them.
+        scan, vocabulary: as `corpus_summary` and `tokenizer_summary` take them.
         left_out: pairs that were longer than the batch section allows.
         ended: how, in the words of the record of the end.
     """

@@ -2,7 +2,7 @@
 
 `char` has one token a character. `bpe` is byte pair encoding with byte fallback: what is not in the vocabulary is spelt
 in the 256 byte tokens, so nothing is ever unknown. `word` is there to show what keeping every word costs. `report` says what
-a vocabulary holds; what of it is wrong, rules.py judges.
+a vocabulary holds; what of it is wrong, estimate/rules_data.py judges.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str
     tokenizer.normalizer = normalizers.Sequence(spaces)
     pattern = WORDS % (r"\p{Han}" if config.isolate_han else r"\p{Han}+")
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
-    held = list(texts)  # prepare.py bounds their number and their characters: the alphabet must be known before the merges
+    held = list(texts)  # setup/data.py bounds their number and their characters: the alphabet must be known before the merges
     sides = [held] if config.joint else [held[0::2], held[1::2]]
     vocab = {t: i for i, t in enumerate(specials + BYTES)}
     merges: dict[tuple[str, str], None] = {}

@@ -28,7 +28,7 @@ COMMAND = "python training/scoreboard.py"
 INTRODUCTION = """Made by `{command}`; greedy where nothing else is said. Detokenised output against the
 references as the files have them, by sacrebleu. Length: of the output, as a share of the references'.
 ± is half of the 95% bootstrap interval over sentences: it says nothing about another seed of training. Repetition, empty and untranslated
-are shares of the output (training/metrics.py), copied is the share of outputs that are their source."""
+are shares of the output (training/quality/metrics.py), copied is the share of outputs that are their source."""
 
 HEAD = (
     "| system | BLEU | chrF2 | length | repetition | empty | untranslated | copied |",

@@ -25,7 +25,7 @@ EVERY_ROW = 10**6
 INTRODUCTION = """Bits per character (end-of-text tokens are predicted too, but count as no characters) of the rows of its corpus that a
 model was not trained on; two models compare where corpus and rows are the same. {samples} samples at each temperature: {each} of each of
 {prompts}, at most {length} tokens. Ended: by themselves, and not at that limit. Distinct-2 and repetition as in
-training/metrics.py; copied: share of their pieces of eight characters (of English: thirty) that
+training/quality/metrics.py; copied: share of their pieces of eight characters (of English: thirty) that
 stand in the training text, and the longest span in characters.
 A model whose corpus is not here has only what its samples show."""
 

@@ -47,7 +47,7 @@ def difference(records: Records, first: Setting, second: Setting) -> Difference:
 
 
 def numbers(records: Records) -> Seeds:
-    """Of each setting its runs' numbers, as `chance.of_the_seed` takes them."""
+    """Of each setting its runs' numbers, as `noise.of_the_seed` takes them."""
     return [s.values for s in records.settings]
 
 

@@ -71,7 +71,7 @@ class Translation:
     def loss(self, model: torch.nn.Module, batch: dict[str, torch.Tensor], smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
         """Summed cross entropy in nats and the number of target tokens. The one place where labels are shifted."""
         labels = batch["labels"]  # (B, T)
-        shifted = labels.new_full(labels.shape, self.tokenizer.eos_token_id)  # decoder_start_token_id, see model.py
+        shifted = labels.new_full(labels.shape, self.tokenizer.eos_token_id)  # decoder_start_token_id, see model/build.py
         shifted[:, 1:] = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORE_INDEX, self.tokenizer.pad_token_id)
         logits = model(**model_inputs(batch), decoder_input_ids=shifted, use_cache=False).logits  # (B, T, V)
         total = F.cross_entropy(
