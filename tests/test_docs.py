@@ -90,9 +90,3 @@ def test_every_config_is_in_both_readmes_and_both_have_the_same_shape() -> None:
     assert len(re.findall("^## ", english, re.M)) == len(re.findall("^## ", chinese, re.M))
     assert len(re.findall("^```", english, re.M)) == len(re.findall("^```", chinese, re.M))
     assert english.startswith("---\ntitle: Stray Bird · 飞鸟\n")
-
-
-def test_the_architecture_names_every_room() -> None:
-    page = read("ARCHITECTURE.md")
-    for path in [*ROOT.glob("training/*.py"), *ROOT.glob("serving/*.py")]:
-        assert path.name == "__init__.py" or path.name in page, path.name

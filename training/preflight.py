@@ -1,8 +1,9 @@
 """Know before you launch: `python training/preflight.py --config configs/gpt/verses.yaml`.
 
 What a run will hold in memory and how long it will take, and what is wrong with it, before any weight exists: the corpus
-is read, the model is measured on paper (footprint.py), some steps are probed if they fit (probe.py), and rules judge
-(estimate/rules_data.py, rules_settings.py). The start of every run prints the same in short. Every setting of training/train.py can be given here as well.
+is read, the model is measured on paper (estimate/footprint.py), some steps are probed if they fit (estimate/probe.py), and rules
+judge (estimate/rules_data.py, rules_settings.py). The start of every run prints the same in short. Every setting of
+training/train.py can be given here as well.
 Exit code 0, however bad the findings; 2 for a config that cannot be read.
 """
 

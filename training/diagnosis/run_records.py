@@ -118,7 +118,7 @@ class Records:
 
     @property
     def ended(self) -> str:
-        """How: finished, stopped early, interrupted, what base/errors.py calls its exceptions, what a caller said; empty if nothing tells."""
+        """How it ended: finished, stopped early, interrupted, an `ended` of base/errors.py, what a caller said; empty if unknown."""
         how = self.end.get("ended")
         return how if isinstance(how, str) else "finished" if self.reported else ""
 
