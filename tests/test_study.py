@@ -320,7 +320,7 @@ def test_two_workers_may_begin_a_study_at_once(tmp_path: Path, monkeypatch: pyte
 
         def late(path: Path, text: str) -> None:
             if not begun:
-                path.with_name(path.name + ".tmp").touch()  # as `write` does
+                path.with_name(f".tmp-1-{path.name}").touch()  # as `replacing` does
                 begun.append(pool.submit(opened, tmp_path))
                 wait(begun, 1.0)
             write(path, text)
@@ -332,7 +332,7 @@ def test_two_workers_may_begin_a_study_at_once(tmp_path: Path, monkeypatch: pyte
 
 def test_a_worker_that_was_killed_before_sweep_yaml_was_written_leaves_a_folder_that_can_be_used(tmp_path: Path) -> None:
     (tmp_path / "study" / ".locks").mkdir(parents=True)
-    (tmp_path / "study" / "sweep.yaml.tmp").touch()
+    (tmp_path / "study" / ".tmp-1-sweep.yaml").touch()
     assert opened(tmp_path).claim() is not None
 
 

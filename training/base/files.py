@@ -1,8 +1,10 @@
-"""Files written whole or not at all, and what the file system refuses told as a mistake of the config."""
+"""Files and folders that are replaced whole or not at all, and the file system's refusals as mistakes in the config."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,24 +15,89 @@ from training.base.errors import ConfigError
 
 @contextmanager
 def complaints(about: str) -> Iterator[None]:
-    """What the file system refuses inside becomes a ConfigError that begins with `about`."""
+    """Turn what the file system refuses inside into a ConfigError that begins with `about`."""
     try:
         yield
     except OSError as error:
         raise ConfigError(f"{about} ({error.strerror or error})") from None
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file or a folder beside `path`; it takes that name once it is whole and on disk.
+
+    Yields a path in the same folder, with the same ending, at which there is nothing yet: the caller writes a file there, or makes a
+    folder. If the caller fails, what it wrote is removed and what was at `path` stays. A kill leaves the old one or the new one at
+    `path`, and perhaps the unfinished `.tmp-*` beside it. A folder cannot replace another in one rename: a kill between the two leaves
+    the old one as `.old-NAME`.
+
+    A file keeps the mode of the one that it replaces, and a link leads to the new one. What is neither a file nor a folder (a pipe,
+    /dev/null) is yielded itself. Several processes may write the same path at once: the last one wins.
+
+    Raises:
+        OSError: if the file system refuses.
+    """
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
+    beside, old = path.with_name(f".tmp-{os.getpid()}-{path.name}"), path.with_name(f".old-{path.name}")
+    _remove(beside)  # left by a killed process that had the same number
+    try:
+        yield beside
+        for file in beside.rglob("*") if beside.is_dir() else [beside]:
+            _to_disk(file)
+        if not beside.is_dir():
+            if path.is_file():
+                with contextlib.suppress(OSError):  # not every file system has modes
+                    shutil.copymode(path, beside)
+            os.replace(beside, path)
+            return
+        if path.is_dir():
+            _remove(old)
+            os.replace(path, old)
+        try:
+            os.replace(beside, path)
+        except OSError:
+            if old.is_dir() and not path.exists():
+                os.replace(old, path)
+            raise
+        _remove(old)
+    finally:
+        _remove(beside)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until the contents of a file are on disk; links and folders need no waiting for."""
+    if path.is_symlink() or not path.is_file():
+        return
+    # Windows flushes only what is open for writing, and elsewhere a file that is read-only can be flushed too.
+    with contextlib.suppress(PermissionError):
+        handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there and the file system lets us."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
-    """A whole file or none of it: written beside its place, then renamed."""
-    beside = path.with_name(path.name + ".tmp")
-    with open(beside, "w", encoding="utf-8", newline="\n") as f:
-        f.write(text)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(beside, path)
+    """Write a whole file or none of it, in UTF-8."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
 
 
 def finite(value: Any) -> Any:
+    """`value`, or None for a float that JSON has no word for (NaN and the infinities)."""
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value

@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import json
 import math
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from training.base.errors import ConfigError
+from training.base.files import replacing, write_text
 from training.corpus.readers import Record, Shard, read
 from training.corpus.scan import HELD_OUT, QUARANTINE, SLICE, TRAIN, Scan, scan
 from training.corpus.sources import parse, resolve
@@ -311,12 +311,10 @@ def _save(folder: Path, fingerprint: str, found: list[Scan]) -> None:
     for p, part in enumerate(found):
         for i in range(len(part.states)):
             arrays[f"{p}_{i}_states"], arrays[f"{p}_{i}_offsets"] = part.states[i], part.offsets[i]
-    beside = folder / "scan.tmp.npz"
-    np.savez_compressed(beside, allow_pickle=False, **arrays)
     report = {"fingerprint": fingerprint, "parts": [part.report for part in found]}
-    (folder / "report.tmp").write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
-    os.replace(beside, folder / "scan.npz")
-    os.replace(folder / "report.tmp", folder / "report.json")  # last: it says that the scan is whole
+    with replacing(folder / "scan.npz") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    write_text(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1))  # last: it says that the scan is whole
 
 
 def _load(folder: Path, fingerprint: str) -> list[Scan] | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.base.errors import ConfigError
+from training.base.files import write_text
 from training.estimate import facts
 from training.settings.config import Config, dump_config
 
@@ -50,7 +51,7 @@ def fit(config: Config, found: dict[str, Any], path: Path, overwrite: bool) -> d
         if path.exists() and not overwrite and path.read_bytes() != text.encode():
             raise ConfigError(f"--fit: {path} is there already and says something else; --out {path} replaces it")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
     except OSError as error:
         raise ConfigError(f"--out: cannot write {path} ({error.strerror})") from None
     step = {"key": key, "size": size, "accumulation": accumulation, "whole": size * accumulation, "asked": now * before}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import warnings
@@ -11,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training.base.files import write_text
+from training.base.files import replacing, write_text
 from training.base.words import phrases, spoken
 from training.corpus.filters import HAN
 from training.corpus.order import corpus_summary
@@ -65,11 +64,9 @@ def draw_curves(folder: Path, title: str) -> None:
         axes[1].set_ylabel("score")
         axes[1].legend()
     axes[-1].set_xlabel("optimizer steps")
-    beside = folder / "curves.tmp.png"
-    with warnings.catch_warnings():
+    with replacing(folder / "curves.png") as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a rare letter in the run's name: no news in the middle of a report
-        figure.savefig(beside, dpi=110)
-    os.replace(beside, folder / "curves.png")
+        figure.savefig(file, dpi=110)
 
 
 def _fonts(title: str) -> tuple[list[str], str]:

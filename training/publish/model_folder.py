@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from inference.folders import COPY, TOLD
 from training.base.errors import ConfigError
+from training.base.files import replacing
 from training.scoring.test_sets import model_folder, read_pairs
 from training.setup.run_folder import home_of_model
 
@@ -65,15 +66,14 @@ def export_model(
         raise ConfigError(f"--out: {out} holds another model ({_kind(out)}, where this is {_kind(folder)}); choose another, or remove it")
     lines = _lines(tests or list(PHRASEBOOK), sentences, columns) if task == "translation" else []
     place = folder if out is None else out.resolve()
-    made = place.with_name(f".tmp-{place.name}-{os.getpid()}")  # beside its place, and moved there when all is well
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
-    try:
-        told = _convert(folder, made / COPY, lines) if task == "translation" else {}
+    with replacing(place if out is not None else place / COPY) as made:
+        made.mkdir(parents=True)
+        copy = made / COPY if out is not None else made
+        told = _convert(folder, copy, lines) if task == "translation" else {}
         if out is not None:
             _copy(folder, made, weights, shard_mb)
             if told and shard_mb:
-                split(made / COPY, int(shard_mb * 1e6))
+                split(copy, int(shard_mb * 1e6))
             for name in OF_THE_RUN:
                 if (at_home := home_of_model(folder) / name).is_file():
                     shutil.copy2(at_home, made / name)
@@ -81,14 +81,9 @@ def export_model(
         if told:
             told["weights"] = fingerprint(made if out is not None else folder)
             kept = {k: {n: v for n, v in t.items() if n != "differences"} if isinstance(t, dict) else t for k, t in told.items()}
-            (made / COPY / TOLD).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")  # the sentences are other people's
+            (copy / TOLD).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")  # the sentences are other people's
         if out is not None:
             _keep_others(place, made)
-            _put(made, place)
-        elif told:
-            _put(made / COPY, place / COPY)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     return told
 
 
@@ -180,12 +175,12 @@ def _copy(folder: Path, place: Path, weights: Weights, shard_mb: float) -> None:
     net = auto.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32)
     if weights == "float16":
         net = net.to(torch.float16)
-    beside = place / "weights"
-    net.save_pretrained(beside, max_shard_size=f"{shard_mb}MB" if shard_mb else "1000GB")
-    for file in beside.glob("*.safetensors*"):  # .safetensors, and the index of several
+    saved = place / "weights"
+    net.save_pretrained(saved, max_shard_size=f"{shard_mb}MB" if shard_mb else "1000GB")
+    for file in saved.glob("*.safetensors*"):  # .safetensors, and the index of several
         shutil.copymode(place / "meta.json", file)  # safetensors' own are for their owner alone
         os.replace(file, place / file.name)
-    shutil.rmtree(beside)
+    shutil.rmtree(saved)
 
 
 def _name(made: Path, name: str, licence: str) -> None:
@@ -212,15 +207,6 @@ def _keep_others(place: Path, made: Path) -> None:
             shutil.copytree(path, made / path.name, symlinks=True)
         else:
             shutil.copy2(path, made / path.name, follow_symlinks=False)
-
-
-def _put(made: Path, place: Path) -> None:
-    """Move a folder into its place, where another may be; a kill leaves the old one, or the new one."""
-    old = place.with_name(f".old-{place.name}-{os.getpid()}")
-    if place.exists():
-        os.replace(place, old)
-    os.replace(made, place)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def parity_table(told: dict[str, Any]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 from training.base.errors import ConfigError
+from training.base.files import replacing
 from training.scoring.test_sets import model_folder, read_rows
 from training.scoring.translator import in_pieces, translator
 from training.settings.config import SourceConfig
@@ -44,11 +44,6 @@ def translate_file(model: Path, texts: list[str], beams: int, copy: bool, out: P
     run = translator(folder, folder / COPY if served else None)
     chinese = sum(bool(HAN.search(text)) for text in texts) >= len(texts) / 2
     ours, theirs = ("chinese", "english") if chinese else ("english", "chinese")
-    beside = out.with_name(f".tmp-{out.name}-{os.getpid()}")
-    try:
-        with open(beside, "w", encoding="utf-8", newline="\n") as f:
-            for text, hyp in zip(texts, in_pieces(run, texts, beams, str(out)), strict=True):
-                f.write(json.dumps({ours: text, theirs: hyp}, ensure_ascii=False) + "\n")
-        os.replace(beside, out)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(out) as file, open(file, "w", encoding="utf-8", newline="\n") as f:
+        for text, hyp in zip(texts, in_pieces(run, texts, beams, str(out)), strict=True):
+            f.write(json.dumps({ours: text, theirs: hyp}, ensure_ascii=False) + "\n")

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, load_model, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.base.errors import ConfigError, Stopped
-from training.base.files import complaints, write_text
+from training.base.files import complaints, replacing, write_text
 from training.model.optim import like, whole
 
 Tensors = dict[str, torch.Tensor]
@@ -46,30 +46,21 @@ def save(
         Stopped: if the disk is full or refuses; what was half written is removed.
     """
     place = run_dir / "checkpoints" / f"step-{step:08d}"
-    beside, old = place.with_name(f".tmp-{place.name}"), place.with_name(f".old-{place.name}")
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        inner = beside / "trainer_state"
-        inner.mkdir(parents=True)
-        model.save_pretrained(beside, state_dict=weights, max_shard_size="1000GB")
-        tokenizer.save_pretrained(beside)
-        write_text(beside / "README.md", card)
-        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, inner / "tensors.safetensors")
-        if raw is not None:
-            save_file({k: v.contiguous().cpu() for k, v in raw.items()}, inner / "weights.safetensors")
-        write_text(inner / "state.json", json.dumps(state, indent=1))
-        for path in beside.rglob("*"):  # on disk before meta.json says so
-            if path.is_file():
-                shutil.copymode(beside / "README.md", path)  # safetensors writes files that only their owner can read
-                with open(path, "rb+") as f:
-                    os.fsync(f.fileno())
-        write_text(beside / "meta.json", json.dumps(meta, ensure_ascii=False, indent=1))
-        if place.exists():
-            os.replace(place, old)
-        os.replace(beside, place)
-        shutil.rmtree(old, ignore_errors=True)
+        with replacing(place) as folder:
+            inner = folder / "trainer_state"
+            inner.mkdir(parents=True)
+            model.save_pretrained(folder, state_dict=weights, max_shard_size="1000GB")
+            tokenizer.save_pretrained(folder)
+            write_text(folder / "README.md", card)
+            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, inner / "tensors.safetensors")
+            if raw is not None:
+                save_file({k: v.contiguous().cpu() for k, v in raw.items()}, inner / "weights.safetensors")
+            write_text(inner / "state.json", json.dumps(state, indent=1))
+            for path in folder.rglob("*.safetensors"):  # which safetensors lets only their owner read
+                shutil.copymode(folder / "README.md", path)
+            write_text(folder / "meta.json", json.dumps(meta, ensure_ascii=False, indent=1))
     except Exception as error:
-        shutil.rmtree(beside, ignore_errors=True)
         # The Rust parts of safetensors and tokenizers tell of a full disk in errors of their own.
         if not isinstance(error, OSError | SafetensorError) and type(error) is not Exception:
             raise

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.base.console import Progress
 from training.base.errors import ConfigError
-from training.base.files import complaints, write_text
+from training.base.files import complaints, replacing, write_text
 from training.base.words import phrases, spoken
 from training.corpus.batches import Batch, to_tensors
 from training.corpus.order import Corpus, corpus_summary, open_corpus
@@ -272,10 +272,8 @@ def _tokenizer(config: Config, corpus: Corpus, processes: Processes) -> PreTrain
 
             tokenizer = train_tokenizer(config.tokenizer, texts(), config.task)
             bar.close()
-        with complaints(f"run_dir: cannot write in {config.run_dir}"):
-            beside = saved.with_name("tokenizer.tmp")
-            tokenizer.save_pretrained(beside)
-            beside.replace(saved)
+        with complaints(f"run_dir: cannot write in {config.run_dir}"), replacing(saved) as folder:
+            tokenizer.save_pretrained(folder)
     return load_tokenizer(saved, config.task)
 
 

@@ -62,3 +62,5 @@ def clear_folder(folder: Path) -> None:
         for name in ("metrics.jsonl", "tokenizer", "best", "latest", "report.md", "samples.md", "curves.png"):
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in folder.glob(".tmp-*"):  # what a killed process had not finished (files.replacing)
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

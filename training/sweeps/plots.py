@@ -5,7 +5,6 @@ In the pictures are only names of keys and numbers, so that they need no transla
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from training.base.files import replacing
 from training.sweeps import effects, plot_style, ranking
 from training.sweeps.effects import Effect
 from training.sweeps.records import Axis, Cost, Records, Run
@@ -57,10 +57,9 @@ def draw(records: Records, folder: Path) -> dict[str, str]:
             if figure is None:
                 (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier report
                 continue
-            beside = folder / f"{name}.{os.getpid()}.tmp"
-            figure.savefig(beside, dpi=130, facecolor="white", format="png")
+            with replacing(folder / f"{name}.png") as file:
+                figure.savefig(file, dpi=130, facecolor="white", format="png")
             figure.set_layout_engine("none")  # everything has its place now
-            os.replace(beside, folder / f"{name}.png")
             if name != "slices":
                 found[name] = plot_style.svg(figure, name)
         for k, knob in enumerate(knobs if drawn["slices"] else []):

@@ -177,7 +177,7 @@ def lend(config: Config, shelf: Path) -> None:
         beside = there.with_name(f"{there.name}.{os.getpid()}")
         shutil.rmtree(beside, ignore_errors=True)  # of a killed process that had the same number
         _link(here, beside)
-        with contextlib.suppress(OSError):  # another worker was first
+        with contextlib.suppress(OSError):  # another worker was first, and its files stay (`replacing` would put ours in their place)
             beside.rename(there)
         shutil.rmtree(beside, ignore_errors=True)
 
