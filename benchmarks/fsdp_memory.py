@@ -30,10 +30,10 @@ from preflight_accuracy import MEMORY_OFF, gpt, m2m, pairs, qwen3  # noqa: E402
 
 from training.estimate import footprint  # noqa: E402
 from training.model import build  # noqa: E402
+from training.model.tokenizer import StandIn  # noqa: E402
 from training.settings.config import Config  # noqa: E402
 from training.settings.load import load_config  # noqa: E402
-from training.tasks.gpt import Gpt  # noqa: E402
-from training.tasks.translation import Translation  # noqa: E402
+from training.tasks.base import task_class  # noqa: E402
 
 VOCABULARY = 8000
 CONFIGS = {
@@ -67,17 +67,17 @@ def compare(sections: dict[str, Any], devices: int) -> tuple[int, int]:
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump({**sections, "run_dir": folder}))
         config = load_config(path)
-    shapes = footprint.full_batch(config)
+    shapes = config.spec.full_batch(config.batch)
     ours = footprint.measure(config, VOCABULARY, shapes, False).on_each(devices, True)
     return sum(ours.values()), tracked(config, shapes, devices)
 
 
 def tracked(config: Config, shapes: footprint.Shapes, devices: int) -> int:
     """What torch's tracker finds at the peak of the second of two steps with AdamW."""
-    standin: Any = footprint.Standin(VOCABULARY)
+    tokenizer: Any = StandIn(VOCABULARY)
     packed = replace(config, batch=replace(config.batch, packing="always"))
-    task = {"gpt": Gpt, "translation": Translation}[config.task](packed, standin, [])
-    found = build.model_config(config.task, config.model, standin, task.context)
+    task = task_class(config.task)(packed, tokenizer, [])
+    found = build.model_config(config.task, config.model, tokenizer, task.context)
     dist.init_process_group("fake", rank=0, world_size=devices, store=FakeStore())
     try:
         mesh = init_device_mesh("cpu", (devices,))

@@ -215,10 +215,9 @@ def measured_text(folder: Path, config: Any) -> dict[str, Any]:
 
     from training.corpus.filters import chinese
     from training.settings.config import source_list
-    from training.settings.task_specs import COLUMNS
 
     tokenizer = AutoTokenizer.from_pretrained(str(folder / "tokenizer"))
-    columns = {**COLUMNS[config.task], **config.corpus.columns}
+    columns = {**config.spec.columns, **config.corpus.columns}
     (text,) = source_list(config.corpus.train)
     lines = Path(text.path).read_text(encoding="utf-8", errors="ignore").splitlines()[:2000]
     rows = [json.loads(x) if text.path.endswith("jsonl") else {columns["text"]: x} for x in lines if x.strip()]

@@ -66,7 +66,7 @@ def test_what_the_allocator_keeps_is_counted_where_it_is_let(tmp_path: Path) -> 
     for checkpointing in (False, True):
         changed = replace(config, train=replace(config.train, gradient_checkpointing=checkpointing))
         for bf16, kernels in ((False, KERNELS["float32"]), (True, KERNELS["bf16"])):
-            found = footprint.measure(changed, 200, footprint.full_batch(config), bf16)
+            found = footprint.measure(changed, 200, config.spec.full_batch(config.batch), bf16)
             assert numbers.Place(cpu=True).kept(found) == kernels + (0 if checkpointing else round(KEPT * found.peak))
             assert numbers.Place(cpu=False).kept(found) == 0
     words = replace(found, memory=found.memory | {"logits": 60 * 10**9}, checkpointing=False)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from training.estimate.footprint import full_batch, measure
+from training.estimate.footprint import measure
 from training.model import attention
 from training.model.optim import Muon, make_optimizers
 from training.settings.config import Config, OptimConfig
@@ -72,7 +72,7 @@ def test_without_gradients_it_is_transformers_own() -> None:
 
 def test_preflight_counts_it_for_a_cpu_alone() -> None:
     config = Config(task="gpt", model=QWEN)
-    shapes = full_batch(config)
+    shapes = config.spec.full_batch(config.batch)
     there, here = (measure(config, 200, shapes, bf16=True, cpu=cpu).memory["activations"] for cpu in (False, True))
     assert here > there
     assert measure(config, 200, shapes, bf16=False, cpu=True).memory == measure(config, 200, shapes, bf16=False).memory

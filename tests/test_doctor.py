@@ -27,6 +27,7 @@ from training.diagnosis.run_records import Records, count_lost_rows, read_run
 from training.estimate.overfitting import FACTOR
 from training.settings.config import SourceConfig
 from training.settings.load import load_config
+from training.settings.task_specs import TASKS
 
 # ---- the table
 
@@ -221,13 +222,9 @@ def test_rows_that_nobody_misses_are_not_lost():
 
 @pytest.mark.parametrize("task", ["gpt", "translation"])
 def test_before_and_after_a_run_a_batch_is_small_below_the_same_number(task):
-    assert (verdicts_training.SMALL_BATCH[task], verdicts_training.BATCHES) == (
-        verdicts_training.SMALL_BATCH[task],
-        verdicts_training.BATCHES,
-    )
     name = {"gpt": "healthy_speech", "translation": "healthy_phrasebook"}[task]
     config, rng = read_run(RUNS / name, config_of(name)).config, random.Random(3)
-    for tokens, said in ((verdicts_training.SMALL_BATCH[task] - 6, True), (verdicts_training.SMALL_BATCH[task] + 6, False)):
+    for tokens, said in ((TASKS[task].small_batch - 6, True), (TASKS[task].small_batch + 6, False)):
         noisy = [{"event": "train", "step": 10 * i, "loss": rng.gauss(4.0, 0.3), "tokens": 10 * tokens * i} for i in range(1, 41)]
         found = [v for v in judge(Records(config, train=noisy)) if v.id == "batch_too_small"]
         assert [v.source for v in found] == [verdicts_training.BATCHES] * said

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from training.estimate import footprint
-from training.estimate.footprint import full_batch, measure
+from training.estimate.footprint import measure
 from training.estimate.live_memory import Alive
 from training.model.build import count_parameters, fresh, model_config, parameters_by_part
+from training.model.tokenizer import StandIn
 from training.settings.config import Config
 from training.settings.load import load_config
 
@@ -26,7 +27,7 @@ SHIPPED = sorted((ROOT / "configs").glob("gpt/*.yaml")) + sorted((ROOT / "config
 def test_parameters_of_every_shipped_config_are_exact(path: Path) -> None:
     config = load_config(path)
     vocabulary = min(config.tokenizer.vocab_size, 40_000)
-    found = model_config(config.task, config.model, footprint.Standin(vocabulary), 128)
+    found = model_config(config.task, config.model, StandIn(vocabulary), 128)
     with torch.device("meta"):
         real = fresh(config.task, found)
     parts, of_vocabulary = parameters_by_part(real, vocabulary)
@@ -58,12 +59,12 @@ def small(task: str = "gpt", **train: object) -> Config:
 def test_the_peak_is_what_a_real_step_has_alive(task: str) -> None:
     """The same counting on a real step: fake tensors and real ones must agree."""
     config = small(task)
-    predicted = measure(config, 600, full_batch(config), bf16=False)
+    predicted = measure(config, 600, config.spec.full_batch(config.batch), bf16=False)
     footprint.KNOWN.clear()
     fake = footprint.FakeTensorMode
     footprint.FakeTensorMode = nullcontext  # type: ignore[misc, assignment]
     try:
-        real = measure(config, 600, full_batch(config), bf16=False)
+        real = measure(config, 600, config.spec.full_batch(config.batch), bf16=False)
     finally:
         footprint.FakeTensorMode = fake  # type: ignore[misc]
         footprint.KNOWN.clear()
@@ -74,36 +75,36 @@ def test_the_peak_is_what_a_real_step_has_alive(task: str) -> None:
 
 def test_each_part_follows_its_cause() -> None:
     config = small()
-    plain = measure(config, 600, full_batch(config), bf16=False)
+    plain = measure(config, 600, config.spec.full_batch(config.batch), bf16=False)
     total = plain.parameters["total"]
     assert 4 * total <= plain.memory["weights"] <= 4 * total + 100_000  # buffers of the positions
     assert plain.memory["optimizer"] == pytest.approx(8 * total, rel=0.01)
 
-    larger = measure(config, 6000, full_batch(config), bf16=False)
+    larger = measure(config, 6000, config.spec.full_batch(config.batch), bf16=False)
     assert larger.memory["logits"] == pytest.approx(10 * plain.memory["logits"], rel=0.05)
     assert larger.vocabulary_bytes > 8 * plain.vocabulary_bytes and larger.vocabulary_bytes > larger.memory["logits"] > 0
 
-    checkpointed = measure(small(gradient_checkpointing=True), 600, full_batch(config), bf16=False)
+    checkpointed = measure(small(gradient_checkpointing=True), 600, config.spec.full_batch(config.batch), bf16=False)
     assert checkpointed.memory["activations"] < 0.5 * plain.memory["activations"] and checkpointed.flops > 1.2 * plain.flops
     assert 1.2 * plain.operations < checkpointed.operations and larger.operations == plain.operations, "of larger tensors no more"
 
-    mixed = measure(config, 600, full_batch(config), bf16=True)
+    mixed = measure(config, 600, config.spec.full_batch(config.batch), bf16=True)
     assert mixed.memory["activations"] < 0.9 * plain.memory["activations"]
 
-    averaged = measure(small(averaging="ema"), 600, full_batch(config), bf16=False)
+    averaged = measure(small(averaging="ema"), 600, config.spec.full_batch(config.batch), bf16=False)
     assert averaged.memory["average"] == 4 * total
 
-    accumulated = measure(small(gradient_accumulation_steps=4), 600, full_batch(config), bf16=False)
+    accumulated = measure(small(gradient_accumulation_steps=4), 600, config.spec.full_batch(config.batch), bf16=False)
     assert accumulated.memory["gradients"] == pytest.approx(4 * total, rel=0.01) and accumulated.flops == plain.flops
     assert accumulated.operations == pytest.approx(plain.operations, rel=0.05), "of one micro-batch"
 
-    muon = measure(replace(config, optim=replace(config.optim, name="muon")), 600, full_batch(config), bf16=False)
+    muon = measure(replace(config, optim=replace(config.optim, name="muon")), 600, config.spec.full_batch(config.batch), bf16=False)
     assert muon.memory["optimizer"] < plain.memory["optimizer"]
 
 
 def test_the_vocabulary_is_blamed_for_its_share_of_whatever_goes_with_the_weights() -> None:
     memory = {"weights": 4000, "gradients": 3000, "optimizer": 8000, "average": 5000, "activations": 999, "logits": 600}
-    found = measure(small(), 600, full_batch(small()), bf16=False)
+    found = measure(small(), 600, small().spec.full_batch(small().batch), bf16=False)
     found = replace(found, parameters={"total": 1000}, vocabulary=250, memory=memory)
     assert found.vocabulary_bytes == 20_000 / 4 + 600
 
@@ -111,7 +112,7 @@ def test_the_vocabulary_is_blamed_for_its_share_of_whatever_goes_with_the_weight
 def test_a_full_batch_of_pairs_has_as_many_as_the_longer_side_allows() -> None:
     config = small("translation")
     config = replace(config, batch=replace(config.batch, tokens_per_batch=4000, max_source_length=200, max_target_length=100))
-    assert full_batch(config) == {"input_ids": (20, 200), "attention_mask": (20, 200), "labels": (20, 100)}
+    assert config.spec.full_batch(config.batch) == {"input_ids": (20, 200), "attention_mask": (20, 200), "labels": (20, 100)}
 
 
 def test_what_writes_is_an_operation_and_views_and_empty_tensors_are_not() -> None:
@@ -124,7 +125,7 @@ def test_what_writes_is_an_operation_and_views_and_empty_tensors_are_not() -> No
 
 def test_flops_are_six_for_each_parameter_and_token_and_attention_on_top() -> None:
     config = small()
-    found = measure(config, 600, full_batch(config), bf16=False)
+    found = measure(config, 600, config.spec.full_batch(config.batch), bf16=False)
     without_embeddings = found.parameters["total"] - 600 * 64
     tokens = config.batch.micro_batch_size * config.batch.block_size
     assert 1.0 < found.flops / (6 * without_embeddings * tokens) < 2
@@ -143,7 +144,7 @@ def test_the_largest_batch_fits_and_the_next_ones_do_not() -> None:
 
 def test_several_devices() -> None:
     config = small()
-    found = measure(config, 600, full_batch(config), bf16=False)
+    found = measure(config, 600, config.spec.full_batch(config.batch), bf16=False)
     ddp, fsdp = found.on_each(4, sharded=False), found.on_each(4, sharded=True)
     assert ddp["weights"] == found.memory["weights"] and ddp["gradients"] == found.memory["gradients"] + 4 * found.parameters["total"]
     assert fsdp["weights"] == pytest.approx(found.memory["weights"] / 4, abs=4) and sum(fsdp.values()) < sum(ddp.values())
@@ -178,7 +179,7 @@ def test_a_deep_model_is_measured_by_a_few_of_its_layers(kind: str, checkpointin
     config = small(kind, gradient_checkpointing=checkpointing)
     deep = {k: 13 if "layers" in k else v for k, v in config.model.items()}
     config = replace(config, model=deep, batch=replace(config.batch, block_size=32, max_source_length=32, max_target_length=32))
-    shapes = {k: (2, *s[1:]) for k, s in full_batch(config).items()}
+    shapes = {k: (2, *s[1:]) for k, s in config.spec.full_batch(config.batch).items()}
     asked: list[int] = []
     step = footprint._step
     monkeypatch.setattr(footprint, "_step", lambda c, t, found, *rest: asked.append(found.num_hidden_layers) or step(c, t, found, *rest))
@@ -197,9 +198,9 @@ def test_a_deep_model_is_measured_by_a_few_of_its_layers(kind: str, checkpointin
 def test_layers_that_differ_are_all_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"hidden_size": 32, "moe_intermediate_size": 16, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
     keys = {"type": "qwen3_moe", "num_experts": 2, "num_experts_per_tok": 1, "num_hidden_layers": 13, **sizes}
-    found = model_config("gpt", {**keys, "mlp_only_layers": [0, 1, 2]}, footprint.Standin(50), 64)
+    found = model_config("gpt", {**keys, "mlp_only_layers": [0, 1, 2]}, StandIn(50), 64)
     assert footprint._carried_on(lambda kind: counted(kind), "gpt", found, 50) is None
-    alike = model_config("gpt", keys, footprint.Standin(50), 64)
+    alike = model_config("gpt", keys, StandIn(50), 64)
     assert footprint._carried_on(lambda kind: counted(kind), "gpt", alike, 50) is not None
 
 

@@ -21,7 +21,7 @@ from training_runs import gpt_config, run_here, translation_config
 
 from training import preflight
 from training.diagnosis.finding import Finding
-from training.estimate import footprint, gather, numbers, probe
+from training.estimate import gather, numbers, probe
 from training.settings.config import Config
 from training.settings.load import load_config
 from training.setup.data import choose_precision
@@ -188,7 +188,7 @@ def test_four_devices_do_four_times_as_much_and_cost_four_times_as_much(tmp_path
 def test_several_devices_count_for_the_largest_batch_and_the_variants(tmp_path: Path) -> None:
     """DDP's buckets take memory on each, FSDP gives some back."""
     config = load_config(gpt_config(tmp_path, model={"n_embd": 128, "n_layer": 4, "n_head": 2}))
-    shapes = footprint.full_batch(config)
+    shapes = config.spec.full_batch(config.batch)
     one, ddp, fsdp = (numbers.Place(available=60_000_000, devices=n, sharded=sharded) for n, sharded in ((1, False), (4, False), (4, True)))
     largest = [numbers.largest(config, 1000, shapes, place) for place in (ddp, one, fsdp)]
     assert largest == sorted(set(largest)) and largest[0] > 0
@@ -215,7 +215,7 @@ def test_a_run_that_does_not_fit_says_what_would(tmp_path: Path, monkeypatch: py
     """At its start too."""
     path = gpt_config(tmp_path, batch={"block_size": 48, "micro_batch_size": 64, "packing": "always"}, log={"preflight": True})
     config = load_config(path)
-    shapes = footprint.full_batch(config)
+    shapes = config.spec.full_batch(config.batch)
     peaks = [numbers.of_model(config, 500, {k: (rows, s[1]) for k, s in shapes.items()}, numbers.Place(cpu=True)) for rows in (64, 16)]
     monkeypatch.setattr(numbers, "memory_here", lambda device: sum(found["memory"]["peak_bytes"] for found, _ in peaks) // 2)
     monkeypatch.setattr(numbers, "resident", lambda: 0)

@@ -18,7 +18,7 @@ from training.base.device_sheets import SHEETS
 from training.base.words import LANGUAGES, sizes
 from training.diagnosis.finding import Finding, finding_lines
 from training.estimate import footprint, rules_data, rules_settings
-from training.estimate.facts import Facts, micro_batch
+from training.estimate.facts import Facts
 from training.settings.config import Config, SourceConfig
 from training.settings.load import load_config
 
@@ -298,7 +298,7 @@ def test_the_usual_rate_goes_with_the_width_and_the_batch_and_no_rate_beyond_the
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("[gt]*/*.yaml")), ids=lambda p: p.stem)
 def test_no_shipped_config_has_an_odd_rate(path: Path) -> None:
     config = load_config(path)
-    per_step = micro_batch(config)[1] * (config.batch.block_size if config.task == "gpt" else 1)
+    per_step = config.spec.micro_batch(config.batch)[1] * (config.batch.block_size if config.task == "gpt" else 1)
     width = next(config.model[key] for key in ("hidden_size", "d_model", "n_embd") if key in config.model)
     there = replace(facts(config.task, shape={"width": width}, data={"tokens_per_step": per_step}), config=config)
     assert rules_settings.learning_rate_odd(there) is None

@@ -10,8 +10,9 @@ from transformers import AutoTokenizer
 
 from training.base.errors import ConfigError
 from training.base.words import phrases
-from training.model.tokenizer import PAIR_SPECIALS, load_tokenizer, tokenizer_summary, train_tokenizer, vocabulary_report
+from training.model.tokenizer import load_tokenizer, tokenizer_summary, train_tokenizer, vocabulary_report
 from training.settings.config import TokenizerConfig
+from training.settings.task_specs import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = [
@@ -157,7 +158,7 @@ def test_two_halves_fill_the_vocabulary_that_was_asked_for():
     source = ["，".join(f"{chr(0x4E00 + i % 50)}{chr(0x4E00 + i * 7 % 60)}1" for i in range(k, k + 40)) for k in range(200)]
     target = [", ".join(f"{'abcdefgh'[i % 8]}{'ijklmno'[i % 7]}{'pqrst'[i % 5]}1" for i in range(k, k + 40)) for k in range(200)]
     vocab = trained("translation", lines=[t for pair in zip(source, target) for t in pair], vocab_size=440, joint=False).get_vocab()
-    half = (440 - len(PAIR_SPECIALS) - 256) // 2
+    half = (440 - len(TASKS["translation"].special_tokens) - 256) // 2
     assert len(vocab) == 440 and half - 10 <= sum(any("\u4e00" <= c <= "\u9fff" for c in t) for t in vocab) <= half
 
 

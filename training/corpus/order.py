@@ -32,7 +32,7 @@ from training.settings.config import source_list as source_list
 
 if TYPE_CHECKING:
     import datasets
-from training.settings.task_specs import COLUMNS
+from training.settings.task_specs import TASKS
 
 OPEN_AT_ONCE = 16  # compressed files that an epoch reads from side by side
 
@@ -300,7 +300,7 @@ def open_corpus(
 
 def shards_of(config: CorpusConfig, task: str) -> tuple[list[Shard], list[Shard]]:
     """Of training and of validation (empty if that is held out of training's); raises ConfigError for sources that cannot be found."""
-    columns = {**COLUMNS[task], **config.columns}
+    columns = {**TASKS[task].columns, **config.columns}
     train = resolve(source_list(config.train), columns, config.document, "corpus.train")
     return train, resolve(source_list(config.validation), columns, config.document, "corpus.validation")
 

@@ -21,6 +21,7 @@ from training.corpus.readers import Record, Shard, read
 from training.corpus.sources import parse
 from training.corpus.text_files import BadRow
 from training.settings.config import CorpusConfig, FiltersConfig
+from training.settings.task_specs import TASKS
 
 SLICE = 256  # rows that are always read together
 
@@ -41,14 +42,14 @@ class _Rejected:
     """The rows that are not used: counted, the first of each reason remembered, the first hundred kept to be written."""
 
     def __init__(self, strict: bool, task: str):
-        self.strict, self.task = strict, task
+        self.strict, self.spec = strict, TASKS[task]
         self.reasons: Counter[str] = Counter()
         self.first_of: dict[str, str] = {}
         self.rows: list[dict[str, Any]] = []
 
     def add(self, shard: Shard, record: Record, error: BadRow) -> None:
         where = f"{shard.label}:{record.line}"
-        blank_line = error.reason == "empty" and shard.format == "txt" and self.task == "gpt"  # no fault of a text
+        blank_line = error.reason == "empty" and shard.format == "txt" and self.spec.blank_lines_harmless
         if self.strict and error.reason not in FILTERS and not blank_line:
             raise ConfigError(f"{where}: {error.reason}: {error} (corpus.strict is on)")
         self.reasons[error.reason] += 1
@@ -84,7 +85,7 @@ def scan(
     Raises:
         ConfigError: if no row is left, saying what was rejected and why; with `strict`, at the first bad row.
     """
-    seen = Bloom() if filters and filters.duplicates and task == "translation" else None
+    seen = Bloom() if filters and filters.duplicates and TASKS[task].drops_duplicates else None
     rejected = _Rejected(config.strict, task)
     characters: Counter[str] = Counter()
     states, offsets = [], []

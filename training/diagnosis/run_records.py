@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from training.base.errors import ConfigError
 from training.settings.config import Config, source_list
 from training.settings.load import load_config
+from training.settings.task_specs import TASKS
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -249,8 +250,8 @@ def rejected(report: dict[str, Any]) -> tuple[dict[str, int], int]:
 
 
 def count_lost_rows(report: dict[str, Any], task: str) -> tuple[dict[str, int], int]:
-    """`rejected` without what nobody misses: duplicates, which have a verdict of their own, and gpt's blank lines between texts."""
-    harmless = {"duplicate", "empty"} if task == "gpt" else {"duplicate"}
+    """`rejected` without what nobody misses: duplicates, which have a verdict of their own, and blank lines that separate texts."""
+    harmless = {"duplicate", "empty"} if TASKS[task].blank_lines_harmless else {"duplicate"}
     reasons, rows = rejected(report)
     return {reason: n for reason, n in reasons.items() if reason not in harmless}, rows
 

@@ -107,9 +107,9 @@ def truncated_output(r: Records) -> Finding | None:
     """Texts that do not come to an end: cut at the longest length, where those of the corpus would have ended."""
     if repetition_loops(r):
         return None  # a loop has no end
-    c, gpt = r.config, r.config.task == "gpt"
-    room = min(c.evaluation.max_new_tokens, c.batch.block_size if gpt else c.batch.max_target_length)
-    if gpt:
+    c, spec = r.config, r.config.spec
+    room = min(c.evaluation.max_new_tokens, spec.target_length(c.batch))
+    if spec.open_ended:
         ended, length = r.last("stopped"), _mean_tokens(r)
         if ended is None or length is None or c.corpus.document == "file" or ended > UNENDED or ROOM * length > room:
             return None
@@ -118,7 +118,7 @@ def truncated_output(r: Records) -> Finding | None:
         cut = r.last("truncated_share")
         if cut is None or cut < TRUNCATED:
             return None
-        share, length = cut, r.predicted("vocabulary", "columns", "target", "tokens_per_text")
+        share, length = cut, r.predicted("vocabulary", "columns", spec.target_column, "tokens_per_text")
     ratio = r.last("length_ratio")
     evidence = {
         "step": r.evaluations[-1]["step"], "share": round(share, 3), "max_new_tokens": room, "mean_tokens": length and round(length, 1),
@@ -136,16 +136,17 @@ def untranslated_output(r: Records) -> Finding | None:
 
 
 def _temperature(r: Records) -> float:
-    return r.config.evaluation.temperature if r.config.task == "gpt" else 0.0  # translations are greedy
+    return r.config.evaluation.temperature if r.config.spec.open_ended else 0.0
 
 
 def _mean_tokens(r: Records) -> float | None:
     """Tokens of a text, in the mean; without a preflight its characters, which are no fewer (bytes apart)."""
-    known = r.predicted("vocabulary", "columns", "text", "tokens_per_text")
+    column = r.config.spec.target_column
+    known = r.predicted("vocabulary", "columns", column, "tokens_per_text")
     characters, rows = r.corpus.get("characters"), number(r.corpus.get("rows_kept"))
     if known is not None or not isinstance(characters, dict) or not rows:
         return known
-    total = number(characters.get("text"))
+    total = number(characters.get(column))
     return total / rows if total else None
 
 
@@ -167,7 +168,7 @@ def tokenizer_too_fine(r: Records) -> Finding | None:
     if r.config.tokenizer.type != "bpe":
         return None  # a token a character was asked for
     worst: tuple[float, dict[str, Any]] | None = None
-    for column in ("text", "source", "target"):
+    for column in r.config.spec.columns:
         rate = r.predicted("vocabulary", "columns", column, "tokens_per_character")
         if rate is None:
             continue
@@ -182,7 +183,8 @@ def tokenizer_too_fine(r: Records) -> Finding | None:
 
 def _is_chinese(r: Records, column: str) -> bool:
     """By what the samples show; without samples yes, for which the limit is the looser one."""
-    key = {"source": "prompt", "target": "reference", "text": "text"}[column]
+    spec = r.config.spec
+    key = "prompt" if column != spec.target_column else "text" if spec.open_ended else "reference"
     text = "".join(s[key] for s in r.samples if isinstance(s.get(key), str))
     return chinese(text) or not text.strip()
 

@@ -62,10 +62,6 @@ NO_WARMUP = 10  # steps; the rate of the first ten is then at most a tenth of th
 
 CLIPPED_SHARE, CLIPPED_RATIO = 0.95, 10.0  # a healthy small model clips every step by 2 to 4 times at max_grad_norm 1
 
-# Target tokens a step, by task, for preflight's rule too: below, one long text is a good part of a step. Popel & Bojar found that
-# the Transformer does worse the smaller its batch is; the numbers are ours.
-SMALL_BATCH = {"gpt": 256, "translation": 500}
-
 BATCHES = "Popel & Bojar 2018, arXiv:1804.00247"
 
 NOISY, NOISY_NATS = 0.025, 0.05  # scatter of the records as a share of the loss, and at least
@@ -297,7 +293,7 @@ def gradients_clipped(r: Records) -> Finding | None:
 def batch_too_small(r: Records) -> Finding | None:
     """The loss of a few batches scatters so much that what the second half gained is lost in it."""
     tokens, final, middle = r.tokens_per_step, level(r.losses, 0.9, 1.0), level(r.losses, 0.5, 0.6)
-    enough = SMALL_BATCH[r.config.task]
+    enough = r.config.spec.small_batch
     if not tokens or tokens >= enough or len(r.losses) < FEWEST or not final or middle is None:
         return None
     scatter = noise(r.losses)

@@ -33,17 +33,3 @@ class Facts:
 
 
 Rule = Callable[[Facts], Finding | None]
-
-
-def micro_batch(config: Config) -> tuple[str, int]:
-    """The key that sets how much goes through the model at once (gpt: rows, translation: tokens), and its value."""
-    if config.task == "gpt":
-        return "batch.micro_batch_size", config.batch.micro_batch_size
-    return "batch.tokens_per_batch", config.batch.tokens_per_batch
-
-
-def smallest_batch(config: Config) -> int:
-    """The least that this value can be: a row, or the longest pair."""
-    if config.task == "gpt":
-        return 1
-    return min(config.batch.tokens_per_batch, max(config.batch.max_source_length, config.batch.max_target_length))

@@ -9,7 +9,6 @@ from typing import Any
 
 from training.base.errors import ConfigError
 from training.base.files import write_text
-from training.estimate import facts
 from training.settings.config import Config, dump_config
 
 
@@ -37,14 +36,15 @@ def fit(config: Config, found: dict[str, Any], path: Path, overwrite: bool) -> d
     Raises:
         ConfigError: if another file is there, or none can be written.
     """
-    (key, now), largest, before = facts.micro_batch(config), found["memory"]["largest_batch"], config.train.gradient_accumulation_steps
+    spec, largest, before = config.spec, found["memory"]["largest_batch"], config.train.gradient_accumulation_steps
+    key, now = spec.micro_batch(config.batch)
     if not largest:
         return {"fitted": None}
     size, accumulation, fitted = now, before, config
     if largest < now:
-        gpt = config.task == "gpt"
-        size, accumulation = divided(now * before, facts.smallest_batch(config), largest, exactly=gpt)
-        batch = replace(config.batch, micro_batch_size=size) if gpt else replace(config.batch, tokens_per_batch=size)
+        size, accumulation = divided(now * before, spec.smallest_batch(config.batch), largest, exactly=spec.micro_batch_unit == "rows")
+        changed: dict[str, Any] = {spec.micro_batch_key: size}
+        batch = replace(config.batch, **changed)
         fitted = replace(config, batch=batch, train=replace(config.train, gradient_accumulation_steps=accumulation))
     text = dump_config(fitted)
     try:

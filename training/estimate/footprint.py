@@ -24,11 +24,11 @@ from training.estimate.live_memory import Alive
 from training.model.attention import as_elsewhere
 from training.model.build import checkpoint_activations, fresh, model_config, parameters_by_part, refused
 from training.model.optim import make_optimizers
+from training.model.tokenizer import StandIn
 from training.settings.config import Config
-from training.tasks.gpt import Gpt
-from training.tasks.translation import Translation
+from training.tasks.base import Task, task_class
 
-Shapes = dict[str, tuple[int, ...]]  # of a micro-batch, as `make_batches` makes it
+Shapes = dict[str, tuple[int, ...]]  # of a micro-batch, as `make_batches` and `TaskSpec.full_batch` make it
 
 DEPTHS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "num_encoder_layers", "num_decoder_layers")
 
@@ -108,29 +108,6 @@ class Footprint:
         return max(each, key=lambda m: sum(m.values()))
 
 
-class Standin:
-    """A tokenizer that has a size and special ids, and nothing else."""
-
-    bos_token_id, eos_token_id, pad_token_id = 0, 2, 1
-    unk_token_id = 3
-
-    def __init__(self, size: int):
-        self.size = size
-
-    def __len__(self) -> int:
-        return self.size
-
-
-def full_batch(config: Config) -> Shapes:
-    """The largest micro-batch that the `batch` section allows: every row as long as can be."""
-    b = config.batch
-    if config.task == "gpt":
-        return {"input_ids": (b.micro_batch_size, b.block_size), "labels": (b.micro_batch_size, b.block_size)}
-    rows = max(1, b.tokens_per_batch // max(b.max_source_length, b.max_target_length))
-    source = (rows, b.max_source_length)
-    return {"input_ids": source, "attention_mask": source, "labels": (rows, b.max_target_length)}
-
-
 def heaviest(batches: list[dict[str, Any]]) -> Shapes:
     """The shapes of the micro-batch that takes most: the widest logits, then the longest rows."""
     found = max(batches, key=lambda b: (b["labels"].size, b["labels"].shape[1] + b["input_ids"].shape[1]))
@@ -185,11 +162,10 @@ def measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bo
 
 
 def _measured(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool) -> Footprint:
-    standin: Any = Standin(vocabulary)
-    tasks: dict[str, Callable[..., Gpt | Translation]] = {"gpt": Gpt, "translation": Translation}
-    fixed = replace(config, batch=replace(config.batch, packing="always"))  # which would ask for sample texts
-    task = tasks[config.task](fixed, standin, [])
-    found = model_config(config.task, config.model, standin, task.context)
+    tokenizer: Any = StandIn(vocabulary)
+    fixed = replace(config, batch=replace(config.batch, packing="always"))  # `auto` would ask for sample texts
+    task = task_class(config.task)(fixed, tokenizer, [])
+    found = model_config(config.task, config.model, tokenizer, task.context)
 
     def step(kind: Any) -> Step:
         return _step(config, task, kind, vocabulary, shapes, bf16, cpu)
@@ -200,12 +176,12 @@ def _measured(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: 
     parameters = {k: n for k, n in sizes.items() if k not in ("vocabulary", "every", "layers", "largest_layer")}
     return Footprint(
         parameters, sizes["vocabulary"], max(times, key=lambda m: sum(m.values())), times, **work,
-        targets=_targets(config.task, shapes), layers=sizes["layers"], largest_layer=sizes["largest_layer"],
+        targets=config.spec.count_targets(shapes["labels"]), layers=sizes["layers"], largest_layer=sizes["largest_layer"],
         shape=_shape(found), bf16=bf16, checkpointing=config.train.gradient_checkpointing,
     )  # fmt: skip
 
 
-def _step(config: Config, task: Gpt | Translation, found: Any, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool) -> Step:
+def _step(config: Config, task: Task, found: Any, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool) -> Step:
     """One step of the model of this transformers config."""
     with FakeTensorMode(), values_unasked(), as_elsewhere(not cpu), Alive(vocabulary) as alive:
         alive.default = "weights"
@@ -330,11 +306,6 @@ def values_unasked() -> Iterator[None]:
 
     with patch("transformers.masking_utils.find_packed_sequence_indices", lambda *_: None, create=True), patch("torch.rand", no_die):
         yield
-
-
-def _targets(task: str, shapes: Shapes) -> int:
-    rows, length = shapes["labels"]
-    return rows * (length - 1 if task == "gpt" else length)
 
 
 def largest_batch(of: Callable[[int], int], now: int, available: int) -> int:

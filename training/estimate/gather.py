@@ -105,14 +105,13 @@ def sketch(config: Config, vocabulary: int, device: str) -> dict[str, Any]:
         ConfigError: if the model cannot be built so.
     """
     from training.estimate import numbers
-    from training.estimate.footprint import full_batch
     from training.model.build import quiet_transformers
 
     quiet_transformers()
     sheet = SHEETS[device]
     if config.train.mixed_precision == "auto":
         config = with_precision(config, sheet.precision)
-    place, shapes = numbers.Place(round(sheet.memory)), full_batch(config)
+    place, shapes = numbers.Place(round(sheet.memory)), config.spec.full_batch(config.batch)
     found, footprint = numbers.of_model(config, vocabulary, shapes, place)
     if not numbers.fits(found):
         found["memory"]["largest_batch"] = numbers.largest(config, vocabulary, shapes, place)
@@ -176,7 +175,7 @@ def shapes_of(config: Config, data: Data) -> Shapes:
     from training.estimate import footprint
 
     batches, _ = data.task.make_batches(data.sample, None)
-    return footprint.heaviest(batches) if batches else footprint.full_batch(config)
+    return footprint.heaviest(batches) if batches else config.spec.full_batch(config.batch)
 
 
 def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, Any], seconds: dict[str, float] | None) -> None:

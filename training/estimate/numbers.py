@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from training.base.device_sheets import SHEETS
+from training.corpus.batches import to_tensors
 from training.corpus.filters import chinese, length
 from training.diagnosis.run_records import count_lost_rows
 from training.estimate import facts, footprint
@@ -21,7 +22,6 @@ from training.estimate.footprint import Footprint, Shapes
 from training.estimate.probe import Probe
 from training.model.hardware import KEPT, KERNELS
 from training.settings.config import Config
-from training.settings.task_specs import COLUMNS
 from training.setup.data import Data
 
 # The share of a data sheet's FLOP/s that the products reach: a guess to be replaced by a probe (Megatron-LM and PaLM report
@@ -123,7 +123,7 @@ def variants(config: Config, vocabulary: int, shapes: Shapes, place: Place) -> d
 
 def largest(config: Config, vocabulary: int, shapes: Shapes, place: Place) -> int:
     """The largest `batch.micro_batch_size` (gpt) or `batch.tokens_per_batch` (translation) that fits on each device; 0 if none."""
-    rows, now = shapes["labels"][0], facts.micro_batch(config)[1]
+    rows, now = shapes["labels"][0], config.spec.micro_batch(config.batch)[1]
     # A smaller one means more of them a step, and the second meets the gradients of the first.
     several = replace(config, train=replace(config.train, gradient_accumulation_steps=max(2, config.train.gradient_accumulation_steps)))
 
@@ -132,7 +132,7 @@ def largest(config: Config, vocabulary: int, shapes: Shapes, place: Place) -> in
         return place.taken(footprint.measure(several if size < now else config, vocabulary, scaled, _mixed(config), place.cpu))
 
     size = footprint.largest_batch(of, now, place.available)
-    return size if size >= facts.smallest_batch(config) else 0
+    return size if size >= config.spec.smallest_batch(config.batch) else 0
 
 
 def _mixed(config: Config) -> bool:
@@ -141,13 +141,12 @@ def _mixed(config: Config) -> bool:
 
 def of_data(config: Config, data: Data, vocabulary: dict[str, Any], world: int) -> dict[str, Any]:
     """The section `data`: rows and tokens of an epoch, tokens of a step, and what the sample shows."""
-    report, columns = data.corpus.report, list(COLUMNS[config.task])
+    report, target = data.corpus.report, config.spec.target_column
     rows = data.corpus.count()
-    target = columns[-1]
     per_row = vocabulary["columns"][target]["tokens_per_text"] + 1
     batches, left_out = data.task.make_batches(data.sample, np.random.default_rng(config.seed))
-    targets = [int((b["labels"][:, 1:] if config.task == "gpt" else b["labels"]).__ge__(0).sum()) for b in batches]
-    targets = sorted(targets)[1:] or targets  # without the smallest: one is seldom full, and a sample may make no more than two
+    targets = sorted(int(data.task.targets(to_tensors(b))) for b in batches)
+    targets = targets[1:] or targets  # without the smallest: one is seldom full, and a sample may make no more than two
     accumulation = config.train.gradient_accumulation_steps
     lengths = [len(r[target]) for r in data.sample]
     lost, looked_at = count_lost_rows(report, config.task)
@@ -155,14 +154,14 @@ def of_data(config: Config, data: Data, vocabulary: dict[str, Any], world: int) 
         "rows": rows, "held_out": len(data.held_out), "rows_read": report["rows_read"],
         "front_to_back_rows": data.corpus.front_to_back_rows, "mixed_rows": data.corpus.mixed_rows,
         "rejected": report["rejected"], "rejected_share": _share(sum(lost.values()), looked_at),
-        "tokens": round(rows * per_row), "tokens_per_row": round(per_row, 2), "packed": getattr(data.task, "packed", None),
+        "tokens": round(rows * per_row), "tokens_per_row": round(per_row, 2), "packed": data.task.packed,
         "tokens_per_step": round(float(np.mean(targets)) * accumulation * world) if targets else 0,
         "micro_batches": len(batches), "left_out_share": _share(left_out, len(data.sample)),
         "words_per_target": round(sum(map(words, (r[target] for r in data.sample))) / max(1, len(data.sample)), 2),
         "longest_text": max(lengths, default=0), "median_text": float(np.median(lengths)) if lengths else 0,
         "longest_tokens": max((int(b["labels"].shape[1]) for b in batches), default=0),
     }  # fmt: skip
-    if config.task == "translation":
+    if config.spec.two_languages:
         pairs = [(chinese(r["source"]), chinese(r["target"])) for r in data.sample]
         forward = sum(s and not t for s, t in pairs)
         backward = sum(t and not s for s, t in pairs)

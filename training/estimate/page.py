@@ -58,7 +58,7 @@ def memory(config: Config, found: dict[str, Any], words: dict[str, Any]) -> list
         told = [f"{words[k]} {size(v)}" for k, v in variants.items()]
         lines.append("  " + words["variants"].format(list=words["comma"].join(told)))
     if m.get("largest_batch"):
-        key, available = facts.micro_batch(config)[0], size(m["available_bytes"])
+        key, available = config.spec.micro_batch(config.batch)[0], size(m["available_bytes"])
         lines.append("  " + words["largest"].format(available=available, key=key, largest=m["largest_batch"]))
     return lines
 

@@ -21,7 +21,7 @@ from training.corpus.batches import Batch, to_tensors
 from training.model.optim import make_optimizers
 from training.settings.config import Config
 from training.setup.data import Data
-from training.tasks.base import generate
+from training.tasks.base import Task, generate
 
 MICRO_BATCHES = 6  # that are timed: evenly over all sizes
 
@@ -92,7 +92,7 @@ def run(
             optimizer.step()
 
     net.train()
-    chosen = spread(batches, MICRO_BATCHES)
+    chosen = spread(data.task, batches, MICRO_BATCHES)
     parts = iter(np.linspace(0, 1, 2 * len(chosen) + 5)[1:])
     passes(chosen[len(chosen) // 2])  # the first pass allocates
     update()
@@ -102,14 +102,14 @@ def run(
     for batch in [*chosen, *chosen]:  # the mean, not the fastest: the run will not have a quieter machine
         if sum(took) < ENOUGH or len(took) < 2:
             took.append(clock(lambda: passes(batch)))  # noqa: B023
-            sizes.append(_size(batch))
+            sizes.append(data.task.padded_tokens(batch))
         at(next(parts))
     steps = sum(clock(update) for _ in range(3)) / 3
     at(next(parts))
     per_token = sum(took) / max(1, sum(sizes))
     net.zero_grad(set_to_none=True)
     net.eval()
-    mean = float(np.mean([_size(b) for b in batches]))
+    mean = float(np.mean([data.task.padded_tokens(b) for b in batches]))
     loss_seconds = _loss_seconds(config, data, net, device, clock)
     at(next(parts))
     texts_seconds = _texts_seconds(config, data, net, device, clock)
@@ -126,7 +126,7 @@ def by_precision(config: Config, data: Data, net: PreTrainedModel, device: torch
     batches, _ = data.task.make_batches(data.sample[:512], None)
     if not batches:
         return {}
-    (batch,) = spread(batches, 1) if len(batches) > 1 else batches
+    (batch,) = spread(data.task, batches, 1) if len(batches) > 1 else batches
     half = {k: v[: max(1, len(v) // 2)].to(device) for k, v in to_tensors(batch).items()}
     clock, seconds = _Clock(device), dict[str, float]()
     net.train()
@@ -171,14 +171,9 @@ def _autocast(config: Config, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype, enabled=precision in ("bf16", "fp16"))
 
 
-def _size(batch: Batch) -> int:
-    """What a micro-batch costs, roughly: its tokens on both sides, padding included."""
-    return int(batch["input_ids"].size + (batch["labels"].size if "attention_mask" in batch else 0))
-
-
-def spread(batches: list[Batch], count: int) -> list[Batch]:
+def spread(task: Task, batches: list[Batch], count: int) -> list[Batch]:
     """Some of the batches, evenly over all sizes."""
-    ordered = sorted(batches, key=_size)
+    ordered = sorted(batches, key=task.padded_tokens)
     at = {round((k + 0.5) * len(ordered) / count - 0.5) for k in range(count)} if len(ordered) > count else set(range(len(ordered)))
     return [ordered[k] for k in sorted(at)]
 
@@ -188,48 +183,30 @@ def _loss_seconds(config: Config, data: Data, net: PreTrainedModel, device: torc
     batches = data.held_out_batches
     if not batches:
         return 0.0
-    (batch,) = spread(batches, 1) if len(batches) > 1 else batches
+    (batch,) = spread(data.task, batches, 1) if len(batches) > 1 else batches
 
     def forward() -> None:
         with torch.no_grad(), _autocast(config, device):
             data.task.loss(net, {k: v.to(device) for k, v in to_tensors(batch).items()})
 
     forward()
-    return clock(forward) * sum(map(_size, batches)) / _size(batch)
+    return clock(forward) * sum(map(data.task.padded_tokens, batches)) / data.task.padded_tokens(batch)
 
 
 def _texts_seconds(config: Config, data: Data, net: PreTrainedModel, device: torch.device, clock: _Clock) -> float:
     """The texts of an evaluation: some tokens are generated, then scaled to the length that the corpus' own texts have."""
-    e, task, tokenizer = config.evaluation, data.task, data.tokenizer
-    if task.name == "gpt":
-        lengths = [len(ids) for ids in tokenizer([r["text"][:4000] for r in data.sample[:200]])["input_ids"]]
-        rows, calls = e.samples, len(e.prompts)
-        length = min(e.max_new_tokens, task.context, float(np.quantile(lengths, 0.9)))
-        inputs = torch.full((max(1, rows), 1), tokenizer.bos_token_id, device=device)
-        given: dict[str, Any] = {"input_ids": inputs, "attention_mask": torch.ones_like(inputs)}
-    else:
-        shown = [(r["source"], r["target"]) for r in data.held_out[: e.generate_rows]]
-        if not shown:
-            return 0.0
-        targets = tokenizer([t for _, t in shown])["input_ids"]
-        rows, calls = min(64, len(shown)), -(-len(shown) // 64)
-        # A group goes on until its longest translation ends; those of like length stand together.
-        length = min(e.max_new_tokens, config.batch.max_target_length, float(np.quantile([len(t) for t in targets], 0.8)))
-        sources = sorted((s for s, _ in shown), key=len)
-        first = (len(sources) - rows) // 2
-        given = dict(tokenizer(
-            sources[first : first + rows], return_tensors="pt", padding=True, truncation=True, max_length=config.batch.max_source_length
-        ).to(device))  # fmt: skip
-    if rows == 0 or calls == 0:
+    typical = data.task.typical_generation(data.sample, data.held_out)
+    if typical is None:
         return 0.0
-    most = max(1, min(GENERATED, task.context - 1))
+    inputs = {name: tensor.to(device) for name, tensor in typical.inputs.items()}
+    most = max(1, min(GENERATED, data.task.context - 1))
 
     def write() -> None:
         with torch.inference_mode(), _autocast(config, device):
-            generate(net, 0, **given, max_new_tokens=most, min_new_tokens=most)
+            generate(net, 0, **inputs, max_new_tokens=most, min_new_tokens=most)
 
     write()
-    return clock(write) * length / most * calls
+    return clock(write) * typical.length / most * typical.calls
 
 
 def _save_seconds(net: PreTrainedModel, config: Config) -> float:

@@ -11,7 +11,7 @@ import math
 
 from training.diagnosis.finding import Finding, Severity
 from training.diagnosis.run_records import MIXED, SWAPPED, count_lost_rows, says_chinese_to_english
-from training.estimate.facts import MEMORY_PARTS, Facts, Rule, micro_batch
+from training.estimate.facts import MEMORY_PARTS, Facts, Rule
 from training.estimate.overfitting import FACTOR, SOURCE, tokens_wanted
 from training.estimate.rules_settings import (
     batch_small,
@@ -89,7 +89,8 @@ def memory_short(f: Facts) -> Finding | None:
     if not available or peak <= available:
         return None
     largest = f.memory["largest_batch"]  # worked out for whatever does not fit
-    evidence = {"gigabytes": peak / 1e9, "available": available / 1e9, "key": micro_batch(f.config)[0], "largest": largest}
+    key, _ = f.config.spec.micro_batch(f.config.batch)
+    evidence = {"gigabytes": peak / 1e9, "available": available / 1e9, "key": key, "largest": largest}
     if largest:
         return Finding("memory_short", "problem", evidence)
     return Finding("memory_never_fits", "problem", evidence | {"part": max(MEMORY_PARTS, key=lambda k: f.memory[k])})
@@ -107,7 +108,7 @@ def checkpointing_needless(f: Facts) -> Finding | None:
 def vocabulary_for_data(f: Facts) -> Finding | None:
     """Far more entries than this many pairs can teach."""
     rows, size = f.data.get("rows", 0), f.vocabulary.get("size", 0)
-    if f.config.task != "translation" or not rows or not size or vocabulary_dominates(f) is not None:
+    if not f.config.spec.two_languages or not rows or not size or vocabulary_dominates(f) is not None:
         return None
     wanted = suggested_vocabulary(rows) + f.vocabulary.get("han", 0)
     if size <= 4 * wanted:
@@ -189,7 +190,7 @@ def too_few_pairs(f: Facts) -> Finding | None:
 
     Sennrich & Zhang, with everything tuned, had 16.6 from 0.1M words of TED talks. Short, simple sentences (a phrasebook) do with less.
     """
-    if f.config.task != "translation" or not f.data.get("rows"):
+    if not f.config.spec.two_languages or not f.data.get("rows"):
         return None
     length = f.data["words_per_target"]
     words = f.data["rows"] * length
@@ -251,7 +252,7 @@ def model_large_for_tokens(f: Facts) -> Finding | None:
 
 def sides_swapped(f: Facts) -> Finding | None:
     """Chinese stands where English should, or the other way round."""
-    if f.config.task != "translation" or not f.data.get("rows"):
+    if not f.config.spec.two_languages or not f.data.get("rows"):
         return None
     swapped, against = f.data.get("swapped_share", 0.0), f.data.get("chinese_targets", 0.0)
     if swapped >= MIXED:
@@ -295,7 +296,7 @@ def order_of_file(f: Facts) -> Finding | None:
 def block_longer_than_text(f: Facts) -> Finding | None:
     """A context that no text ever fills: positions beyond are never trained."""
     block, longest = f.config.batch.block_size, f.data.get("longest_tokens", 0)
-    if f.config.task != "gpt" or f.data.get("packed") or not longest or block < 2 * longest:
+    if f.data.get("packed") is not False or not longest or block < 2 * longest:
         return None
     return Finding("block_longer_than_text", "note", {"block": block, "longest": longest})
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from training.diagnosis.finding import Finding, Severity
-from training.diagnosis.verdicts_training import ADAMW_HIGH, BATCHES, MUON_HIGH, MUON_LOW, SMALL_BATCH
-from training.estimate.facts import Facts, micro_batch
+from training.diagnosis.verdicts_training import ADAMW_HIGH, BATCHES, MUON_HIGH, MUON_LOW
+from training.estimate.facts import Facts
 
 LAYER_NORM = "Xiong et al. 2020, arXiv:2002.04745"
 
@@ -89,10 +89,11 @@ def weight_decay_high(f: Facts) -> Finding | None:
 
 def batch_small(f: Facts) -> Finding | None:
     """A step sees so few tokens that its direction is mostly noise; not said of a corpus that is smaller than a batch."""
-    tokens, least = f.data.get("tokens_per_step", 0), SMALL_BATCH[f.config.task]
+    tokens, least = f.data.get("tokens_per_step", 0), f.config.spec.small_batch
     if not tokens or tokens >= least or f.data.get("tokens", 0) < 4 * least:
         return None
-    return Finding("batch_small", "warning", {"tokens": tokens, "least": least, "key": micro_batch(f.config)[0]}, BATCHES)
+    key, _ = f.config.spec.micro_batch(f.config.batch)
+    return Finding("batch_small", "warning", {"tokens": tokens, "least": least, "key": key}, BATCHES)
 
 
 def evaluation_never(f: Facts) -> Finding | None:
@@ -150,7 +151,7 @@ def gpu_idle(f: Facts) -> Finding | None:
     if not f.time.get("gpu") or not share or not step or not available or share >= IDLE:
         return None
     room, accumulation = min(FULL / share, 0.7 * available / f.memory["each_device_bytes"]), f.config.train.gradient_accumulation_steps
-    key, value = micro_batch(f.config)
+    key, value = f.config.spec.micro_batch(f.config.batch)
     if accumulation > 1:  # the same step in fewer parts
         parts = math.ceil(accumulation / max(1.0, room))
         if accumulation < 2 * parts:

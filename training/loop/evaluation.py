@@ -90,7 +90,7 @@ class Evaluation:
         from training.quality.metrics import bleu_tokenizer, text_metrics, translation_metrics
 
         pairs = [(s["text"], s["reference"]) for s in samples if s.get("reference")]
-        if self.config.task == "gpt" and samples:
+        if self.config.spec.open_ended and samples:
             if self.index is None:
                 texts = self.data.texts(INDEXED_ROWS, INDEXED_CHARACTERS)
                 first = list(islice(texts, 50))

@@ -18,7 +18,6 @@ from training.diagnosis.diagnose import judge, tell
 from training.diagnosis.run_records import Records, plausible, read_metrics, read_run
 from training.model.tokenizer import tokenizer_summary
 from training.settings.config import Config, source_list
-from training.settings.task_specs import COLUMNS
 
 # Fonts that have Chinese, of which most systems with such a page have one.
 CHINESE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Micro Hei")
@@ -112,18 +111,16 @@ def model_card(config: Config, meta: dict[str, Any], licence: str = "") -> str:
     Args:
         licence: of the weights, by the hub's name for it.
     """
-    gpt = config.task == "gpt"
-    tags = ["text-generation"] if gpt else ["translation"]
-    sides = _languages(config)
-    does = " ".join(["it continues", *sides, "text"] if gpt else ["it translates", " into ".join(sides)]).strip()
+    spec, sides = config.spec, _languages(config)
+    does = spec.does[bool(sides)].format(*sides)
     scores = "\n".join(f"| {k} | {v:.4g} |" for k, v in meta["metrics"].items() if isinstance(v, float))
     signature = meta["metrics"].get("bleu_signature")
-    auto = "AutoModelForCausalLM" if gpt else "AutoModelForSeq2SeqLM"
+    auto = spec.auto_class
     example = meta["examples"][0] if meta["examples"] else ""
     language = {"language": [CODES[side] for side in sides]} if sides else {}
-    front = {**language, "library_name": "transformers", "pipeline_tag": tags[0], "tags": ["stray-bird"]}
+    front = {**language, "library_name": "transformers", "pipeline_tag": spec.pipeline_tag, "tags": ["stray-bird"]}
     front |= {"license": licence} if licence else {}
-    how = ", do_sample=True, temperature=0.8" if gpt else ""  # a small model's likeliest words go round in circles
+    how = ", do_sample=True, temperature=0.8" if spec.open_ended else ""  # a small model's likeliest words go round in circles
     of = f"\nBLEU and chrF are of its first {config.evaluation.generate_rows:,} sentences.\n" if signature else ""
     return f"""---
 {chr(10).join(f"{k}: {json.dumps(v)}" for k, v in front.items())}
@@ -178,11 +175,11 @@ def _listed(value: Any) -> str:
 
 
 def _languages(config: Config) -> list[str]:
-    """Of translation, the source's and the target's; of gpt, Chinese if the prompts are. Empty where nothing tells."""
-    if config.task == "gpt":
+    """Of two languages the source's and the target's, otherwise Chinese if the prompts are. Empty where nothing tells."""
+    if not config.spec.two_languages:
         return ["Chinese"] if HAN.search("".join(config.evaluation.prompts)) else []
     s = source_list(config.corpus.train)[0]
-    columns = {**COLUMNS["translation"], **config.corpus.columns, **(s.columns or {})}
+    columns = {**config.spec.columns, **config.corpus.columns, **(s.columns or {})}
     names = (s.path, s.target_path) if s.target_path else (columns["source"], columns["target"])  # aligned files have no columns
     words = [re.split(r"[\W_]+", Path(name).name.lower()) for name in names]
     found = [COLUMN_LANGUAGES[known[-1]] for w in words if (known := [x for x in w if x in COLUMN_LANGUAGES])]

@@ -10,22 +10,16 @@ import copy
 import difflib
 import inspect
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+import transformers
+from transformers import AutoConfig, GenerationConfig, PreTrainedModel
+from transformers.models.auto import modeling_auto
 
 from training.base.errors import ConfigError
 from training.model import attention  # noqa: F401  (what a CPU does for `sdpa` while it trains)
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-
-AUTO = {"gpt": AutoModelForCausalLM, "translation": AutoModelForSeq2SeqLM}
-
-MAPPING = {"gpt": MODEL_FOR_CAUSAL_LM_MAPPING, "translation": MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING}
+from training.settings.task_specs import TASKS
 
 PARTS_BY_NAME = (("attention", re.compile("attn|attention", re.I)), ("feed_forward", re.compile("mlp|ffn|feed|fc1|fc2|dense|expert", re.I)))
 
@@ -51,11 +45,11 @@ def model_config(task: str, keys: dict[str, Any], tokenizer: Any, context: int) 
     Raises:
         ConfigError: listing every unknown or refused key.
     """
-    name = str(keys["type"])
-    known = {c.model_type for c in MAPPING[task]}
+    name, spec = str(keys["type"]), TASKS[task]
+    known = {c.model_type for c in getattr(modeling_auto, spec.model_mapping)}
     if name not in known:
         near = difflib.get_close_matches(name, sorted(known), 3, 0.5)
-        family = "decoder-only" if task == "gpt" else "encoder-decoder"
+        family = "encoder-decoder" if spec.encoder_decoder else "decoder-only"
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise ConfigError(f"model.type: {name!r} is no {family} model of transformers{hint}")
     cls = type(AutoConfig.for_model(name))
@@ -74,7 +68,7 @@ def model_config(task: str, keys: dict[str, Any], tokenizer: Any, context: int) 
     if problems:
         raise ConfigError("\n".join(problems))
     given = {k: v for k, v in keys.items() if k != "type"}
-    bidirectional = task == "gpt" and "is_decoder" in valid  # BERT and its kin
+    bidirectional = not spec.encoder_decoder and "is_decoder" in valid  # BERT and its kin
     if "max_position_embeddings" in valid and not {"max_position_embeddings", "n_positions"} & set(given):
         given["max_position_embeddings"] = context + (tokenizer.pad_token_id + 1 if bidirectional else 0)  # RoBERTa's begin after it
     # Layer drop is on by default in M2M100; it leaves parameters without gradients, which several processes cannot have.
@@ -85,7 +79,7 @@ def model_config(task: str, keys: dict[str, Any], tokenizer: Any, context: int) 
     }  # fmt: skip
     if bidirectional:
         given.setdefault("is_decoder", True)  # otherwise they look at both sides
-    if task == "translation":
+    if spec.encoder_decoder:
         given["decoder_start_token_id"] = tokenizer.eos_token_id  # as M2M100 and BART were trained; any fixed id serves
         given |= {k: tokenizer.eos_token_id for k in ("forced_eos_token_id",) if k in valid}
     try:
@@ -117,16 +111,17 @@ def new_model(task: str, config: Any, context: int, max_new_tokens: int, seed: i
     """A model with fresh float32 weights, the same for the same seed; raises ConfigError if the class refuses its config.
 
     Args:
-        context: the most tokens that the model will see at once; a gpt's generation ends there.
-        max_new_tokens: where a translation ends.
+        context: the most tokens that the model will see at once; generation that continues its input ends there.
+        max_new_tokens: where the generation of an encoder-decoder model ends.
     """
     torch.manual_seed(seed)
+    encoder_decoder = TASKS[task].encoder_decoder
     try:
         model = fresh(task, config).eval()
         ids = torch.full((2, min(8, context)), config.eos_token_id)  # (2, T): the same but for the last token
         ids[1, -1] = config.vocab_size - 1
         with torch.no_grad():  # some classes find out only here that their shapes do not fit
-            key = "input_ids" if task == "gpt" else "decoder_input_ids"
+            key = "decoder_input_ids" if encoder_decoder else "input_ids"
             logits = torch.cat([model(**{"input_ids": ids[:1], key: one[None]}, use_cache=False).logits[:, :-1] for one in ids])
     except ConfigError:
         raise
@@ -135,10 +130,10 @@ def new_model(task: str, config: Any, context: int, max_new_tokens: int, seed: i
     if not torch.allclose(logits[0], logits[1], rtol=1e-4, atol=1e-4 * float(logits.abs().max())):
         raise ConfigError(f"model.type: {config.model_type} with these keys sees the tokens that it is to predict; choose another")
     generation = GenerationConfig.from_model_config(model.config)
-    if task == "gpt":  # whatever the prompt: learned positions end with the context
-        generation.max_new_tokens, generation.max_length = None, context
-    else:
+    if encoder_decoder:
         generation.max_new_tokens, generation.max_length = max_new_tokens, None
+    else:  # whatever the prompt: learned positions end with the context
+        generation.max_new_tokens, generation.max_length = None, context
     model.generation_config = generation
     _try_generation(model, context)
     return model
@@ -159,7 +154,7 @@ def _try_generation(model: PreTrainedModel, context: int) -> None:
 def fresh(task: str, config: Any) -> PreTrainedModel:
     """A model of the class that `config` belongs to, with new float32 weights; raises ConfigError if the class refuses its config."""
     try:
-        model: PreTrainedModel = AUTO[task].from_config(config, dtype=torch.float32)
+        model: PreTrainedModel = getattr(transformers, TASKS[task].auto_class).from_config(config, dtype=torch.float32)
     except Exception as error:  # as in build
         raise refused(config.model_type, error) from None
     return model

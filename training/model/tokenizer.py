@@ -19,14 +19,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from training.base.errors import ConfigError
 from training.corpus.filters import HAN
 from training.settings.config import TokenizerConfig
-
-END_OF_TEXT = "<|endoftext|>"
-
-# gpt: one token both begins and ends a text, as in GPT-2. translation: fairseq's order, which M2M100's positions and
-# CTranslate2's converter count on (with <pad> at 0 its positions are off by one, silently).
-GPT_SPECIALS = [END_OF_TEXT, "<pad>", "<unk>"]
-
-PAIR_SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
+from training.settings.task_specs import TASKS, TaskSpec
 
 BYTES = [f"<0x{b:02X}>" for b in range(256)]
 
@@ -44,15 +37,16 @@ def train_tokenizer(config: TokenizerConfig, texts: Iterable[str], task: str) ->
     Raises:
         ConfigError: if the vocabulary asked for cannot hold the special and byte tokens.
     """
-    specials = GPT_SPECIALS if task == "gpt" else PAIR_SPECIALS
+    spec = TASKS[task]
+    specials = list(spec.special_tokens)
     least = len(specials) + (256 if config.type == "bpe" else 0) + 1
     if config.vocab_size < least:
         raise ConfigError(f"tokenizer.vocab_size: {config.vocab_size} is too small; special and byte tokens alone take {least - 1}")
     if config.type == "bpe":
-        return _wrap(_train_bpe(config, texts, specials, prefix=task == "translation"), task)
+        return _wrap(_train_bpe(config, texts, specials, spec.normalizes_text), spec)
     make = _train_characters if config.type == "char" else _train_words
     tokenizer, counts = make(config, texts, specials)
-    return _wrap(tokenizer, task, frequencies=frequencies(counts))
+    return _wrap(tokenizer, spec, frequencies=frequencies(counts))
 
 
 def load_tokenizer(path: str | Path, task: str) -> PreTrainedTokenizerFast:
@@ -66,16 +60,16 @@ def load_tokenizer(path: str | Path, task: str) -> PreTrainedTokenizerFast:
     missing = [n for n in ("bos_token", "eos_token", "pad_token") if getattr(tokenizer, n) is None]
     if missing:
         raise ConfigError(f"tokenizer.path: the tokenizer in {path} has no {', '.join(missing)}, which {task} needs")
-    ids, eos = tokenizer("x")["input_ids"], tokenizer.eos_token_id
-    if task == "gpt" and (ids[:1] != [eos] or eos in ids[1:]):  # in gpt's batches one token both ends a text and begins the next
+    spec, ids, eos = TASKS[task], tokenizer("x")["input_ids"], tokenizer.eos_token_id
+    if spec.begins_with_eos and (ids[:1] != [eos] or eos in ids[1:]):  # one token both ends a text and begins the next
         raise ConfigError(
             f"tokenizer.path: the tokenizer in {path} must begin a text with its end-of-text token and not end it; "
-            "gpt needs one made for gpt by this trainer, or set up likewise"
+            f"{task} needs one made for {task} by this trainer, or set up likewise"
         )
-    if task == "translation" and ids[-1:] != [eos]:
+    if spec.ends_with_eos and ids[-1:] != [eos]:
         raise ConfigError(
             f"tokenizer.path: the tokenizer in {path} does not end a sentence with {tokenizer.eos_token}, so a model could not "
-            "learn where to stop; translation needs one made for translation by this trainer, or set up likewise"
+            f"learn where to stop; {task} needs one made for {task} by this trainer, or set up likewise"
         )
     return tokenizer
 
@@ -120,11 +114,11 @@ def frequencies(counts: Mapping[Any, int]) -> dict[str, Any]:
     return {"tokens": total, "at_least": table}
 
 
-def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str], prefix: bool) -> Tokenizer:
-    """BPE over WORDS. `prefix`: a sentence's first word is written like any other, with the space before it."""
+def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str], normalize: bool) -> Tokenizer:
+    """BPE over WORDS. `normalize`: in the form NFKC, and a text's first word is written like any other, with the space before it."""
     tokenizer = Tokenizer(models.BPE())
     spaces: list[normalizers.Normalizer] = [normalizers.Replace(" ", "▁")]
-    if prefix:
+    if normalize:
         spaces = [normalizers.NFKC(), *spaces, normalizers.Replace(Regex(r"\A(?=[\p{L}&&[^\p{Han}]])"), "▁")]
     tokenizer.normalizer = normalizers.Sequence(spaces)
     pattern = WORDS % (r"\p{Han}" if config.isolate_han else r"\p{Han}+")
@@ -145,7 +139,7 @@ def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str
             merges[a, b] = None
     tokenizer.model = models.BPE(vocab, list(merges), byte_fallback=True, unk_token="<unk>", fuse_unk=False)
     steps: list[decoders.Decoder] = [decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("▁", " ")]
-    tokenizer.decoder = decoders.Sequence(steps + ([decoders.Strip(" ", 1, 0)] if prefix else []))
+    tokenizer.decoder = decoders.Sequence(steps + ([decoders.Strip(" ", 1, 0)] if normalize else []))
     return tokenizer
 
 
@@ -180,21 +174,32 @@ def _alphabet(counts: Counter[str], config: TokenizerConfig, room: int) -> list[
     return kept or ["▁"]
 
 
-def _wrap(tokenizer: Tokenizer, task: str, **kept: Any) -> PreTrainedTokenizerFast:
+def _wrap(tokenizer: Tokenizer, spec: TaskSpec, **kept: Any) -> PreTrainedTokenizerFast:
     """As transformers loads it: with special tokens, and the template that a user's text is put into.
 
     `kept` goes into tokenizer_config.json.
     """
-    bos, eos = (END_OF_TEXT, END_OF_TEXT) if task == "gpt" else ("<s>", "</s>")
-    template = f"{bos} $A" if task == "gpt" else f"$A {eos}"
+    bos, eos = spec.bos_token, spec.eos_token
     at = {t: tokenizer.token_to_id(t) for t in {bos, eos}}
-    tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=list(at.items()))
+    tokenizer.post_processor = processors.TemplateProcessing(single=spec.text_template, special_tokens=list(at.items()))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, pad_token="<pad>", unk_token="<unk>",
-        clean_up_tokenization_spaces=False, padding_side="left" if task == "gpt" else "right",
+        clean_up_tokenization_spaces=False, padding_side=spec.padding_side,
         split_special_tokens=True,  # "<s>" in somebody's text is three characters, not the beginning of a sentence
         model_input_names=["input_ids", "attention_mask"], **kept,
     )  # fmt: skip
+
+
+class StandIn:
+    """In place of a tokenizer that is not there yet: it has a size and special ids, and nothing else."""
+
+    bos_token_id, eos_token_id, pad_token_id, unk_token_id = 0, 2, 1, 3
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
 
 
 def text_of(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> str:

@@ -14,6 +14,7 @@ from inference.folders import COPY, TOLD
 from training.base.errors import ConfigError
 from training.base.files import replacing
 from training.scoring.test_sets import model_folder, read_pairs
+from training.settings.task_specs import TASKS, TaskSpec
 from training.setup.run_folder import home_of_model
 
 CONVERTIBLE = ("m2m_100", "t5")  # of a Marian vocabulary CTranslate2 drops the last entry, which it takes for padding
@@ -51,11 +52,13 @@ def export_model(
     from inference.ctranslate2_backend import fingerprint, split
 
     folder = model_folder(model).resolve()
-    task = _task(folder)
-    if out is None and task == "gpt":
-        raise ConfigError("--model: a gpt is served by transformers and needs no int8 copy; a folder to share is made with --out DIR")
-    if weights == "none" and task == "gpt":
-        raise ConfigError("--weights none: a gpt has no int8 copy that could be served instead")
+    spec = _spec(folder)
+    if out is None and not spec.encoder_decoder:
+        raise ConfigError(
+            f"--model: a {spec.name} is served by transformers and needs no int8 copy; a folder to share is made with --out DIR"
+        )
+    if weights == "none" and not spec.encoder_decoder:
+        raise ConfigError(f"--weights none: a {spec.name} has no int8 copy that could be served instead")
     if out is None and (weights != "float32" or shard_mb or licence):
         raise ConfigError("--weights, --shard_mb and --license are about the copied folder; say where with --out DIR")
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / "meta.json").is_file():
@@ -64,12 +67,12 @@ def export_model(
         raise ConfigError(f"--out: {out} is the model itself; leave --out away to add the int8 copy to it")
     if out is not None and (out / "config.json").is_file() and _kind(out) != _kind(folder):
         raise ConfigError(f"--out: {out} holds another model ({_kind(out)}, where this is {_kind(folder)}); choose another, or remove it")
-    lines = _lines(tests or list(PHRASEBOOK), sentences, columns) if task == "translation" else []
+    lines = _lines(tests or list(PHRASEBOOK), sentences, columns) if spec.encoder_decoder else []
     place = folder if out is None else out.resolve()
     with replacing(place if out is not None else place / COPY) as made:
         made.mkdir(parents=True)
         copy = made / COPY if out is not None else made
-        told = _convert(folder, copy, lines) if task == "translation" else {}
+        told = _convert(folder, copy, lines) if spec.encoder_decoder else {}
         if out is not None:
             _copy(folder, made, weights, shard_mb)
             if told and shard_mb:
@@ -102,15 +105,15 @@ def _kind(folder: Path) -> str:
     return str(_config(folder).get("model_type"))
 
 
-def _task(folder: Path) -> str:
+def _spec(folder: Path) -> TaskSpec:
+    """Of the first task whose models are of this kind: what was made elsewhere does not say which task it is for."""
     told = _config(folder)
-    if told.get("is_encoder_decoder") is not True:
-        return "gpt"
-    if told.get("model_type") not in CONVERTIBLE:
+    spec = next(spec for spec in TASKS.values() if spec.encoder_decoder == (told.get("is_encoder_decoder") is True))
+    if spec.encoder_decoder and told.get("model_type") not in CONVERTIBLE:
         raise ConfigError(
             f"--model: {told.get('model_type')} models are not converted by CTranslate2 as they are made here; {', '.join(CONVERTIBLE)} are"
         )
-    return "translation"
+    return spec
 
 
 def _lines(tests: list[str], most: int, columns: dict[str, str] | None) -> list[str]:
@@ -162,7 +165,7 @@ def _convert(folder: Path, place: Path, lines: list[str]) -> dict[str, Any]:
 def _copy(folder: Path, place: Path, weights: Weights, shard_mb: float) -> None:
     """The publishable files of a checkpoint; config.json stays at float32, so that half weights are widened when they are loaded."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    import transformers
 
     from training.setup.checkpoint import FILES
 
@@ -171,8 +174,7 @@ def _copy(folder: Path, place: Path, weights: Weights, shard_mb: float) -> None:
             shutil.copy2(folder / name, place / name)
     if weights == "none":
         return
-    auto: Any = AutoModelForCausalLM if _task(folder) == "gpt" else AutoModelForSeq2SeqLM
-    net = auto.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32)
+    net = getattr(transformers, _spec(folder).auto_class).from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32)
     if weights == "float16":
         net = net.to(torch.float16)
     saved = place / "weights"

@@ -12,6 +12,7 @@ from typing import Any
 from training.base.errors import ConfigError
 from training.scoring import writers
 from training.scoring.translator import in_pieces, translator
+from training.settings.task_specs import TASKS
 
 SUFFIXES = re.compile(r"\.(jsonl|json|csv|tsv|txt|parquet)(\.(gz|xz|zst|bz2))?$", re.IGNORECASE)  # of a test set's file
 
@@ -66,7 +67,7 @@ def systems(roots: list[Path], beams: list[int]) -> list[System]:
 
     found = []
     for info in find_models(roots):
-        if info.task != "translation":
+        if not TASKS[info.task].two_languages:
             continue
         ways: list[tuple[str, Path | None, int]] = []
         if weights := sum(p.stat().st_size for p in info.path.glob("*.safetensors")):

@@ -8,6 +8,7 @@ from typing import Any
 
 from training.base.errors import ConfigError
 from training.settings.config import SourceConfig
+from training.settings.task_specs import TRANSLATION
 
 
 def model_folder(path: Path) -> Path:
@@ -30,9 +31,7 @@ def read_pairs(path: str, columns: dict[str, str] | None = None) -> list[dict[st
     Args:
         columns: names of the file's columns, as in `corpus.columns`.
     """
-    from training.settings.task_specs import COLUMNS
-
-    names = {**COLUMNS["translation"], **(columns or {})}
+    names = {**TRANSLATION.columns, **(columns or {})}
     if wrong := set(names) - {"source", "target"}:
         raise ConfigError(f"--columns: no column is called {', '.join(sorted(wrong))} here; valid: source, target")
     rows, reasons = read_rows(SourceConfig(path), names, "--test", "--columns")

@@ -12,6 +12,7 @@ from typing import Any
 from training.base.errors import ConfigError
 from training.settings.config import Config
 from training.settings.load import load_config
+from training.settings.task_specs import TASKS
 from training.setup.run_folder import home_of_model
 
 PROMPTS = ("", "世界", "夜", "明月", "春风", "却说", "我们", "生命")
@@ -58,7 +59,7 @@ def written(roots: list[Path]) -> list[Written]:
 
     made = []
     for info in find_models(roots):
-        if info.task != "gpt":
+        if not TASKS[info.task].open_ended:
             continue
         print(f"{info.name}: {SAMPLES * len(PROMPTS)} samples at temperatures {TEMPERATURES[0]} and {TEMPERATURES[1]} …", file=sys.stderr)
         size = sum(p.stat().st_size for p in info.path.glob("*.safetensors"))

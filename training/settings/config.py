@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
 from training.base.errors import ConfigError
+from training.settings.task_specs import TASKS, TaskSpec
 
 __all__ = ["Config", "ConfigError"]
+
+if TYPE_CHECKING:
+    TaskName = str
+else:
+    TaskName = Literal[tuple(TASKS)]  # by which --help names the tasks, and any other is refused
 
 
 @dataclass
@@ -248,7 +254,7 @@ class LogConfig:
 class Config:
     """A run of training/train.py."""
 
-    task: Literal["gpt", "translation"]
+    task: TaskName
     """gpt: a text goes on; translation: a sentence into the other language."""
     run_dir: str = "runs/unnamed"
     """Where the run folder goes."""
@@ -266,6 +272,11 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     log: LogConfig = field(default_factory=LogConfig)
+
+    @property
+    def spec(self) -> TaskSpec:
+        """What differs between the tasks, of this one."""
+        return TASKS[self.task]
 
 
 def dump_config(config: Config) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from training.settings.config import Config
 from training.settings.checks import fields_below
+from training.settings.task_specs import TASKS
 
 MOST = 2**31 - 1  # of any count
 
@@ -27,6 +28,8 @@ def relations(config: Config) -> list[str]:
     from training.settings.config import source_list  # which needs this module first
 
     c = config
+    if c.task not in TASKS:  # which a parsed one cannot have
+        return [f"task: {c.task!r} is not valid here; wanted one of {', '.join(TASKS)}"]
     problems: list[str] = []
     if not c.corpus.train:
         problems.append("corpus.train: no source given; name a file, e.g. corpus.train: data/verses.jsonl")
@@ -84,9 +87,10 @@ def relations(config: Config) -> list[str]:
         "corpus.filters.min_chars": c.corpus.filters.min_chars, "corpus.filters.max_ratio": c.corpus.filters.max_ratio,
     }  # fmt: skip
     problems += [f"{k}: {v} must not be negative" for k, v in counts.items() if not v >= 0]
-    if not c.tokenizer.joint and (c.task, c.tokenizer.type) != ("translation", "bpe"):
-        problems.append("tokenizer.joint: false needs two languages and merges to learn: task translation, tokenizer.type bpe")
-    wanted = {"gpt": ["text"], "translation": ["source", "target"]}[c.task]
+    if not c.tokenizer.joint and not (c.spec.two_languages and c.tokenizer.type == "bpe"):
+        tasks = " or ".join(name for name, spec in TASKS.items() if spec.two_languages)
+        problems.append(f"tokenizer.joint: false needs two languages and merges to learn: task {tasks}, tokenizer.type bpe")
+    wanted = list(c.spec.columns)
     columns = {"corpus.columns": c.corpus.columns}
     for key, value in {"corpus.train": c.corpus.train, "corpus.validation": c.corpus.validation}.items():
         columns |= {f"{key}: {s.path}: columns": s.columns or {} for s in source_list(value)}

@@ -24,17 +24,14 @@ from training.corpus.order import Corpus, corpus_summary, open_corpus
 from training.corpus.readers import Shard
 from training.model.build import checkpoint_activations, model_config, new_model
 from training.model.hardware import pick_precision
-from training.model.tokenizer import load_tokenizer, train_tokenizer, vocabulary_report
+from training.model.tokenizer import StandIn, load_tokenizer, train_tokenizer, vocabulary_report
 from training.settings import checks
 from training.settings.config import Config, source_list
 from training.settings.load import load_config
-from training.settings.task_specs import COLUMNS
 from training.setup import checkpoint
 from training.setup.processes import Processes
 from training.setup.run_folder import clear_folder, lock_folder, refuse_foreign
-from training.tasks.base import Memory
-from training.tasks.gpt import Gpt
-from training.tasks.translation import Translation
+from training.tasks.base import Memory, Task, task_class
 
 VOCABULARY_ROWS, VOCABULARY_CHARACTERS = 30_000, 4_000_000  # of the corpus, on which the report on the vocabulary is made
 
@@ -81,21 +78,11 @@ def open_folder(config: Config, processes: Processes) -> tuple[filelock.BaseFile
     return held, checkpoint.newest(folder) if config.resume else None
 
 
-class AnyTokenizer:
-    """Stands in for the tokenizer until it is there, so that a wrong model is told of before hours of reading."""
-
-    bos_token_id, eos_token_id, pad_token_id = 0, 0, 1
-
-    def __len__(self) -> int:
-        return 1000
-
-
 def check_before_reading(config: Config, processes: Processes) -> None:
     """Look for mistakes that need neither the corpus nor weights; raises ConfigError with all of them."""
     problems = []
-    b = config.batch
-    context = b.block_size if config.task == "gpt" else max(b.max_source_length, b.max_target_length)
-    checks: list[Callable[[], Any]] = [lambda: model_config(config.task, config.model, AnyTokenizer(), context)]
+    context = config.spec.context(config.batch)
+    checks: list[Callable[[], Any]] = [lambda: model_config(config.task, config.model, StandIn(1000), context)]
     if config.tokenizer.path:
         checks.append(lambda: load_tokenizer(str(config.tokenizer.path), config.task))
     for look in checks:
@@ -154,7 +141,7 @@ class Data:
     corpus: Corpus
     validation: Corpus
     tokenizer: PreTrainedTokenizerFast
-    task: Gpt | Translation
+    task: Task
     sample: list[dict[str, Any]]
     held_out: list[dict[str, Any]]
     held_out_batches: list[Batch]
@@ -162,7 +149,7 @@ class Data:
 
     def texts(self, rows: int, characters: int) -> Iterator[str]:
         """Training texts of the first column, at most so many and about so many characters."""
-        first = next(iter(COLUMNS[self.task.name]))
+        first = next(iter(self.task.spec.columns))
         return (row[first] for row in self.corpus.some(rows, characters))
 
 
@@ -191,8 +178,7 @@ def open_data(config: Config, processes: Processes, memory: Memory | None = None
     sample = list(corpus.some(SAMPLE_ROWS, SAMPLE_CHARACTERS))
     if not sample:
         raise ConfigError("corpus.train: no row is left in an epoch; raise the weights of its sources")
-    tasks: dict[str, type[Gpt] | type[Translation]] = {"gpt": Gpt, "translation": Translation}
-    task = tasks[config.task](config, tokenizer, sample, memory)
+    task = task_class(config.task)(config, tokenizer, sample, memory)
     held_out = list(validation.held_out(config.evaluation.max_rows))
     batches, left_out = task.make_batches(held_out, None) if held_out else ([], 0)
     if left_out:  # what is not in a batch is not in the numbers either
@@ -264,7 +250,7 @@ def _tokenizer(config: Config, corpus: Corpus, processes: Processes) -> PreTrain
             def texts() -> Iterator[str]:
                 n = 0
                 for row in corpus.some(config.tokenizer.sample_rows, TOKENIZER_CHARACTERS):
-                    for column in COLUMNS[config.task]:
+                    for column in config.spec.columns:
                         n += 1
                         bar.to(n)
                         yield row[column]
@@ -292,7 +278,7 @@ def look_at_vocabulary(data: Data, parameters: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if data.processes.main:  # the others need not read and count as well
         rows = list(data.corpus.some(VOCABULARY_ROWS, VOCABULARY_CHARACTERS))
-        columns = {k: [r[k] for r in rows] for k in COLUMNS[data.task.name]}
+        columns = {k: [r[k] for r in rows] for k in data.task.spec.columns}
         found = vocabulary_report(data.tokenizer, columns, parameters)
     return data.processes.from_main(found)
 

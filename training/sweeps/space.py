@@ -14,13 +14,14 @@ import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from training.base.errors import ConfigError
 from training.settings import checks, command_line
 from training.settings.config import Config, CorpusConfig, SourceConfig
 from training.settings.load import parse_args
 from training.settings.relations import odd_path
+from training.settings.task_specs import LOSSES, METRICS, TASKS
 from training.sweeps.knob import Knob, flat, in_order, nested, read_knob
 
 # In place of Any, whose texts jsonargparse would read as YAML once more: "no" would become false.
@@ -28,9 +29,10 @@ Leaf = str | bool | int | float | None | list[str | bool | int | float | dict[st
 
 Tree = Leaf | dict[str, Leaf | dict[str, Leaf | dict[str, Leaf]]]
 
-Metric = Literal["val_loss", "perplexity", "bits_per_character", "bleu", "chrf"]
-
-HIGHER_IS_BETTER = ("bleu", "chrf")
+if TYPE_CHECKING:
+    Metric = str
+else:
+    Metric = Literal[METRICS]
 
 TOKENIZER_DEPENDENT = ("val_loss", "perplexity")  # of a token, so they compare under one tokenizer only
 
@@ -191,8 +193,9 @@ def base_config(sweep: SweepConfig) -> Config:
         problems.append(f"space.{measured[0]}: trials are to be measured on the same rows; put it under set")
     if base.corpus.validation is None and not base.corpus.validation_share:
         problems.append(f"base: nothing to measure {sweep.metric} on; give it corpus.validation, or a corpus.validation_share above 0")
-    if base.task == "gpt" and sweep.metric in HIGHER_IS_BETTER:
-        problems.append(f"metric: {sweep.metric} is for translation; a gpt has val_loss, perplexity and bits_per_character")
+    if sweep.metric not in (has := [*LOSSES, *base.spec.scores]):
+        tasks = " and ".join(name for name, spec in TASKS.items() if sweep.metric in spec.scores)
+        problems.append(f"metric: {sweep.metric} is for {tasks}; a {base.task} has {', '.join(has[:-1])} and {has[-1]}")
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     return base

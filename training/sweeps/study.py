@@ -28,10 +28,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from training.base.errors import ConfigError
 from training.base.files import complaints, write_text
 from training.settings.config import Config
+from training.settings.task_specs import HIGHER_IS_BETTER
 from training.sweeps import identity, sampling, space
 from training.sweeps.knob import label, number_of
 from training.sweeps.locks import Lock, Place, take
-from training.sweeps.space import HIGHER_IS_BETTER, SweepConfig
+from training.sweeps.space import SweepConfig
 
 NAME = "study"  # a journal may hold several; ours has one
 

@@ -15,14 +15,16 @@ from typing import Any
 from training.base.errors import DISK, ConfigError, NotFinite, OutOfMemory, Stopped, Train
 from training.diagnosis.diagnose import diagnose
 from training.diagnosis.run_records import read_metrics
-from training.estimate import footprint, numbers
+from training.estimate import numbers
 from training.model.build import count_on_paper, model_config
+from training.model.tokenizer import StandIn
 from training.settings.config import Config
 from training.settings.load import check_config
+from training.settings.task_specs import HIGHER_IS_BETTER
 from training.setup.data import check_before_reading
 from training.setup.processes import Processes
 from training.sweeps import space
-from training.sweeps.space import HIGHER_IS_BETTER, UNREAD
+from training.sweeps.space import UNREAD
 from training.sweeps.study import Claim
 from training.tasks.base import Memory
 
@@ -67,11 +69,10 @@ def refusal(config: Config, entries: int, processes: Processes) -> str:
     try:
         check_config(config)
         check_before_reading(config, processes)
-        standin: Any = footprint.Standin(entries)
-        context = config.batch.block_size if config.task == "gpt" else max(config.batch.max_source_length, config.batch.max_target_length)
-        parameters = count_on_paper(config.task, model_config(config.task, config.model, standin, context))
+        context = config.spec.context(config.batch)
+        parameters = count_on_paper(config.task, model_config(config.task, config.model, StandIn(entries), context))
         there = numbers.memory_here(processes.device)
-        shapes = footprint.full_batch(config)
+        shapes = config.spec.full_batch(config.batch)
         rows, length = shapes["labels"]
         if 12 * parameters > there:  # the least that any optimizer here needs
             return f"preflight: weights, gradients and optimizer take {12 * parameters / 1e9:.1f} GB or more, there are {there / 1e9:.1f}"

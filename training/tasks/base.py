@@ -1,15 +1,127 @@
-"""What both tasks need: the ignored label, token ids, the inputs of a model, and generation that leaves training's dice alone."""
+"""What a task is, as code: the `Task` protocol and the parts that tasks share. What differs as plain data is its `TaskSpec`.
+
+A third task is a class in a file of this folder and a spec in `training/settings/task_specs.py` that names it; nothing else
+asks which task it is. B: rows, T: tokens.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import pkgutil
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from training.corpus.batches import Batch
+from training.settings.config import Config
+from training.settings.task_specs import TASKS, TaskSpec
+
 IGNORE_INDEX = -100  # labels with this value cost nothing (torch's own default)
+
+
+class TypicalGeneration(NamedTuple):
+    """One of the calls of `generate` that an evaluation makes.
+
+    Attributes:
+        inputs: of the model: input_ids and attention_mask (B, T).
+        length: tokens that it will write, in the mean.
+        calls: how many such calls an evaluation makes.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    length: float
+    calls: int
+
+
+class Task(Protocol):
+    """What the loop, the evaluation and preflight ask of a task. Classes inherit from it what is the same for all.
+
+    A row is a dict with the texts of the task's columns and where it came from (`_shard` and `_row`).
+    """
+
+    spec: TaskSpec
+    config: Config
+    tokenizer: PreTrainedTokenizerFast
+    packed: bool | None = None  # whether texts are joined end to end; None where the task knows no such thing
+
+    def __init__(
+        self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]], memory: Memory | None = None
+    ):  # fmt: skip
+        """Settle what depends on the data.
+
+        Args:
+            sample: some training rows; empty where there are none yet.
+            memory: of token ids, for callers that train several runs on the same rows.
+        """
+
+    @property
+    def context(self) -> int:
+        """Most tokens that the model sees at once, on either side."""
+        return self.spec.context(self.config.batch)
+
+    def make_batches(self, rows: list[dict[str, Any]], rng: np.random.Generator | None) -> tuple[list[Batch], int]:
+        """Micro-batches, and how many rows were too long for one.
+
+        Args:
+            rng: decides which rows go together and in what order; without it, by length and in order.
+
+        Returns:
+            Micro-batches of int arrays: those that `spec.tensors` names, (B, T) each, and `rows` (B, 2), the shard and row that each begins
+            in. Labels are not shifted, and are IGNORE_INDEX where there is padding.
+        """
+        ...
+
+    def loss(self, model: torch.nn.Module, batch: dict[str, torch.Tensor], smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Summed cross entropy in nats and the number of predicted tokens, both scalars. Labels are shifted here and nowhere else.
+
+        Args:
+            smoothing: share of the probability that label smoothing gives to all other tokens.
+        """
+        ...
+
+    def targets(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """How many tokens of a micro-batch are predicted, as a scalar."""
+        labels = batch["labels"][:, self.spec.unpredicted_labels :]
+        return (labels != IGNORE_INDEX).sum()
+
+    def padded_tokens(self, batch: Batch) -> int:
+        """Tokens of a micro-batch, padding included; where a model reads one text and writes another, those of both."""
+        by_side = {length: batch[name].size for name, length in self.spec.tensors.items()}
+        return int(sum(by_side.values()))
+
+    def characters(self, rows: list[dict[str, Any]]) -> int:
+        """Characters that the loss of these rows is about; an end of text counts as none."""
+        return sum(len(row[self.spec.target_column]) for row in rows)
+
+    def samples(self, model: PreTrainedModel, rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+        """What the model writes at an evaluation.
+
+        Args:
+            rows: of the validation set.
+            seed: of the samples; generation leaves the training's random numbers as they were.
+
+        Returns:
+            [{prompt, text, stopped}] of an open-ended task, `stopped` being whether the text ended by itself; otherwise
+            [{prompt, text, reference}] with "" where there is no reference.
+        """
+        ...
+
+    def typical_generation(self, sample: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> TypicalGeneration | None:
+        """What takes the time in `samples`, for the probe of preflight; None if an evaluation writes nothing.
+
+        Args:
+            sample: some training rows.
+            held_out: the validation rows.
+        """
+        ...
+
+
+def task_class(name: str) -> type[Task]:
+    """The class of a task, by the name that a config gives it."""
+    found: type[Task] = pkgutil.resolve_name(TASKS[name].task_class)
+    return found
 
 
 class Memory:

@@ -17,18 +17,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from training.corpus.batches import Batch, pad
 from training.model.tokenizer import text_of
 from training.settings.config import Config
-from training.tasks.base import IGNORE_INDEX, Encoder, Memory, generate, model_inputs
+from training.settings.task_specs import GPT
+from training.tasks.base import IGNORE_INDEX, Encoder, Memory, Task, TypicalGeneration, generate, model_inputs
 
 
-class Gpt:
-    """What the loop asks of a task, for texts."""
+class Gpt(Task):
+    """Learns to continue texts."""
 
-    name = "gpt"
+    spec = GPT
 
     def __init__(
         self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]], memory: Memory | None = None
     ):  # fmt: skip
-        """`sample`: some training rows, to see how long a text is. `memory`: of token ids, see there."""
+        """`sample`: to see how long a text is, where `batch.packing` is `auto`. `memory`: of token ids, see there."""
         self.config, self.tokenizer, self.encode = config, tokenizer, Encoder(tokenizer, False, memory)
         self.block_size, self.rows_per_batch = config.batch.block_size, config.batch.micro_batch_size
         packing = config.batch.packing
@@ -36,11 +37,6 @@ class Gpt:
             lengths = [len(ids) for ids in self.encode([row["text"] for row in sample[:2000]])]
             packing = "always" if np.median(lengths) > self.block_size / 2 else "never"
         self.packed = packing == "always"
-
-    @property
-    def context(self) -> int:
-        """Most tokens that the model sees at once."""
-        return self.block_size
 
     def make_batches(self, rows: list[dict[str, Any]], rng: np.random.Generator | None) -> tuple[list[Batch], int]:
         """Micro-batches of (B, T) input_ids and labels, and 0: no text is too long. Without `rng`, in order."""
@@ -110,14 +106,6 @@ class Gpt:
         )
         return total, self.targets(batch)
 
-    def targets(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """How many tokens of a batch are predicted."""
-        return (batch["labels"][:, 1:] != IGNORE_INDEX).sum()
-
-    def characters(self, rows: list[dict[str, Any]]) -> int:
-        """Characters that the loss of these rows is about; an end of text counts as none."""
-        return sum(len(r["text"]) for r in rows)
-
     @torch.inference_mode()
     def samples(self, model: PreTrainedModel, rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
         """Continuations of evaluation.prompts: [{prompt, text, stopped}]; `stopped`: it ended by itself. Each prompt has its own dice."""
@@ -132,3 +120,13 @@ class Gpt:
                 stopped = self.tokenizer.eos_token_id in new
                 found.append({"prompt": prompt, "text": text_of(self.tokenizer, new), "stopped": stopped})
         return found
+
+    def typical_generation(self, sample: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> TypicalGeneration | None:
+        """The samples of one prompt, as long as nine of ten texts are at most."""
+        e = self.config.evaluation
+        if not e.samples or not e.prompts:
+            return None
+        lengths = [len(ids) for ids in self.tokenizer([row["text"][:4000] for row in sample[:200]])["input_ids"]]
+        length = min(e.max_new_tokens, self.context, float(np.quantile(lengths, 0.9)))
+        inputs = torch.full((e.samples, 1), self.tokenizer.bos_token_id)  # (B, T)
+        return TypicalGeneration({"input_ids": inputs, "attention_mask": torch.ones_like(inputs)}, length, len(e.prompts))

@@ -16,24 +16,22 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from training.corpus.batches import Batch, pad, padded
 from training.model.tokenizer import text_of
 from training.settings.config import Config
-from training.tasks.base import IGNORE_INDEX, Encoder, Memory, generate, model_inputs
+from training.settings.task_specs import TRANSLATION
+from training.tasks.base import IGNORE_INDEX, Encoder, Memory, Task, TypicalGeneration, generate, model_inputs
+
+GROUP = 64  # sentences that are translated at once
 
 
-class Translation:
-    """What the loop asks of a task, for pairs."""
+class Translation(Task):
+    """Learns to turn the text of one column into that of the other."""
 
-    name = "translation"
+    spec = TRANSLATION
 
     def __init__(
         self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]], memory: Memory | None = None
     ):  # fmt: skip
-        """`sample` is the other task's affair. `memory`: of token ids, see there."""
+        """`sample` is not looked at. `memory`: of token ids, see there."""
         self.config, self.tokenizer, self.encode = config, tokenizer, Encoder(tokenizer, True, memory)
-
-    @property
-    def context(self) -> int:
-        """Most tokens that the model sees at once, on either side."""
-        return max(self.config.batch.max_source_length, self.config.batch.max_target_length)
 
     def make_batches(self, rows: list[dict[str, Any]], rng: np.random.Generator | None) -> tuple[list[Batch], int]:
         """Micro-batches of (B, S) input_ids and attention_mask and (B, T) labels; and how many pairs were too long."""
@@ -79,14 +77,6 @@ class Translation:
         )
         return total, self.targets(batch)
 
-    def targets(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """How many tokens of a batch are predicted."""
-        return (batch["labels"] != IGNORE_INDEX).sum()
-
-    def characters(self, rows: list[dict[str, Any]]) -> int:
-        """Characters that the loss of these rows is about."""
-        return sum(len(r["target"]) for r in rows)
-
     def samples(self, model: PreTrainedModel, rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
         """Greedy translations of validation rows and of evaluation.prompts: [{prompt, text, reference}]."""
         e = self.config.evaluation
@@ -95,17 +85,33 @@ class Translation:
         texts = translate(model, self.tokenizer, [s for s, _ in shown], self.config.batch.max_source_length, longest)
         return [{"prompt": s, "text": t, "reference": r} for (s, r), t in zip(shown, texts)]
 
+    def typical_generation(self, sample: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> TypicalGeneration | None:
+        """A group of sentences of the middle length."""
+        b, e = self.config.batch, self.config.evaluation
+        shown = held_out[: e.generate_rows]
+        if not shown:
+            return None
+        targets = self.tokenizer([row["target"] for row in shown])["input_ids"]
+        # A group goes on until its longest translation ends; those of like length stand together.
+        length = min(e.max_new_tokens, b.max_target_length, float(np.quantile([len(ids) for ids in targets], 0.8)))
+        rows, sources = min(GROUP, len(shown)), sorted((row["source"] for row in shown), key=len)
+        first = (len(sources) - rows) // 2
+        inputs = self.tokenizer(
+            sources[first : first + rows], return_tensors="pt", padding=True, truncation=True, max_length=b.max_source_length
+        )
+        return TypicalGeneration(dict(inputs), length, -(-len(shown) // GROUP))
+
 
 @torch.inference_mode()
 def translate(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, sources: list[str], max_source_length: int, max_new_tokens: int,
     num_beams: int = 1,
 ) -> list[str]:  # fmt: skip
-    """Translations in the order of `sources`, made 64 at a time, those of like length together. Greedy with one beam."""
+    """Translations in the order of `sources`, made GROUP at a time, those of like length together. Greedy with one beam."""
     out = [""] * len(sources)
     order = sorted(range(len(sources)), key=lambda k: len(sources[k]))
-    for start in range(0, len(order), 64):
-        group = order[start : start + 64]
+    for start in range(0, len(order), GROUP):
+        group = order[start : start + GROUP]
         inputs = tokenizer(
             [sources[k] for k in group], return_tensors="pt", padding=True, truncation=True, max_length=max_source_length
         ).to(model.device)
