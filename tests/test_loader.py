@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from training.base.errors import ConfigError
 from training.corpus.batches import MicroBatches, pad
@@ -25,7 +27,6 @@ from training.tasks.gpt import Gpt
 from training.tasks.translation import Translation
 
 ROOT = Path(__file__).resolve().parents[1]
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 
 
 def texts(n, start=0):
@@ -111,6 +112,24 @@ def test_stopped_anywhere_and_any_number_of_times_it_goes_on_the_same(tmp_path, 
         some, cursor = sequence(corpus, make, workers, n, json.loads(json.dumps(cursor)))
         found += some
     assert found == wanted
+
+
+def test_torch_does_not_warn_the_user_of_more_workers_than_cores(tmp_path, sources, char, monkeypatch):
+    monkeypatch.setattr(torch._utils, "cpu_count", lambda: 1)
+    corpus, make = corpus_of(tmp_path, sources), gpt(char).make_batches
+
+    class Warns(DataLoader):
+        def __init__(self, *args, **options):
+            warnings.warn("something else", stacklevel=2)
+            super().__init__(*args, **options)
+
+    with pytest.warns(UserWarning, match="This DataLoader will create 2"):
+        DataLoader([1], num_workers=2)  # without us, the user would see it
+    monkeypatch.setattr("training.corpus.batches.DataLoader", Warns)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        MicroBatches(corpus, make, 0, 1, 2).close()
+    assert [str(warning.message) for warning in shown] == ["something else"]
 
 
 def test_every_position_is_one_to_go_on_from(tmp_path, char):

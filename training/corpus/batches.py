@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -103,12 +104,8 @@ class MicroBatches:
         self._left_out_before = cursor.get("left_out", 0)
         source = Chunks(corpus, make_batches, self.chunk)
         self._closing = source.closing
-        loader = DataLoader(
-            source, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None, collate_fn=as_is,
-            worker_init_fn=live_with_the_run,
-        )  # fmt: skip
         try:
-            self._chunks: Iterator[Any] = iter(loader)
+            self._chunks: Iterator[Any] = _loaded(source, workers)
             self._load()
         except BaseException:  # a signal too: the first chunk of a large corpus takes a while
             self.close()
@@ -161,6 +158,18 @@ class MicroBatches:
     def epoch(self) -> float:
         """Passes over the corpus so far."""
         return (self.chunk + self.next / max(1, len(self._batches))) / self.per_epoch
+
+
+def _loaded(source: Chunks, workers: int) -> Iterator[Any]:
+    """The items of `source`, read by so many processes beside this one; 0: by this one."""
+    with warnings.catch_warnings():
+        # Both lines below warn if there are more workers than cores. That does no harm here: workers sleep once they are two chunks ahead.
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        loader = DataLoader(
+            source, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None, collate_fn=as_is,
+            worker_init_fn=live_with_the_run,
+        )  # fmt: skip
+        return iter(loader)
 
 
 def as_is(item: Any) -> Any:
