@@ -28,6 +28,7 @@ from inference.shelf import KEEP, Shelf
 from inference.text import Note
 from inference.torch_backend import Sampling
 from inference.words import both
+from training.base.characters import HAN
 
 __all__ = ["Continuation", "Engine", "ModelError", "ModelInfo", "Note", "Translation", "find_models"]
 
@@ -204,7 +205,7 @@ class Engine:
             started = time.perf_counter()
             try:
                 # The examples are inputs, so they show which language a model reads.
-                from_chinese = any(text.HAN.search(example) for example in info.examples)
+                from_chinese = any(HAN.search(example) for example in info.examples)
                 numbered = [(n + 1, lines[n].strip()) for n in written]
                 sources, notes = text.encode_lines(tokenizer, backend.config, numbered, from_chinese)
                 targets = backend.translate(sources, beams, most)

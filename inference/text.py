@@ -14,14 +14,13 @@ from transformers import PreTrainedTokenizerBase
 
 from inference.folders import CONTEXT_NAMES, ModelError
 from inference.words import both
+from training.base.characters import HAN
 
 MAX_PROMPT_CHARS = 20_000  # longer prompts lose their beginning before they are tokenised
 
 MAX_UNKNOWN_SHOWN = 20
 
 SOURCE_TOKENS = 512  # a source line's length where the model itself has no limit
-
-HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # the token of a byte, of which rare characters are spelt
 

@@ -287,8 +287,8 @@ def test_over_long_and_unfinished_lines_are_told(engine: Engine) -> None:
 
 def test_a_line_that_is_not_chinese_is_told_by_a_model_that_reads_chinese(engine: Engine, tmp_path: Path) -> None:
     chinese = next(iter(PAIRS))
-    result = engine.translate([chinese, "", "Hello there.", "42"], num_beams=1)
-    assert [note.values for note in result.notes if note.key == "no_han"] == [{"numbers": "3, 4"}]
+    result = engine.translate([chinese, "", "Hello there.", "42", "二〇", "𠀀", "䷀"], num_beams=1)  # the last is a hexagram
+    assert [note.values for note in result.notes if note.key == "no_han"] == [{"numbers": "3, 4, 7"}]
     assert "no_han" not in keys(engine.translate([chinese, "I 爱 you"], num_beams=1))
     save(tmp_path / "english", tiny_translator(), "translation", examples=["I love you."])
     save(tmp_path / "unsaid", tiny_translator(), "translation")

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import re
 
+from training.base.characters import HAN_RUN, LATIN_RUN, LETTER
 from training.corpus.text_files import BadRow
 from training.settings.config import FiltersConfig
-
-HAN = re.compile("[\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
-
-HAN_RUN, LATIN_RUN = re.compile(f"{HAN.pattern}+"), re.compile("[A-Za-z\u00c0-\u024f]+")
-
-LETTER = re.compile(r"[^\W_]")
 
 # Choices of the config, not faults of the file: `corpus.strict` lets them pass. `too_long` is not among them, because an
 # over-long row, by max_chars or by the reader's 4 MB, is what strict stops at.

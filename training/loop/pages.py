@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from training.base.characters import HAN
 from training.base.files import replacing, write_text
 from training.base.words import phrases, spoken
-from training.corpus.filters import HAN
 from training.corpus.order import corpus_summary
 from training.diagnosis.diagnose import judge, tell
 from training.diagnosis.run_records import Records, plausible, read_metrics, read_run

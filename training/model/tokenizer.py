@@ -16,8 +16,8 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from training.base.characters import HAN
 from training.base.errors import ConfigError
-from training.corpus.filters import HAN
 from training.settings.config import TokenizerConfig
 from training.settings.task_specs import TASKS, TaskSpec
 

@@ -28,7 +28,8 @@ from datasets import Features, Value
 from datasets import Sequence as ListOf
 from sacrebleu.metrics import BLEU, CHRF
 
-from training.corpus.filters import HAN, LATIN_RUN, LETTER, chinese
+from training.base.characters import HAN, LATIN_RUN, LETTER
+from training.corpus.filters import chinese
 from training.quality.copied_text import NgramIndex, squeeze
 
 TOKENIZERS = ("13a", "intl", "zh", "char", "none")  # sacrebleu's others download a model or need a package

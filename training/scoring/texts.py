@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from training.base.characters import HAN
 from training.base.errors import ConfigError
 from training.base.files import replacing
 from training.scoring.test_sets import model_folder, read_rows
@@ -35,7 +36,6 @@ def translate_file(model: Path, texts: list[str], beams: int, copy: bool, out: P
     """
     from inference.ctranslate2_backend import usable
     from inference.folders import COPY
-    from training.corpus.filters import HAN
 
     folder = model_folder(model)
     served = copy and usable(folder)
