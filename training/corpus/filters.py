@@ -21,7 +21,7 @@ def filter_row(row: dict[str, str], f: FiltersConfig) -> None:
         raise BadRow("too_long", f"{max(lengths)} characters")
     if min(lengths) < f.min_chars:
         raise BadRow("too_short", f"{min(lengths)} characters")
-    if len(sides) == 1:
+    if len(sides) != 2:  # the others are of pairs
         return
     source, target = sides
     if f.identical and source == target:

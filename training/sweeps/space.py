@@ -14,7 +14,7 @@ import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from training.base.errors import ConfigError
 from training.settings import checks, command_line
@@ -28,11 +28,6 @@ from training.sweeps.knob import Knob, flat, in_order, nested, read_knob
 Leaf = str | bool | int | float | None | list[str | bool | int | float | dict[str, Any] | None]
 
 Tree = Leaf | dict[str, Leaf | dict[str, Leaf | dict[str, Leaf]]]
-
-if TYPE_CHECKING:
-    Metric = str
-else:
-    Metric = Literal[METRICS]
 
 TOKENIZER_DEPENDENT = ("val_loss", "perplexity")  # of a token, so they compare under one tokenizer only
 
@@ -63,7 +58,7 @@ class SweepConfig:
     search: Literal["grid", "random", "tpe", "nsga2"] = "tpe"
     """`grid`: every combination once, in random order. `tpe` (Bergstra et al. 2011) and `nsga2` (Deb et al. 2002; with `against`)
     learn from the trials so far."""
-    metric: Metric = "val_loss"
+    metric: Literal[METRICS] = "val_loss"  # type: ignore[valid-type]
     """What is to be good: of each run, its best evaluation."""
     against: Literal["none", "seconds", "parameters"] = "none"
     """A second aim, to be small: the seconds of training or the number of parameters. There is no single best setting then but a
