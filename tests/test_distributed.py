@@ -21,7 +21,7 @@ from training_runs import ROOT, end, environment, gpt_config, numbers, records, 
 
 from training.base.errors import ConfigError
 from training.corpus.batches import MicroBatches
-from training.loop.run import Run
+from training.loop.run import open_run
 from training.settings.load import load_config, parse_args
 from training.setup.data import open_data
 from training.setup.processes import Processes
@@ -37,7 +37,7 @@ class Done(Exception):
 def gradients(config: Path, run_dir: Path, accumulation: int) -> dict[str, torch.Tensor]:
     """What the loop has before its first optimizer step, unclipped, from 32 rows in `accumulation` micro-batches."""
     options = ["--train.gradient_accumulation_steps", str(accumulation), "--run_dir", str(run_dir), "--optim.max_grad_norm", "0"]
-    run = Run(parse_args(["--config", str(config), *options]))
+    run = open_run(parse_args(["--config", str(config), *options]))
     rows = list(run.data.corpus.rows(0, [0]))[:32]
     run.data.task.rows_per_batch = len(rows) // accumulation  # gpt
     lone: list[Any] = [run.data.task.make_batches([row], None)[0][0] for row in rows]

@@ -16,11 +16,12 @@ from safetensors.torch import load_file
 from training_runs import gpt_config, numbers, records, run_here
 
 from training.base.errors import OutOfMemory, Stopped, TrainResult
-from training.base.words import phrases
 from training.diagnosis.diagnose import diagnose
 from training.loop import out_of_memory
+from training.loop.snapshot import State
 from training.model.optim import Muon
 from training.settings.config import Config
+from training.setup.checkpoint import Tensors
 from training.tasks.gpt import Gpt
 from training.train import main
 
@@ -142,19 +143,30 @@ def test_only_the_first_steps_of_a_single_process_go_on_in_parts(
 ) -> None:
     monkeypatch.setattr(out_of_memory, "clear_device_cache", lambda **_: None)
     assert 20 <= out_of_memory.FIRST_STEPS <= 200, "later something else grew"
-    saved: list[Any] = []
-    run: Any = SimpleNamespace(
-        state=SimpleNamespace(step=step, parts=1), optimizers=[], processes=SimpleNamespace(world=world, say=print), dir="runs/x",
-        save=saved.append, batches=SimpleNamespace(before="there"), config=Config(task="gpt"),
-        words=phrases("training", "en"),
-    )  # fmt: skip
+    done: list[str] = []
+    state, processes = State(step=step), SimpleNamespace(world=world, say=lambda line: None)
+    batch = {"labels": torch.arange(16).reshape(8, 2)}
+
+    def limited(parts: list[Tensors]) -> list[torch.Tensor]:
+        done.append("tried")
+        if len(parts[0]["labels"]) > 4:
+            raise no_memory()
+        return [part["labels"].sum() for part in parts]
+
+    def within() -> tuple[list[Tensors], list[torch.Tensor]]:
+        return out_of_memory.within_memory(
+            limited, [batch], state, processes, Config(task="gpt"), clear=lambda: done.append("cleared"), save=lambda: done.append("saved")
+        )  # type: ignore[arg-type]
+
     if not ends:
-        out_of_memory._make_room(run, 8)
-        assert run.state.parts == 2 and not saved
+        parts, sums = within()
+        assert torch.equal(torch.cat([part["labels"] for part in parts]), batch["labels"]) and sum(map(int, sums)) == 120
+        assert state.parts == 2 and done == ["tried", "cleared", "tried"]
         return
     with pytest.raises(OutOfMemory, match="several processes" if world > 1 else "--resume true"):
-        out_of_memory._make_room(run, 8)
-    assert (saved, run.state.parts) == (([], 1) if world > 1 else (["there"], 2))  # one of several cannot save alone
+        within()
+    alone = ["saved"] if world == 1 else []  # one of several cannot save without the others
+    assert (done, state.parts) == (["tried", "cleared", *alone], 2 if alone else 1)
 
 
 def test_a_single_row_that_does_not_fit_is_told_with_advice(short: Any, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -14,9 +14,11 @@ import pytest
 from safetensors.torch import load_file
 from training_runs import fail_at, gpt_config, launch, names, numbers, records, run_here
 
-from training.base.errors import NotFinite, Stopped, TrainResult
+from training.base.errors import ConfigError, NotFinite, Stopped, TrainResult
 from training.base.files import write_text
 from training.loop import run
+from training.loop.journal import Journal
+from training.loop.signals import Signals
 from training.settings.load import parse_args
 from training.setup import checkpoint
 from training.tasks.gpt import Gpt
@@ -63,16 +65,17 @@ def test_a_signal_at_an_evaluation_changes_nothing(at: int, plain: TrainResult, 
 def test_after_a_signal_the_run_saves_and_the_resumed_one_evaluates(
     at: int, plain: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = run.Run.count
+    progress = Journal.progress
 
-    def signal_in_the_step(self: Any, *args: Any) -> None:
-        count(self, *args)
-        if self.state.step == at and not self.resumed_from:
+    def signal_in_the_step(self: Journal, step: int, share: float) -> None:
+        progress(self, step, share)
+        if step == at:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(run.Run, "count", signal_in_the_step)
     config = gpt_config(tmp_path)
-    cut = run_here(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "progress", signal_in_the_step)
+        cut = run_here(config)
     assert (cut.ended, cut.step) == ("interrupted", at) and last_words(cut.run_dir) == (at, "interrupted")
     assert at not in [r["step"] for r in records(cut.run_dir) if r["event"] == "evaluate"]
     result = run_here(config, "--resume", "true")
@@ -81,6 +84,32 @@ def test_after_a_signal_the_run_saves_and_the_resumed_one_evaluates(
     for folder in sorted((plain.run_dir / "checkpoints").iterdir()):
         metas = [json.loads((run / "checkpoints" / folder.name / "meta.json").read_text()) for run in (plain.run_dir, result.run_dir)]
         assert metas[0]["metrics"] == metas[1]["metrics"]
+
+
+def test_a_caller_sees_the_signal_of_a_run_that_broke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaking(*_: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise LookupError("something else")
+
+    monkeypatch.setattr(Gpt, "loss", breaking)
+    signals, before = Signals(), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(LookupError):
+        run_here(gpt_config(tmp_path), signals=signals)
+    assert signals.received == "SIGTERM" and signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_run_that_cannot_begin_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last thing that is opened fails: the folder is free, the handlers are those of before."""
+    config, before = gpt_config(tmp_path), signal.getsignal(signal.SIGINT)
+
+    def refuse(*_: Any) -> Any:
+        raise ConfigError("run_dir: cannot write")
+
+    with monkeypatch.context() as patch, pytest.raises(ConfigError):
+        patch.setattr(run, "Journal", refuse)
+        run_here(config)
+    assert signal.getsignal(signal.SIGINT) == before
+    assert run_here(config).ended == "finished"
 
 
 def test_early_stopping(tmp_path: Path) -> None:
@@ -170,7 +199,7 @@ def place(tmp_path: Path) -> Path:
 
 def saved_again(place: Path) -> None:
     """The run wants to replace its checkpoint by one of the same step."""
-    again = run.Run(parse_args(["--config", str(place.parents[2] / "config.yaml"), "--resume", "true"]))
+    again = run.open_run(parse_args(["--config", str(place.parents[2] / "config.yaml"), "--resume", "true"]))
     try:
         again.save()
     finally:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from training_runs import gpt_config, records, run_here, translation_config
 from transformers import PreTrainedModel
@@ -59,15 +60,17 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def test_rates_clipping_and_moments_reach_the_optimizers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[list[float], float, dict[str, Any]]] = []
-    update = run.Run.update
+    clip = Accelerator.clip_grad_norm_
 
-    def look(self: run.Run) -> None:
-        norm = torch.stack([p.grad.norm() for p in self.network.parameters() if p.grad is not None]).norm()
-        groups = [g for o in self.optimizers for g in o.param_groups]
+    def look(self: Accelerator, parameters: Iterable[torch.nn.Parameter], limit: float) -> Any:
+        parameters = list(parameters)
+        before = clip(self, parameters, limit)
+        norm = torch.stack([p.grad.norm() for p in parameters if p.grad is not None]).norm()
+        groups = [g for o in self._optimizers for g in o.param_groups]
         seen.append(([g["lr"] for g in groups], float(norm), dict(groups[0])))
-        update(self)
+        return before
 
-    monkeypatch.setattr(run.Run, "update", look)
+    monkeypatch.setattr(Accelerator, "clip_grad_norm_", look)
     optim = {
         "name": "muon", "learning_rate": 1e-3, "muon_learning_rate": 0.03, "warmup_steps": 4, "schedule": "constant",
         "max_grad_norm": 0.05, "beta1": 0.8, "beta2": 0.7, "eps": 1e-6,

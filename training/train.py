@@ -13,17 +13,20 @@ import sys
 if __name__ == "__main__":  # the script's own folder is first on the path; the repository's root belongs there instead
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
+import math
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.base.console import loading
-from training.base.errors import ConfigError, NotFinite, OutOfMemory, Stopped, TrainResult
+from training.base.console import die_with_the_launcher, loading
+from training.base.errors import DISK, ConfigError, NotFinite, OutOfMemory, Stopped, TrainResult
 from training.base.words import spoken
+from training.loop.signals import Signals
 from training.settings.config import Config
 from training.settings.load import check_config, parse_args
 
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
 
     from training.loop.run import Run
     from training.tasks.base import Memory
-from training.base.console import die_with_the_launcher
-from training.base.errors import DISK
 
 __all__ = ["ConfigError", "NotFinite", "OutOfMemory", "Stopped", "TrainResult", "train"]
 
@@ -43,6 +44,7 @@ def train(
     on_evaluation: Callable[[dict[str, Any]], str | None] | None = None,
     memory: Memory | None = None,
     workers: int = 1,
+    signals: Signals | None = None,
 ) -> TrainResult:  # fmt: skip
     """Train until the first horizon is reached.
 
@@ -50,6 +52,7 @@ def train(
         on_evaluation: called with the record of each evaluation; a string that it returns ends the run and becomes `ended`.
         memory: of token ids, for a caller that trains several runs on the same rows.
         workers: runs that train side by side on this machine and share its cores.
+        signals: remembers SIGINT and SIGTERM, for a caller that must know of them however the run ended, by an exception too.
 
     Raises:
         ConfigError: for anything in the config or its files that cannot work.
@@ -57,65 +60,99 @@ def train(
             after the first steps (before that, micro-batches are divided).
     """
     check_config(config)
-    from training.loop.run import Run
+    from training.loop.run import open_run
 
-    run = Run(config, memory, workers)
-    try:
-        result = _loop(run, on_evaluation)
-    except Stopped as error:
-        run.journal.end(run.state.step, run.seconds, error.ended, run.peak_memory())
-        error.signal = run.interrupted
-        raise
-    except Exception as error:
-        error.signal = run.interrupted  # type: ignore[attr-defined]  # for a sweep, which goes on with its next trial otherwise
-        raise
-    finally:
-        run.close()
-    return replace(result, signal=run.interrupted)  # one that came while the report was written counts too
+    signals = signals or Signals()
+    with closing(open_run(config, memory, workers, signals)) as run:
+        try:
+            result = _loop(run, on_evaluation)
+        except Stopped as error:
+            run.journal.end(run.state.step, run.seconds, error.ended, run.peak_memory())
+            raise
+    return replace(result, signal=signals.received)  # one that came while the report was written counts too
 
 
 def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None) -> TrainResult:
-    from training.loop.out_of_memory import within_memory
+    """Evaluate, sample, save; then accumulate, clip, step and log; and again, until the run ends."""
+    import torch
 
-    task, t = run.data.task, run.config.train
+    from training.loop.out_of_memory import no_second_try, within_memory
+    from training.model.optim import rate, whole
+
+    config, state, task, processes, accelerator = run.config, run.state, run.data.task, run.processes, run.accelerator
+    interrupted = False  # some process had received a signal when all last agreed
     while True:
-        ended = run.finished()
+        ended = "finished" if run.progress() >= 1 else "interrupted" if interrupted else None
         if run.evaluation_due(ended):
-            verdict = run.evaluate(on_evaluation)
-            ended = ended if ended == "finished" else verdict or ended  # at the horizon nothing is left to be cut short
+            if processes.any(bool(run.signals.received)):  # whoever sent it may not wait so long: the launcher kills after 30 s
+                ended = "interrupted"  # the resumed run evaluates
+            else:
+                verdict = run.evaluate(on_evaluation)
+                ended = ended or verdict  # at the horizon nothing is left to be cut short
         if run.save_due(ended):
             run.save()
         if ended:
             return run.finish(ended)
 
-        batches = run.batches.step(t.gradient_accumulation_steps)
-        tokens = run.agree(sum(int(task.targets(b)) for b in batches))
-        run.set_rate()
-        losses = within_memory(run, batches, partial(_accumulate, run, tokens))
-        run.count(losses, tokens, batches)
-        run.log()
+        batches = run.batches.step(config.train.gradient_accumulation_steps)
+        # Over all processes: the target tokens of this step, whether one of them received a signal, and the main one's clock.
+        targets, clock = sum(int(task.targets(batch)) for batch in batches), run.seconds if processes.main else 0.0
+        total, signalled, state.seconds = processes.sum(targets, bool(run.signals.received), clock)
+        tokens, interrupted = int(total), signalled > 0
+
+        factor = rate(config.optim, state.step, run.progress())  # of the learning rate; warmup and schedule
+        for group in run.parameter_groups():
+            group["lr"] = group["peak"] * factor
+        micro_batches, losses = within_memory(
+            partial(_accumulate, run, tokens), batches, state, processes, config,
+            clear=run.clear_gradients, save=partial(run.save, run.batches.before),
+        )  # fmt: skip
+        with no_second_try(state.step + 1, run.dir):
+            norm = accelerator.clip_grad_norm_(run.network.parameters(), config.optim.max_grad_norm or math.inf)
+            grad_norm = float(whole(norm))  # before clipping
+            # fp16's loss scaling probes for the largest scale: an overflow there only makes the optimizers leave the step out.
+            if not math.isfinite(grad_norm) and accelerator.scaler is None:
+                raise run.not_finite(micro_batches, losses)  # the weights are still those of the step before
+            for optimizer in run.optimizers:
+                if math.isfinite(grad_norm):
+                    optimizer.step()
+                optimizer.zero_grad()
+            if accelerator.scaler:  # accelerate's own step does it after each optimizer, and takes the next one's gradients for scaled ones
+                accelerator.scaler.update()
+
+        (loss,) = processes.sum(float(torch.stack(losses).double().sum()))
+        if not math.isfinite(loss):
+            raise run.not_finite(micro_batches, losses)
+        state.step += 1
+        state.tokens += tokens
+        state.window_loss += loss
+        state.window_tokens += tokens
+        if run.average and run.average.due(state.step, run.progress()):
+            run.average.update(run.network)
+            state.average_updates = run.average.updates
+        if state.step % config.log.every_steps == 0 or run.progress() >= 1:
+            run.log(config.optim.learning_rate * factor, grad_norm)
+        run.journal.progress(state.step, run.progress())
 
 
-def _accumulate(run: Run, tokens: int, batches: list[dict[str, torch.Tensor]]) -> list[torch.Tensor]:
-    """Forward and backward over this process's micro-batches, and the optimizers' step; their summed losses.
+def _accumulate(run: Run, tokens: int, micro_batches: list[dict[str, torch.Tensor]]) -> list[torch.Tensor]:
+    """Forward and backward; the loss of each micro-batch of this process, summed over its target tokens.
 
     Args:
         tokens: that the step predicts, over all processes.
     """
-    task, accelerator = run.data.task, run.accelerator
+    accelerator = run.accelerator
+    accelerator.gradient_accumulation_steps, accelerator.step = len(micro_batches), 0
     losses = []
-    for batch in batches:
+    for batch in micro_batches:
         with accelerator.accumulate(run.model):
             on_device = {k: v.to(accelerator.device, non_blocking=True) for k, v in batch.items()}
             with accelerator.autocast():
-                loss, _ = task.loss(run.model, on_device, run.config.train.label_smoothing)
+                loss, _ = run.data.task.loss(run.model, on_device, run.config.train.label_smoothing)
             losses.append(loss.detach())
             # The mean over all tokens of the step, on all processes: accelerate divides by the accumulation and
             # DDP averages over processes, so both are taken back.
-            accelerator.backward(loss * (len(batches) * accelerator.num_processes / tokens))
-            if accelerator.sync_gradients:
-                run.clip(batches, losses)
-                run.update()
+            accelerator.backward(loss * (len(micro_batches) * accelerator.num_processes / tokens))
     return losses
 
 

@@ -13,7 +13,6 @@ class Stopped(Exception):
     """The run cannot go on (a full disk, say), told in words; the last checkpoint is whole."""
 
     ended = "stopped"
-    signal = ""  # as TrainResult has it
 
 
 class NotFinite(Stopped):

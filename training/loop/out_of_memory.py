@@ -1,61 +1,93 @@
-"""When memory runs out in a step: smaller parts at first, a checkpoint and a word of advice later."""
+"""When memory runs out in a step: its micro-batches are accumulated in smaller parts, or the run stops and says what helps.
+
+Only accumulation is done again, since gradients can be cleared. What an optimizer has moved cannot be moved back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from training.base.errors import OutOfMemory
+from training.base.words import phrases, spoken
 from training.corpus.batches import divided
+from training.loop.snapshot import State
+from training.settings.config import Config
+from training.setup import checkpoint
 from training.setup.checkpoint import Tensors
-
-if TYPE_CHECKING:
-    from training.loop.run import Run
-
+from training.setup.processes import Processes
 
 FIRST_STEPS = 50  # in which memory that runs out makes parts smaller; later it stops the run, because something else grew
 
 
-def within_memory(run: Run, batches: list[Tensors], step: Callable[[list[Tensors]], list[torch.Tensor]]) -> list[torch.Tensor]:
-    """`step` over the micro-batches, in parts if memory is short; tokens and gradients are those of the whole.
+def within_memory(
+    accumulate: Callable[[list[Tensors]], list[torch.Tensor]], batches: list[Tensors], state: State, processes: Processes, config: Config,
+    *, clear: Callable[[], None], save: Callable[[], None],
+) -> tuple[list[Tensors], list[torch.Tensor]]:  # fmt: skip
+    """`accumulate` over the micro-batches, each in `state.parts` parts, which become smaller until they fit.
+
+    Args:
+        batches: a step's micro-batches in this process.
+        clear: forgets the gradients so far.
+        save: writes a checkpoint of before this step.
+
+    Returns:
+        the parts that fitted, and what `accumulate` made of them. Their tokens and gradients are those of the whole micro-batches.
 
     Raises:
-        OutOfMemory: when that does not help, or it happens after the first steps; then there is a checkpoint.
+        OutOfMemory: when smaller parts do not help, or it happens after the first steps; then there is a checkpoint.
     """
     while True:
-        parts = [part for batch in batches for part in divided(batch, run.state.parts)]
-        run.accelerator.gradient_accumulation_steps, run.accelerator.step = len(parts), 0
+        parts = [part for batch in batches for part in divided(batch, state.parts)]
         try:
-            return step(parts)
+            return parts, accumulate(parts)
         except RuntimeError as error:
             if not should_reduce_batch_size(error):
                 raise
-        _make_room(run, max(len(b["labels"]) for b in batches))  # here, where the error no longer holds the tensors
+        # Not in the `except` block, where the error would still hold the tensors.
+        clear()
+        clear_device_cache(garbage_collection=True)
+        _divide_further(batches, state, processes, config, save)
 
 
-def _make_room(run: Run, rows: int) -> None:
-    s, now = run.state, run.state.parts
-    for optimizer in run.optimizers:
-        optimizer.zero_grad()
-    clear_device_cache(garbage_collection=True)
+def _divide_further(batches: list[Tensors], state: State, processes: Processes, config: Config, save: Callable[[], None]) -> None:
+    step, rows = state.step + 1, max(len(batch["labels"]) for batch in batches)
     smaller = "a smaller batch section, train.gradient_checkpointing: true or a smaller vocabulary (training/preflight.py says which)"
-    if run.processes.world > 1:  # the others wait for gradients that will not come
-        raise OutOfMemory(f"out of memory in step {s.step + 1:,}. With several processes it needs {smaller}")
-    if now >= rows:
+    if processes.world > 1:  # the others wait for gradients that will not come
+        raise OutOfMemory(f"out of memory in step {step:,}. With several processes it needs {smaller}")
+    if state.parts >= rows:
+        raise OutOfMemory(f"out of memory in step {step:,} even with a single row at a time; it needs {smaller}", OutOfMemory.SINGLE_ROW)
+    before = len(batches) * state.parts
+    state.parts *= 2
+    if state.step >= FIRST_STEPS:
+        save()
         raise OutOfMemory(
-            f"out of memory in step {s.step + 1:,} even with a single row at a time; it needs {smaller}", OutOfMemory.SINGLE_ROW
-        )
-    s.parts = 2 * now
-    if s.step >= FIRST_STEPS:
-        run.save(run.batches.before)
-        raise OutOfMemory(
-            f"out of memory in step {s.step + 1:,}; saved at step {s.step:,}. Go on with --resume true --run_dir {run.dir}: each "
-            f"micro-batch will go in {s.parts} parts, with the same tokens a step. Or free memory: {smaller}",
+            f"out of memory in step {step:,}; saved at step {state.step:,}. Go on with --resume true --run_dir {config.run_dir}: each "
+            f"micro-batch will go in {state.parts} parts, with the same tokens a step. Or free memory: {smaller}",
             OutOfMemory.SAVED,
         )
-    accumulation = run.config.train.gradient_accumulation_steps
-    counts = {"parts": s.parts, "before": accumulation * now, "after": accumulation * s.parts}
-    run.processes.say(run.words["in_parts"].format(step=s.step + 1, **counts))
+    words = phrases("training", spoken(config.log.language))
+    processes.say(words["in_parts"].format(step=step, parts=state.parts, before=before, after=2 * before))
+
+
+@contextmanager
+def no_second_try(step: int, run_dir: Path) -> Iterator[None]:
+    """For clipping and the optimizers' step: out of memory in here ends the run, because some weights may have moved.
+
+    Raises:
+        OutOfMemory: with advice, and the last checkpoint in `run_dir`.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+        raise OutOfMemory(
+            f"out of memory in the optimizer of step {step:,}, which smaller batches do not change; it needs a smaller model or "
+            f"vocabulary. {checkpoint.last_in_words(run_dir)}",
+            OutOfMemory.OPTIMIZER,
+        ) from None

@@ -1,16 +1,12 @@
-"""One run: everything that the loop of train.py works on, set up from a config or from a checkpoint.
-
-`Run` has one method for each thing that the loop does, in its order; what it counts is in state.py.
-"""
+"""One run: all that the loop of train.py works on. `open_run` puts it together, from a config alone or from a checkpoint too."""
 
 from __future__ import annotations
 
 import math
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +14,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, parse_flag_from_env, set_seed
-from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel
 
 from training.base.console import printed
-from training.base.errors import NotFinite, OutOfMemory, TrainResult
+from training.base.errors import NotFinite, TrainResult
 from training.base.files import complaints, write_text
 from training.base.words import phrases, spoken
 from training.corpus.batches import MicroBatches
@@ -31,152 +26,87 @@ from training.loop import snapshot
 from training.loop.evaluation import Evaluation
 from training.loop.journal import Journal
 from training.loop.pages import draw_curves, write_report
-from training.loop.snapshot import State, restored
-from training.model import optim
+from training.loop.signals import Signals
+from training.loop.snapshot import Snapshots, State
 from training.model.build import count_parameters, parameters_by_part, quiet_transformers
-from training.model.hardware import peak_memory, return_memory, set_random_state, share_threads
-from training.model.optim import Average, make_optimizers, rate
+from training.model.hardware import peak_memory, return_memory, share_threads
+from training.model.optim import Average, make_optimizers
 from training.model.tokenizer import tokenizer_summary
 from training.settings.config import Config
 from training.setup import checkpoint
-from training.setup.data import build_model, check_before_reading, choose_precision, look_at_vocabulary, open_data, open_folder
+from training.setup.checkpoint import Tensors
+from training.setup.data import Data, build_model, check_before_reading, choose_precision, look_at_vocabulary, open_data, open_folder
 from training.setup.processes import Processes
 from training.tasks.base import Memory
 
 
+@dataclass
 class Run:
-    """A run, ready for its first step."""
+    """A run, ready for its first step.
 
+    Attributes:
+        config: with the precision that was chosen, if it said `auto`.
+        network: the model without what accelerate wraps around it.
+        model: what accelerate made of it, for the loss.
+        parameters: of the model.
+        vocabulary: the report on the tokenizer.
+        resident_at_first: bytes of this process before the run, on a CPU.
+        opened: everything to be closed when the run is over.
+        began: on time.monotonic's clock, when the run would have begun if all its launches were one.
+        logged_at: seconds of training at the last `train` record, moved on by what evaluations and checkpoints took since.
+        saved: step of the last checkpoint, and of the last evaluation that it knows of.
+        improved: the last evaluation was the best, and is not saved yet.
+        latest: the record of this launch's last evaluation.
+    """
+
+    config: Config
+    data: Data
+    processes: Processes
     accelerator: Accelerator
+    network: PreTrainedModel
+    model: torch.nn.Module
+    optimizers: list[torch.optim.Optimizer]
+    average: Average | None
+    batches: MicroBatches
+    state: State
+    evaluation: Evaluation
+    snapshots: Snapshots
     journal: Journal
+    signals: Signals
+    parameters: int
+    vocabulary: dict[str, Any]
+    resident_at_first: int
+    opened: ExitStack
+    began: float
+    logged_at: float
+    saved: tuple[int, int]
+    improved: bool = False
+    latest: dict[str, Any] = field(default_factory=dict)
 
-    def __init__(self, config: Config, memory: Memory | None = None, workers: int = 1):
-        share_threads(workers)
-        quiet_transformers()
-        self.config, self.dir = config, Path(config.run_dir)
-        self.interrupted, self.handlers = "", dict[int, Any]()
-        self.words = phrases("training", spoken(config.log.language))
-        self.processes = Processes()
-        self.main, self.resident_at_first = self.processes.main, numbers.resident_at_first()
-        check_before_reading(config, self.processes)
-        self.lock, self.resumed_from = open_folder(config, self.processes)
-        try:
-            self.data = open_data(config, self.processes, memory)
-            self.held = numbers.resident() - self.resident_at_first  # by the data
-            self._build()
-            self._begin()
-        except BaseException:
-            self.close()
-            raise
-
-    def _build(self) -> None:
-        """Model, optimizers, average and counters; from the checkpoint, if there is one."""
-        net = build_model(self.config, self.data)
-        if self.processes.device.type == "cpu":
-            return_memory(self.config.train.gradient_checkpointing)
-        self.parameters, self.state = count_parameters(net), State()
-        self.vocabulary = look_at_vocabulary(self.data, parameters_by_part(net, len(self.data.tokenizer))[1])
-        saved: dict[str, Any] = {}
-        tensors: checkpoint.Tensors = {}
-        averaged = None
-        if self.resumed_from:
-            saved, tensors, averaged = checkpoint.load(self.resumed_from, net)
-            self.state = restored(saved, self.resumed_from, self.data, self.processes)
-        net.train()
-        net.to(self.processes.device)
-        self.config, self.measured, seconds = choose_precision(self.config, self.data, net, self.processes, bool(saved))
-        c = self.config
-        if c.log.preflight and self.main and not saved:
-            self._preflight(net, seconds)
-        self.accelerator = Accelerator(
-            cpu=self.processes.device.type == "cpu", mixed_precision=c.train.mixed_precision, log_with=c.log.log_with,
-            project_dir=str(self.dir), gradient_accumulation_steps=c.train.gradient_accumulation_steps,
-            step_scheduler_with_optimizer=False,
-        )  # fmt: skip
-        self.sharded = self.accelerator.distributed_type == DistributedType.FSDP
-        self.network = net  # without what accelerate wraps around it
-        self.model, *wrapped = self.accelerator.prepare(net, *make_optimizers(net, c.optim, self.processes.device, c.train.mixed_precision))
-        self.optimizers = [o.optimizer for o in wrapped]
-        if self.resumed_from:
-            checkpoint.unpack_optimizers(self.optimizers, tensors, self.resumed_from)
-        self.average = None
-        if c.train.averaging != "none":
-            self.average = Average(net, c.train, self.state.average_updates, averaged)
-        self.evaluation = Evaluation(c, self.data, self.accelerator, self.processes)
-        self.batches = MicroBatches(
-            self.data.corpus, self.data.task.make_batches, self.processes.rank, self.processes.world, c.corpus.workers, saved.get("cursor")
-        )
-        set_seed(c.seed + self.processes.rank)
-        if saved:
-            set_random_state(tensors[f"random.{self.processes.rank}"], self.processes.device)
-            if self.accelerator.scaler is not None and saved.get("scaler"):
-                self.accelerator.scaler.load_state_dict(saved["scaler"])
-
-    def _preflight(self, net: PreTrainedModel, seconds: dict[str, float] | None) -> None:
-        """Say what the run will take and what is wrong with it; preflight.json keeps it for the report."""
-        language = spoken(self.config.log.language)
-        sharded = self.processes.world > 1 and parse_flag_from_env("ACCELERATE_USE_FSDP")  # there is no Accelerator to ask yet
-        found = gather.before_run(self.config, self.data, net, seconds, self.held, self.processes.world, sharded)
-        with complaints(f"run_dir: cannot write in {self.dir}"):
-            write_text(self.dir / "preflight.json", gather.as_json(found, language) + "\n")
-        for line in page.short(found, language):
-            self.processes.say(line)
-
-    def _begin(self) -> None:
-        """Open the records, tell what will be trained, and start the clock."""
-        c, s, world = self.config, self.state, self.processes.world
-        self.saved = (s.step, s.evaluated)  # of the last checkpoint
-        self.improved, self.grad_norm, self.latest = False, 0.0, dict[str, Any]()
-        if threading.current_thread() is threading.main_thread():
-            self.handlers = {n: signal.signal(n, self._interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
-        words = phrases("report", spoken(c.log.language))
-        say = self.processes.say
-        say(words["tokenizer"].format(line=tokenizer_summary(self.vocabulary, words)))
-        where = {"device": self.processes.device.type, "threads": torch.get_num_threads()}
-        what = {"type": c.model["type"], "parameters": self.parameters, "precision": f"{c.train.mixed_precision}{self.measured}"}
-        say(self.words["begins" if world == 1 else "begin"].format(world=world, **where, **what))
-        if self.resumed_from:
-            say(self.words["resuming"].format(place=self.resumed_from, step=s.step))
-        self.launched, self.seconds_before = time.monotonic(), s.seconds
-        self.logged_at = self.seconds
-        self.journal = Journal(c, self.accelerator, self.processes, s.step, s.evaluated, self.share())
-        if self.main and self.resumed_from:
-            snapshot.point(self, self.resumed_from)
-
-    def _interrupt(self, number: int, frame: Any) -> None:
-        if self.interrupted and number == signal.SIGINT:  # asked twice: at once
-            os.write(2, f"\n{self.words['at_once_kept' if self.saved[0] else 'at_once']}\n".encode())
-            os._exit(130)
-        self.interrupted = signal.Signals(number).name
-        if self.main:
-            os.write(2, f"\n{self.words['finishing'].format(signal=self.interrupted)}\n".encode())  # print is not safe in a handler
-
-    # ---- what the loop asks for, in its order
+    @property
+    def dir(self) -> Path:
+        """The run folder."""
+        return Path(self.config.run_dir)
 
     @property
     def seconds(self) -> float:
         """Seconds of training, with evaluation and saving, over all launches."""
-        return self.seconds_before + time.monotonic() - self.launched
+        return time.monotonic() - self.began
 
-    def share(self) -> float:
+    def progress(self) -> float:
         """Share of the nearest horizon that is done; 1 and more: the run is finished. The same in every process."""
-        s, t = self.state, self.config.train
-        horizons = [(s.step, t.max_steps), (s.tokens, t.max_tokens), (s.seconds, t.max_minutes and 60 * t.max_minutes)]
-        return max(done / whole for done, whole in horizons if whole)
+        return self.state.progress(self.config.train)
 
-    def finished(self) -> str | None:
-        """Whether a horizon is reached, or the run was interrupted.
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Those of all optimizers."""
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
-        A signal goes before an evaluation: whoever sent it may not wait (the launcher kills 30 s later). The resumed run
-        evaluates instead.
-        """
-        ended = "finished" if self.share() >= 1 else "interrupted" if self.agreed_interrupted else None
-        if self.evaluation_due(ended):
-            (interrupted,) = self.processes.sum(bool(self.interrupted))
-            ended = "interrupted" if interrupted else ended
-        return ended
+    def clear_gradients(self) -> None:
+        """Forget what was accumulated."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
 
-    agreed_interrupted = False
+    # ---- evaluation and checkpoints
 
     def evaluation_due(self, ended: str | None) -> bool:
         """At its steps and at the end, once, but not after a signal."""
@@ -184,171 +114,190 @@ class Run:
         due = ended is not None or s.step % self.config.evaluation.every_steps == 0
         return ended != "interrupted" and s.step > 0 and s.evaluated != s.step and due
 
+    def evaluate(self, on_evaluation: Callable[[dict[str, Any]], str | None] | None) -> str | None:
+        """Measure, write texts, record both and judge: why the run should end here, or None."""
+        s, began = self.state, self.seconds
+        with self.average.inside(self.network) if self.average else nullcontext():
+            measured, samples = self.evaluation.measure(self.model, self.network)
+        self.latest = {"step": s.step, **measured}
+        s.evaluated = s.step
+        self.journal.evaluation(s.step, self.seconds, measured, samples)
+        loss, patience = measured.get("val_loss"), self.config.train.early_stopping
+        if loss is not None and math.isfinite(loss):
+            self.improved = s.best is None or loss < s.best["val_loss"]
+            s.best = self.latest if self.improved else s.best
+            s.evaluations_since_best = 0 if self.improved else s.evaluations_since_best + 1
+        verdict = on_evaluation(dict(self.latest)) if on_evaluation and self.processes.main else None
+        verdict = self.processes.from_main(verdict)  # one decides: others could have drawn other numbers
+        self.logged_at += self.seconds - began  # the training's speed is not the evaluation's
+        return verdict or ("stopped early" if patience and s.evaluations_since_best >= patience else None)
+
     def save_due(self, ended: str | None) -> bool:
         """At its steps, at the end and at the best evaluation; again if an evaluation came after (`meta.json` has its numbers)."""
         s = self.state
         wanted = ended is not None or self.improved or s.step % self.config.checkpoint.every_steps == 0
         return s.step > 0 and wanted and self.saved != (s.step, s.evaluated)
 
-    def agree(self, tokens: int) -> int:
-        """Over all processes: the target tokens of this step (returned), the clock, and whether somebody was interrupted."""
-        clock = self.seconds if self.main else 0.0
-        total, interrupted, self.state.seconds = self.processes.sum(tokens, bool(self.interrupted), clock)
-        self.agreed_interrupted = interrupted > 0
-        return int(total)
+    def save(self, cursor: dict[str, int] | None = None) -> None:
+        """A checkpoint of this step; `cursor` says where to go on in the data, if not after what was dealt last."""
+        s, began = self.state, self.seconds
+        measured = {k: v for k, v in self.latest.items() if k != "step"} if self.latest.get("step") == s.step else {}
+        self.snapshots.save(replace(s, seconds=began), cursor or self.batches.state(), measured)
+        self.saved, self.improved = (s.step, s.evaluated), False
+        self.logged_at += self.seconds - began
 
-    def set_rate(self) -> None:
-        """The learning rate of the coming step."""
-        self.rate = rate(self.config.optim, self.state.step, self.share())
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * self.rate
+    # ---- records and the end
+
+    def log(self, learning_rate: float, grad_norm: float) -> None:
+        """A `train` record of the steps since the last one. `grad_norm`: before clipping, of the last of them."""
+        s = self.state
+        seconds, self.logged_at = self.seconds - self.logged_at, self.seconds
+        numbers = {
+            "loss": s.window_loss / max(1, s.window_tokens), "learning_rate": learning_rate, "grad_norm": grad_norm, "tokens": s.tokens,
+            "epoch": round(self.batches.epoch, 4), "tokens_per_second": round(s.window_tokens / max(seconds, 1e-9), 1),
+        }  # fmt: skip
+        self.journal.train(s.step, self.seconds, numbers)
+        s.window_loss, s.window_tokens = 0.0, 0
+
+    def not_finite(self, micro_batches: list[Tensors], losses: list[torch.Tensor]) -> NotFinite:
+        """The exception that names rows of the step whose loss or gradient is not finite. Every process has to ask.
+
+        Args:
+            losses: one a micro-batch of this process.
+        """
+        bad = [batch for batch, loss in zip(micro_batches, losses) if not math.isfinite(float(loss))]
+        rows = [self.data.corpus.where(int(s), int(r)) for batch in bad or micro_batches for s, r in batch["rows"][:4]][:4]
+        everyones = self.processes.gather((bool(bad), rows))
+        what = "loss" if any(is_bad for is_bad, _ in everyones) else "gradient"
+        rows = [row for is_bad, rows in everyones for row in rows if is_bad or what == "gradient"]
+        return NotFinite(
+            f"the {what} of step {self.state.step + 1:,} is not finite; among its rows: {', '.join(rows[:8])}. "
+            f"{checkpoint.last_in_words(self.dir)}. "
+            "A lower optim.learning_rate, more optim.warmup_steps, or bf16 in place of fp16 usually helps"
+        )
 
     def peak_memory(self) -> int:
         """Bytes at the peak: on a CPU less what the interpreter and its libraries had at the start.
 
         0 where an earlier run of the same process needed more: the system remembers one peak a process.
         """
-        return max(0, peak_memory(self.processes.device) - (self.resident_at_first if self.processes.device.type == "cpu" else 0))
-
-    def clip(self, batches: list[dict[str, torch.Tensor]], losses: list[torch.Tensor]) -> None:
-        """Scale the gradients down to max_grad_norm.
-
-        Raises:
-            NotFinite: if they are not finite; the weights are still those of the step before. With fp16's loss scaling, which
-                probes for the largest scale, an overflow only makes the optimizer leave the step out.
-        """
-        limit = self.config.optim.max_grad_norm or math.inf
-        self.grad_norm = float(optim.whole(self.accelerator.clip_grad_norm_(self.network.parameters(), limit)))
-        if not math.isfinite(self.grad_norm) and self.accelerator.scaler is None:
-            self._not_finite(batches, losses)
-
-    def update(self) -> None:
-        """One step of all optimizers; of none if the gradients overflowed fp16's loss scaling.
-
-        accelerate's own step updates the scale once for each optimizer, whereupon the next one's gradients count as scaled
-        again. `clip` has unscaled them all; what it found is the same on every process.
-        """
-        scaler = self.accelerator.scaler
-        for optimizer in self.optimizers:
-            if scaler is None or math.isfinite(self.grad_norm):
-                self._step(optimizer)
-            optimizer.zero_grad()
-        if scaler is not None:
-            scaler.update()
-
-    def _step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Its step; one that found no memory cannot be done again, because some weights have moved."""
-        try:
-            optimizer.step()
-        except RuntimeError as error:
-            if not should_reduce_batch_size(error):
-                raise
-            kept = checkpoint.pointed(self.dir, "latest")
-            raise OutOfMemory(
-                f"out of memory in the optimizer of step {self.state.step + 1:,}, which smaller batches do not change; it needs a smaller "
-                f"model or vocabulary. {f'The last checkpoint is whole ({kept.name})' if kept else 'There is no checkpoint yet'}",
-                OutOfMemory.OPTIMIZER,
-            ) from None
-
-    def count(self, losses: list[torch.Tensor], tokens: int, batches: list[dict[str, torch.Tensor]]) -> None:
-        """Book a step: `losses` are summed over the tokens of each of this process's micro-batches."""
-        s = self.state
-        (loss,) = self.processes.sum(float(torch.stack(losses).double().sum()))
-        if not math.isfinite(loss):
-            self._not_finite(batches, losses)
-        s.step += 1
-        s.tokens += tokens
-        s.window_loss += loss
-        s.window_tokens += tokens
-        if self.average and self.average.due(s.step, self.share()):
-            self.average.update(self.network)
-            s.average_updates = self.average.updates
-
-    def _not_finite(self, batches: list[dict[str, torch.Tensor]], losses: list[torch.Tensor]) -> None:
-        bad = [b for b, loss in zip(batches, losses) if not math.isfinite(float(loss))]
-        found = [self.data.corpus.where(int(s), int(r)) for b in bad or batches for s, r in b["rows"][:4]][:4]
-        everyones = self.processes.gather((bool(bad), found))
-        rows = [row for was_bad, rows in everyones for row in rows if was_bad or not any(b for b, _ in everyones)]
-        what = "loss" if any(b for b, _ in everyones) else "gradient"
-        kept = checkpoint.pointed(self.dir, "latest")
-        raise NotFinite(
-            f"the {what} of step {self.state.step + 1:,} is not finite; among its rows: {', '.join(rows[:8])}. "
-            + (f"The last checkpoint is whole ({kept.name}). " if kept else "There is no checkpoint yet. ")
-            + "A lower optim.learning_rate, more optim.warmup_steps, or bf16 in place of fp16 usually helps"
-        )
-
-    def log(self) -> None:
-        """A `train` record every log.every_steps and at the horizon; the progress bar."""
-        c, s = self.config, self.state
-        if s.step % c.log.every_steps == 0 or self.share() >= 1:
-            since, self.logged_at = self.seconds - self.logged_at, self.seconds
-            speed = s.window_tokens / max(since, 1e-9)
-            numbers = {
-                "loss": s.window_loss / max(1, s.window_tokens), "learning_rate": c.optim.learning_rate * self.rate,
-                "grad_norm": self.grad_norm, "tokens": s.tokens, "epoch": round(self.batches.epoch, 4),
-                "tokens_per_second": round(speed, 1),
-            }  # fmt: skip
-            self.journal.train(s.step, self.seconds, numbers)
-            s.window_loss, s.window_tokens = 0.0, 0
-        self.journal.progress(s.step, self.share())
-
-    def evaluate(self, on_evaluation: Callable[[dict[str, Any]], str | None] | None) -> str | None:
-        """Measure, write down, and judge: a reason to end the run, if there is one."""
-        s, began = self.state, self.seconds
-        if self.average:
-            with self.average.inside(self.network):
-                numbers, samples = self.evaluation.measure(self.model, self.network)
-        else:
-            numbers, samples = self.evaluation.measure(self.model, self.network)
-        self.latest = {"step": s.step, **numbers}
-        s.evaluated = s.step
-        self.journal.evaluation(s.step, self.seconds, numbers, samples)
-        loss, patience = numbers.get("val_loss"), self.config.train.early_stopping
-        if loss is not None and math.isfinite(loss):
-            self.improved = s.best is None or loss < s.best["val_loss"]
-            s.best = self.latest if self.improved else s.best
-            s.evaluations_since_best = 0 if self.improved else s.evaluations_since_best + 1
-        verdict = on_evaluation(dict(self.latest)) if on_evaluation and self.main else None
-        verdict = self.processes.from_main(verdict)  # one decides: others could have drawn other numbers
-        self.logged_at += self.seconds - began  # the training's speed is not the evaluation's
-        return verdict or ("stopped early" if patience and s.evaluations_since_best >= patience else None)
-
-    def save(self, cursor: dict[str, int] | None = None) -> None:
-        """A checkpoint of this step (saving.py); `cursor` says where to go on in the data, if not after what was dealt last."""
-        began = self.seconds
-        snapshot.save(self, cursor)
-        self.saved, self.improved = (self.state.step, self.state.evaluated), False
-        self.logged_at += self.seconds - began
+        device = self.processes.device
+        return max(0, peak_memory(device) - (self.resident_at_first if device.type == "cpu" else 0))
 
     def finish(self, ended: str) -> TrainResult:
         """The report, and what the caller gets."""
-        self.journal.end(self.state.step, self.seconds, ended, self.peak_memory())
+        s, processes, words = self.state, self.processes, phrases("training", spoken(self.config.log.language))
+        self.journal.end(s.step, self.seconds, ended, self.peak_memory())
         self.journal.bar.close()
-        if self.main:
+        if processes.main:
             draw_curves(self.dir, self.dir.name)
         place = checkpoint.pointed(self.dir, "best") or checkpoint.pointed(self.dir, "latest")
         if ended == "interrupted":
-            step = self.processes.gather(self.interrupted)
-            name = next((n for n in step if n), "signal")
-            self.processes.say(self.words["interrupted"].format(signal=name, step=self.state.step, dir=self.dir))
-        elif self.main:
+            name = next((name for name in processes.gather(self.signals.received) if name), "signal")
+            processes.say(words["interrupted"].format(signal=name, step=s.step, dir=self.dir))
+        elif processes.main:
             scan, left_out = self.data.corpus.report, self.batches.left_out
             printed(write_report(self.dir, self.config, self.parameters, scan, left_out, self.vocabulary, ended))
-            printed(self.words["model"].format(place=place))
-        best = {k: v for k, v in (self.state.best or {}).items() if k != "step"}
-        return TrainResult(self.dir, self.state.step, ended, best, self.parameters, place)
+            printed(words["model"].format(place=place))
+        best = {k: v for k, v in (s.best or {}).items() if k != "step"}
+        return TrainResult(self.dir, s.step, ended, best, self.parameters, place)
 
     def close(self) -> None:
         """Let go of files, trackers, signals and the folder, so that another run can follow in this process."""
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
-        if hasattr(self, "journal"):
-            self.journal.close()
-        if hasattr(self, "batches"):
-            self.batches.close()
-        if hasattr(self, "accelerator"):
-            self.accelerator.free_memory()
-            AcceleratorState._reset_state()
-        if self.lock:
-            self.lock.release()
+        self.opened.close()
+
+
+def open_run(config: Config, memory: Memory | None = None, workers: int = 1, signals: Signals | None = None) -> Run:
+    """Everything that a run needs before its first step; the arguments are those of `train`.
+
+    Raises:
+        ConfigError: for anything in the config or its files that cannot work. Nothing stays open then.
+    """
+    share_threads(workers)
+    quiet_transformers()
+    processes, signals = Processes(), signals or Signals()
+    resident_at_first = numbers.resident_at_first()
+    check_before_reading(config, processes)
+    with ExitStack() as opened:  # closes, the last first, what is open when something below fails
+        lock, place = open_folder(config, processes)
+        if lock:
+            opened.callback(lock.release)
+        data = open_data(config, processes, memory)
+        held = numbers.resident() - resident_at_first  # by the data
+        network = build_model(config, data)
+        if processes.device.type == "cpu":
+            return_memory(config.train.gradient_checkpointing)
+        parameters = count_parameters(network)
+        vocabulary = look_at_vocabulary(data, parameters_by_part(network, len(data.tokenizer))[1])
+        resumed = snapshot.load(place, network, data, processes) if place else None
+        state = resumed.state if resumed else State()
+        network.train()
+        network.to(processes.device)
+        config, measured, seconds = choose_precision(config, data, network, processes, resumed is not None)
+        if config.log.preflight and processes.main and not resumed:
+            _predict(config, data, network, processes, seconds, held)
+
+        accelerator = Accelerator(
+            cpu=processes.device.type == "cpu", mixed_precision=config.train.mixed_precision, log_with=config.log.log_with,
+            project_dir=config.run_dir, gradient_accumulation_steps=config.train.gradient_accumulation_steps,
+            step_scheduler_with_optimizer=False,
+        )  # fmt: skip
+        opened.callback(AcceleratorState._reset_state)
+        opened.callback(accelerator.free_memory)
+        model, *wrapped = accelerator.prepare(
+            network, *make_optimizers(network, config.optim, processes.device, config.train.mixed_precision)
+        )  # fmt: skip
+        optimizers = [optimizer.optimizer for optimizer in wrapped]
+        average = None
+        if config.train.averaging != "none":
+            average = Average(network, config.train, state.average_updates, resumed.averaged if resumed else None)
+        evaluation = Evaluation(config, data, accelerator, processes)
+        batches = MicroBatches(
+            data.corpus, data.task.make_batches, processes.rank, processes.world, config.corpus.workers, resumed.cursor if resumed else None
+        )
+        opened.callback(batches.close)
+        set_seed(config.seed + processes.rank)
+        if resumed:
+            resumed.put_back(optimizers, accelerator.scaler, processes)
+        sharded = accelerator.distributed_type == DistributedType.FSDP
+        snapshots = Snapshots(config, data, processes, network, parameters, optimizers, average, accelerator.scaler, sharded)
+
+        words, run_dir = phrases("training", spoken(config.log.language)), Path(config.run_dir)
+        opened.enter_context(signals.remembered(words, processes.main, lambda: checkpoint.pointed(run_dir, "latest") is not None))
+        _say_what_begins(config, processes, parameters, vocabulary, measured)
+        if resumed:
+            processes.say(words["resuming"].format(place=place, step=state.step))
+        began = time.monotonic() - state.seconds
+        journal = Journal(config, accelerator, processes, state.step, state.evaluated, state.progress(config.train))
+        opened.callback(journal.close)
+        if resumed and processes.main:
+            snapshot.point(resumed.place, state)
+        return Run(
+            config=config, data=data, processes=processes, accelerator=accelerator, network=network, model=model, optimizers=optimizers,
+            average=average, batches=batches, state=state, evaluation=evaluation, snapshots=snapshots, journal=journal, signals=signals,
+            parameters=parameters, vocabulary=vocabulary, resident_at_first=resident_at_first, opened=opened.pop_all(), began=began,
+            logged_at=state.seconds, saved=(state.step, state.evaluated),
+        )  # fmt: skip
+
+
+def _predict(
+    config: Config, data: Data, network: PreTrainedModel, processes: Processes, seconds: dict[str, float] | None, held: int
+) -> None:
+    """Say what the run will take and what is wrong with it; preflight.json keeps it for the report."""
+    language, run_dir = spoken(config.log.language), Path(config.run_dir)
+    sharded = processes.world > 1 and parse_flag_from_env("ACCELERATE_USE_FSDP")  # there is no Accelerator to ask yet
+    estimate = gather.before_run(config, data, network, seconds, held, processes.world, sharded)
+    with complaints(f"run_dir: cannot write in {run_dir}"):
+        write_text(run_dir / "preflight.json", gather.as_json(estimate, language) + "\n")
+    for line in page.short(estimate, language):
+        processes.say(line)
+
+
+def _say_what_begins(config: Config, processes: Processes, parameters: int, vocabulary: dict[str, Any], measured: str) -> None:
+    """The tokenizer and the model in a line each. `measured`: how the precision was chosen, in words."""
+    language, world = spoken(config.log.language), processes.world
+    words = phrases("report", language)
+    processes.say(words["tokenizer"].format(line=tokenizer_summary(vocabulary, words)))
+    where = {"world": world, "device": processes.device.type, "threads": torch.get_num_threads()}
+    what = {"type": config.model["type"], "parameters": parameters, "precision": f"{config.train.mixed_precision}{measured}"}
+    processes.say(phrases("training", language)["begins" if world == 1 else "begin"].format(**where, **what))

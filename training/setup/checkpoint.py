@@ -83,6 +83,12 @@ def pointed(run_dir: Path, name: str) -> Path | None:
         return None
 
 
+def last_in_words(run_dir: Path) -> str:
+    """A sentence for the message of a run that stops: which checkpoint is left."""
+    kept = pointed(run_dir, "latest")
+    return f"The last checkpoint is whole ({kept.name})" if kept else "There is no checkpoint yet"
+
+
 def _listed(run_dir: Path, beginning: str) -> list[Path]:
     """What is in checkpoints/; raises ConfigError if that cannot be seen. `glob` would take it for empty, and the run for new."""
     folder = run_dir / "checkpoints"

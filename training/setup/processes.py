@@ -65,6 +65,10 @@ class Processes:
         torch.distributed.all_reduce(total)
         return [float(n) for n in total]
 
+    def any(self, mine: bool) -> bool:
+        """Whether it is so in any process. As with `sum`, every process has to ask."""
+        return self.sum(mine)[0] > 0
+
     def stop_if(self, problem: str, kind: type[Exception] = ConfigError) -> None:
         """End every process if one of them has a problem, instead of leaving the others waiting."""
         if problems := [p for p in self.gather(problem) if p]:

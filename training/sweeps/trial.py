@@ -16,6 +16,7 @@ from training.base.errors import DISK, ConfigError, NotFinite, OutOfMemory, Stop
 from training.diagnosis.diagnose import diagnose
 from training.diagnosis.run_records import read_metrics
 from training.estimate import numbers
+from training.loop.signals import Signals
 from training.model.build import count_on_paper, model_config
 from training.model.tokenizer import StandIn
 from training.settings.config import Config
@@ -97,32 +98,28 @@ def run(
         Interrupted: by a signal.
         Stopped, OSError: a full disk and the like, which is no fault of the trial.
     """
+    signals = Signals()
     folder = Path(config.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".lock").touch()  # by which a run knows its own
     with open(folder / "log.txt", "a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         try:
-            result = train(config, on_evaluation, memory, workers)
+            result = train(config, on_evaluation, memory, workers, signals)
         except ConfigError as error:
-            return Outcome("failed", "; ".join(str(error).splitlines()), signal=_signal(error))
+            return Outcome("failed", "; ".join(str(error).splitlines()), signal=signals.received)
         except (NotFinite, OutOfMemory) as error:
-            return Outcome(error.ended, str(error), signal=error.signal)
+            return Outcome(error.ended, str(error), signal=signals.received)
         except OSError as error:
             if error.errno in DISK:
                 raise
-            return Outcome("failed", f"{type(error).__name__}: {error}", signal=_signal(error))
+            return Outcome("failed", f"{type(error).__name__}: {error}", signal=signals.received)
         except Stopped:
             raise
         except Exception as error:  # whatever a combination breaks, the next one may work
-            return Outcome("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:400]}", signal=_signal(error))
+            return Outcome("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:400]}", signal=signals.received)
     if result.ended == "interrupted":
         raise Interrupted
-    return Outcome(result.ended, "", result.parameters, result.signal)
-
-
-def _signal(error: Exception) -> str:
-    """That which came before the error did, see train()."""
-    return str(getattr(error, "signal", ""))
+    return Outcome(result.ended, "", result.parameters, signals.received)
 
 
 def record(config: Config, metric: str) -> dict[str, Any]:

@@ -194,8 +194,7 @@ class Worker:
             if not gc.get_freeze_count():
                 gc.collect()
                 gc.freeze()  # the libraries' million objects need not be looked through after every trial
-        (signalled,) = self.processes.sum(bool(outcome.signal))
-        if signalled:
+        if self.processes.any(bool(outcome.signal)):
             raise KeyboardInterrupt
         return True
 
