@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from training_runs import ROOT, environment, records, translation_config
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
 
@@ -19,6 +23,7 @@ from training.base.errors import ConfigError
 from training.corpus.batches import Batch
 from training.diagnosis.diagnose import diagnose
 from training.estimate.gather import sketch
+from training.model.tokenizer import StandIn
 from training.settings.config import Config
 from training.settings.load import check_config, parse_args
 from training.settings.task_specs import TASKS, TRANSLATION
@@ -93,6 +98,25 @@ def test_a_class_and_a_spec_make_a_task_that_trains(tmp_path: Path) -> None:
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(checkpoint), AutoTokenizer.from_pretrained(checkpoint)
     assert model.generate(**tokenizer("明月", return_tensors="pt"), max_new_tokens=3).shape[0] == 1
     assert not {"sides_swapped", "sides_mixed"} & {finding.id for finding in diagnose(run, config)}
+
+
+@pytest.mark.parametrize("name", ["gpt", "translation", "reversal"])
+def test_a_spec_and_its_class_agree(name: str) -> None:
+    """On paper and in a micro-batch as many tokens are predicted: shapes that preflight assumes are those that the class makes."""
+    spec, config = TASKS[name], Config(task=name)
+    config.batch.packing = "always"
+    assert task_class(name).spec is spec and spec.name == name
+    task = task_class(name)(config, cast(Any, StandIn(50)), [])
+    batch = {tensor: torch.zeros(shape, dtype=torch.long) for tensor, shape in spec.full_batch(config.batch).items()}
+    assert int(task.targets(batch)) == spec.count_targets(tuple(batch["labels"].shape))
+    logits = torch.zeros(*batch["labels"].shape, 50)
+    loss, targets = task.loss(cast(Any, lambda **inputs: SimpleNamespace(logits=logits)), batch)
+    assert float(loss) == pytest.approx(int(targets) * math.log(50), rel=1e-4)  # each of them is guessed among 50
+
+
+def test_nothing_outside_the_tasks_asks_which_task_it_is() -> None:
+    files = [path for path in (ROOT / "training").rglob("*.py") if path.parent.name != "tasks"]
+    assert not [path.name for path in files if re.search(r"\btask (==|!=) ", path.read_text("utf-8"))]
 
 
 def test_preflight_works_it_out_on_paper(tmp_path: Path) -> None:
