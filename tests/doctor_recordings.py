@@ -42,6 +42,7 @@ CHANGED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "unfinished": ("healthy_phrasebook", "end", {"event": "nothing"}),
     "records_unreadable": ("healthy_phrasebook", "end", {"step": 10.0}),
     "records_empty": ("healthy_phrasebook", "empty", {}),
+    "validation_trained": ("healthy_phrasebook", "corpus", {"validation_trained": [120, 400]}),
     "losses_missing": ("healthy_phrasebook", "loss", {"loss": None}),
 }
 SIDE = {"bleu_elsewhere"}  # a remark that comes with the verdict overfitting
@@ -74,6 +75,11 @@ def changed(name: str, folder: Path) -> Path:
     if what == "empty":
         (folder / "metrics.jsonl").write_text("", encoding="utf-8")
         (folder / "report.md").touch()
+        return folder
+    if what == "corpus":
+        report = json.loads((folder / "corpus/report.json").read_text(encoding="utf-8"))
+        report["parts"][0] |= over
+        (folder / "corpus/report.json").write_text(json.dumps(report), encoding="utf-8")
         return folder
     if what in ("end", "loss"):
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

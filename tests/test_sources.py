@@ -239,11 +239,18 @@ def test_csv_as_people_have_it(tmp_path):
 
 
 def test_aligned_files(tmp_path):
-    (tmp_path / "zh.txt").write_text("一\n\n三\n四\n", "utf-8")
+    (tmp_path / "zh.txt").write_text("一\n\n三\n\n　\n", "utf-8")  # blank lines at its end are none
     (tmp_path / "en.txt").write_text("one\ntwo\nthree\n", "utf-8")
     rows, bad = rows_of(SourceConfig(str(tmp_path / "zh.txt"), target_path=str(tmp_path / "en.txt")))
     assert [r["target"] for r in rows] == ["one", "three"]
-    assert [b[:2] for b in bad] == [(2, "empty"), (4, "missing_field")] and "en.txt has fewer lines" in bad[1][2]
+    assert [b[:2] for b in bad] == [(2, "empty")]
+    (tmp_path / "long.txt").write_text("一\n\n三\n四\n\n六\n", "utf-8")
+    for pair, counts in ((("long", "en"), ("6", "3")), (("en", "long"), ("3", "6"))):
+        with pytest.raises(ConfigError) as caught:
+            rows_of(SourceConfig(str(tmp_path / f"{pair[0]}.txt"), target_path=str(tmp_path / f"{pair[1]}.txt")))
+        assert f"{pair[0]}.txt has {counts[0]} lines and " in str(
+            caught.value
+        ) and f"{pair[1]}.txt has {counts[1]}: every pair after" in str(caught.value)
     for name in ("a", "b"):
         (tmp_path / f"{name}.zh").write_text(f"{name}中\n", "utf-8")
         (tmp_path / f"{name}.en").write_text(f"{name} en\n", "utf-8")

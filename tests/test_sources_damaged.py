@@ -60,8 +60,7 @@ def test_a_file_that_breaks_off_or_is_hurt(tmp_path, kind, packing):
     assert rows_of(path)[1]
     if kind == "jsonl":
         path.write_bytes(b"this is not compressed at all, whatever its name says\n")
-        rows, bad = rows_of(path)
-        assert not rows and len(bad) == 1 and "breaks off" in bad[0][2]
+        assert "though it is called so; if it is plain text, take the ending off its name" in error_of(path)
 
 
 def test_a_line_of_ten_megabytes_is_passed_over(tmp_path):
@@ -85,8 +84,7 @@ def test_a_line_of_ten_megabytes_is_passed_over(tmp_path):
 @pytest.mark.parametrize("indent", [None, 1])
 def test_a_json_array_is_named(tmp_path, indent):
     (tmp_path / "a.json").write_text(json.dumps([{"chinese": c, "english": e} for c, e in PAIRS], indent=indent), "utf-8")
-    rows, bad = rows_of(tmp_path / "a.json")
-    assert not rows and "array" in bad[0][2]
+    assert "is the file a JSON array? One object {…} a line is wanted" in error_of(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize(
@@ -169,8 +167,9 @@ def test_a_file_that_may_not_be_read_is_told_with_the_reason(tmp_path, monkeypat
 @pytest.mark.parametrize("document", ["line", "blank_line", "file"])
 def test_text_with_nul_bytes_is_malformed(tmp_path, document):
     (tmp_path / "a.txt").write_bytes("plain words\nworld\n".encode("utf-16-le"))
-    rows, bad = rows_of(tmp_path / "a.txt", TEXT, document)
-    assert not rows and bad and {b[1] for b in bad} == {"malformed"} and "iconv -f UTF-16LE" in bad[0][2]
+    assert "UTF-16 without its mark: save the file as UTF-8 (in Notepad or Excel, or iconv -f UTF-16LE" in error_of(
+        SourceConfig(str(tmp_path / "a.txt"), document=document), columns=TEXT
+    )
 
 
 def test_aligned_text_with_nul_bytes_is_malformed(tmp_path):

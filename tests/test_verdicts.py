@@ -51,6 +51,7 @@ EDGES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [  # what is silent an
     ("sides_swapped", predicted("data", "chinese_targets", 0.45), predicted("data", "chinese_targets", 0.55)),
     ("sides_mixed", predicted("data", "swapped_share", 0.015), predicted("data", "swapped_share", 0.025)),
     ("rows_duplicate", rows("duplicate", 40), rows("duplicate", 60)),
+    ("validation_trained", {"corpus": {"validation_trained": [9, 1000]}}, {"corpus": {"validation_trained": [11, 1000]}}),
     ("rows_quarantined", rows("not_utf8", 8), rows("not_utf8", 12)),
 ]  # fmt: skip
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
+
 from training.base.characters import HAN_RUN, LATIN_RUN, LETTER
 from training.corpus.text_files import BadRow
 from training.settings.config import FiltersConfig
@@ -54,6 +56,21 @@ def length(text: str) -> float:
     return max(1.0, han + 1.6 * sum(bool(LETTER.search(word)) for word in words))  # punctuation is no word
 
 
+class Seen:
+    """The texts of a corpus so far: which rows repeat an earlier one, and later, which validation rows are training rows."""
+
+    def __init__(self) -> None:
+        self._texts = Bloom()
+        self.repeats: list[np.ndarray] = []  # one bool a row and shard: whether an earlier row has the same text
+
+    def add(self, row: dict[str, str]) -> bool:
+        """Put the row's text in; True if an earlier row has the same."""
+        return self._texts.add("\t".join(row.values()))
+
+    def __contains__(self, row: dict[str, str]) -> bool:
+        return "\t".join(row.values()) in self._texts
+
+
 class Bloom:
     """A set of constant size that may, rarely, think that it has seen what it has not (Bloom 1970).
 
@@ -65,9 +82,17 @@ class Bloom:
 
     def add(self, key: str) -> bool:
         """Put `key` in; True if it was there before."""
-        h = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
-        at, h = h & 0x7FFFFF, h >> 23
-        bits = 1 << (h & 63) | 1 << (h >> 6 & 63) | 1 << (h >> 12 & 63) | 1 << (h >> 18 & 63)
+        at, bits = self._place(key)
         found = self.words[at]
         self.words[at] = found | bits
         return found & bits == bits
+
+    def __contains__(self, key: str) -> bool:
+        at, bits = self._place(key)
+        return self.words[at] & bits == bits
+
+    def _place(self, key: str) -> tuple[int, int]:
+        """The word of a key, and its four bits."""
+        h = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
+        at, h = h & 0x7FFFFF, h >> 23
+        return at, 1 << (h & 63) | 1 << (h >> 6 & 63) | 1 << (h >> 12 & 63) | 1 << (h >> 18 & 63)

@@ -23,6 +23,7 @@ import numpy as np
 
 from training.base.errors import ConfigError
 from training.base.files import replacing, write_text
+from training.corpus.filters import Seen
 from training.corpus.readers import Record, Shard, read
 from training.corpus.scan import HELD_OUT, QUARANTINE, SLICE, TRAIN, Scan, scan
 from training.corpus.sources import parse, resolve
@@ -281,16 +282,22 @@ def open_corpus(
     print_of = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
     found = _load(folder, print_of)
     if found is None:
-        found = [scan(train, config, task, config.filters, folder / QUARANTINES[0], progress)]
+        seen = Seen()
+        found = [scan(train, config, task, config.filters, folder / QUARANTINES[0], progress, seen)]
         if valid:
             try:
-                found.append(scan(valid, config, task, None, folder / QUARANTINES[1], progress))
+                found.append(scan(valid, config, task, None, folder / QUARANTINES[1], progress, trained=seen))
             except ConfigError as error:  # often the config's own set beside a corpus of the user's with other columns
                 raise ConfigError(f"corpus.validation: {error}; --corpus.validation null holds out rows of corpus.train instead") from None
             for states in found[1].states:
                 states[states == TRAIN] = HELD_OUT
+            found[0].report["validation_trained"] = [found[1].report.pop("also_trained"), found[1].report["rows_kept"]]
         else:
-            found[0].report["held_out"] = hold_out(found[0].states, config.validation_share, most_validation, config.holdout)
+            held_out = hold_out(found[0].states, config.validation_share, most_validation, config.holdout)
+            repeated = sum(
+                int((s[r] == HELD_OUT).sum()) for s, r in zip(found[0].states, seen.repeats)
+            )  # and the first of equal ones, perhaps
+            found[0].report.update(held_out=held_out, validation_trained=[repeated, held_out])
         _save(folder, print_of, found)
     for part, name in zip(found, QUARANTINES):
         part.report["quarantine"] = str(folder / name)

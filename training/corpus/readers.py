@@ -17,22 +17,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from training.base.characters import HAN, LATIN_RUN, LETTER
 from training.base.errors import ConfigError
-from training.corpus.text_files import (
-    MAX_RECORD_BYTES,
-    BadRow,
-    Line,
-    compression,
-    join,
-    open_binary,
-    other_encoding,
-    read_lines,
-    read_pieces,
-)
+from training.corpus.kinds import other_encoding
+from training.corpus.text_files import MAX_RECORD_BYTES, BadRow, Line, compression, is_blank, join, open_binary, read_lines, read_pieces
 
 if TYPE_CHECKING:
     import pyarrow
 
+
+SAMPLE_BYTES = 1 << 18  # of a table, by which it is told how it was written
 
 csv.field_size_limit(min(MAX_RECORD_BYTES, sys.maxsize))
 
@@ -109,15 +103,28 @@ def read(shard: Shard, start: int = 0, offset: int | None = None) -> Iterator[Re
 
 
 def _aligned(shard: Shard, start: int) -> Iterator[Record]:
-    """Line n of one file with line n of the other."""
+    """Line n of one file with line n of the other.
+
+    Raises:
+        ConfigError: if one has more lines than the other, blank ones at its end aside: a line lost anywhere shifts all that follow.
+            (fairseq, Marian, OpenNMT and Sockeye refuse such files too.)
+    """
     assert shard.target_path is not None
     sides = read_lines(shard.path, shard.label), read_lines(shard.target_path, shard.target_label)
     for row, (a, b) in enumerate(itertools.zip_longest(*sides)):
+        bad = next((x[2] for x in (a, b) if x and isinstance(x[2], BadRow)), None)
+        if (a is None or b is None) and bad is None:  # one that breaks off says so, whatever the other has
+            longer, rest = (b, sides[1]) if a is None else (a, sides[0])
+            more = [line for _, _, line in itertools.chain([longer], rest)]
+            if all(isinstance(line, bytes) and is_blank(line) for line in more):
+                return
+            counts = (row, row + len(more)) if a is None else (row + len(more), row)
+            raise ConfigError(
+                f"{shard.label} has {counts[0]:,} lines and {shard.target_label} has {counts[1]:,}: every pair after the line that is "
+                "missing would be wrong. Find it (it is often an empty line, or a line end inside a sentence), or use tsv or jsonl"
+            )
         if row >= start:
-            data: Any = next((x[2] for x in (a, b) if x and isinstance(x[2], BadRow)), None)
-            if a is None or b is None:
-                data = data or BadRow("missing_field", f"{shard.label if a is None else shard.target_label} has fewer lines")
-            yield Record(row, row + 1, 0, data or (a[2], b[2]))
+            yield Record(row, row + 1, 0, bad or (a[2], b[2]))
 
 
 class _Physical:
@@ -144,13 +151,15 @@ class _Physical:
 
 
 def _table(shard: Shard, start: int) -> Iterator[Record]:
-    """csv with a header as Excel writes it; tsv with a header and no quoting, as corpora are published.
+    """csv with a header as Excel writes it; tsv with a header and no quoting, as corpora are published, or quoted where the file is.
 
     A stray quote would swallow the lines up to the next quote: where a record of several lines is not clean csv, only
     its first line is given up and reading goes on with the second.
     """
     lines = _Physical(read_lines(shard.path, shard.label))
-    options: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if shard.format == "tsv" else {"strict": True}
+    options: dict[str, Any] = {"strict": True}
+    if shard.format == "tsv":
+        options = {"delimiter": "\t", "strict": True} if _quoted(shard) else {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
     rows = csv.reader(lines, **options)
     header: list[str] | None = None
     row = -1
@@ -163,7 +172,9 @@ def _table(shard: Shard, start: int) -> Iterator[Record]:
         except (csv.Error, BadRow) as error:
             first = lines.taken[0]
             lines.returned.extendleft(reversed(lines.taken[1:]))
-            data = error if isinstance(error, BadRow) and len(lines.taken) == 1 else _lenient(first[2], error)
+            data = (
+                error if isinstance(error, BadRow) and len(lines.taken) == 1 else _lenient(first[2], error, options.get("delimiter", ","))
+            )
         number, at, _ = lines.taken[0]
         row += 1
         if header is None:
@@ -177,10 +188,34 @@ def _table(shard: Shard, start: int) -> Iterator[Record]:
             yield Record(row, number, at, data)
 
 
-def _lenient(line: bytes, error: Exception) -> Any:
-    """A single line of csv with quotes in the wrong places, as long as they close."""
+def _quoted(shard: Shard) -> bool:
+    """Whether a tsv was written with quotes, as pandas, Excel and databases do: its beginning is clean csv, and some cell needs quotes.
+
+    A sentence that stands in quotation marks of its own is no such cell: quotes are needed for a quote, a tab or a line end inside.
+    """
+    with open_binary(shard.path, shard.label) as f:
+        sample = f.read(SAMPLE_BYTES).decode("utf-8", "replace")
+    text = sample if len(sample) < SAMPLE_BYTES // 4 else sample[: sample.rfind("\n") + 1]
+    if '"' not in text:
+        return False
+    rows = []
     try:
-        return next(csv.reader(_Physical(iter([(0, 0, line)]))))
+        for row in csv.reader(text.splitlines(keepends=True), delimiter="\t", strict=True):
+            rows.append(row)
+    except csv.Error as error:
+        if "unexpected end" not in str(error) or text is sample:  # a cell that the sample cuts in two
+            return False
+    rows = [row for row in rows if row]
+    if any(len(row) != len(rows[0]) for row in rows):
+        return False
+    cells = [cell for row in rows for cell in row]
+    return any(c in cell for cell in cells for c in '"\t\n') or text.count('"') == 2 * len(cells)
+
+
+def _lenient(line: bytes, error: Exception, delimiter: str) -> Any:
+    """A single line of a table with quotes in the wrong places, as long as they close."""
+    try:
+        return next(csv.reader(_Physical(iter([(0, 0, line)])), delimiter=delimiter))
     except (csv.Error, StopIteration):
         return BadRow("malformed", str(error))
 
@@ -190,6 +225,8 @@ def _header(names: Any, shard: Shard) -> list[str]:
     if isinstance(names, BadRow):
         raise ConfigError(f"{shard.label}: the first line, which names the columns, cannot be read: {names}")
     names = [n.strip() for n in names]
+    if doubled := [c for c in dict.fromkeys(wanted) if names.count(c) > 1]:
+        raise ConfigError(f"{shard.label}: the column {doubled[0]!r} is there {names.count(doubled[0])} times; give each a name of its own")
     if missing := [c for c in wanted if c not in names]:
         line = ", ".join(names).encode("utf-8", "surrogateescape")
         told = f"{shard.label}: no column {', '.join(missing)}; the first line, which names the columns, has: "
@@ -198,10 +235,26 @@ def _header(names: Any, shard: Shard) -> list[str]:
             raise ConfigError(told + "It is separated by semicolons: save it with commas (Excel: CSV UTF-8, comma delimited)")
         if len(names) == 1 and "\t" in names[0]:
             raise ConfigError(told + "It is separated by tabs: call it .tsv, or set `format: tsv`")
-        header = ("\t" if shard.format == "tsv" else ",").join(wanted)
+        header = ("\t" if shard.format == "tsv" else ",").join(_proposed(names, wanted))
         told += f"If there is no header line, add one: {header}; otherwise say which columns to read in corpus.columns"
         raise ConfigError(told + (f" ({guess})" if (guess := other_encoding(line)) else ""))
     return names
+
+
+def _proposed(cells: list[str], wanted: list[str]) -> list[str]:
+    """A header for a table without one: the wanted names over the columns that look like them, by their script, else the first ones."""
+    if len(cells) == len(wanted) and not {"chinese", "english"} <= set(wanted):
+        return wanted
+    names = [""] * len(cells)
+    texts = sorted((k for k, cell in enumerate(cells) if LETTER.search(cell)), key=lambda k: -len(cells[k]))
+    for name in wanted:
+        looks = {"chinese": HAN, "english": LATIN_RUN}.get(name, LETTER)
+        at = next((k for k in texts if looks.search(cells[k]) and (name != "english" or not HAN.search(cells[k]))), None)
+        at = at if at is not None else next((k for k in range(len(cells)) if not names[k]), None)
+        if at is None:
+            return wanted
+        names[at], texts = name, [k for k in texts if k != at]
+    return [name or f"column{k}" for k, name in enumerate(names, 1)]
 
 
 def _parquet(shard: Shard, start: int) -> Iterator[Record]:

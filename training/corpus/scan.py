@@ -8,6 +8,7 @@ text.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from training.base.errors import ConfigError
-from training.corpus.filters import FILTERS, Bloom, filter_row
+from training.corpus.filters import FILTERS, Seen, filter_row
 from training.corpus.readers import Record, Shard, read
 from training.corpus.sources import parse
-from training.corpus.text_files import BadRow
+from training.corpus.text_files import LEADING, BadRow
 from training.settings.config import CorpusConfig, FiltersConfig
 from training.settings.task_specs import TASKS
 
@@ -36,6 +37,43 @@ class Scan(NamedTuple):
     states: list[np.ndarray]  # one uint8 a row and shard: LEFT_OUT, TRAIN or HELD_OUT
     offsets: list[np.ndarray]  # int64, where each slice of a plain file begins
     report: dict[str, Any]
+
+
+HEADING = re.compile(r"^(.{0,8}?)第[〇零○一二三四五六七八九十百千两\d]{1,9}([章回节節卷集部篇幕话話])")
+MANY_LINES = 10  # of one text: fewer may well be a poem
+
+
+class _Undivided:
+    """Text files that `corpus.document` was to cut into texts, and did not."""
+
+    def __init__(self) -> None:
+        self.whole: list[tuple[Shard, int, bytes]] = []  # with the number of lines, and the text's beginning
+        self.patterns_found = False
+
+    def add(self, shard: Shard, only: Any) -> None:
+        """`only`: the one record of a text file, or None if it has several (or none that can be read)."""
+        if shard.format != "txt" or shard.document in ("line", "file") or shard.target_path:
+            return
+        if not isinstance(only, bytes):
+            self.patterns_found |= shard.document.startswith("^")
+            return
+        first = only.split(b"\n", 1)[0].decode("utf-8", "replace")
+        if shard.document.startswith("^") and re.match(shard.document, LEADING.sub("", first)):
+            self.patterns_found = True
+        elif (lines := only.count(b"\n") + 1) >= (2 if shard.document.startswith("^") else MANY_LINES):
+            self.whole.append((shard, lines, only[: 1 << 20]))
+
+    def report(self) -> list[list[Any]]:
+        """[file, lines] of each; raises ConfigError if a pattern has matched in no file at all."""
+        unmatched = [part for part in self.whole if part[0].document.startswith("^")]
+        if unmatched and not self.patterns_found:
+            shard, _, text = unmatched[0]
+            lines = (LEADING.sub("", line) for line in text.decode("utf-8", "ignore").split("\n"))
+            found = next((m for m in map(HEADING.match, lines) if m), None)
+            pattern = f"^{re.escape(found[1])}第.{{1,9}}{found[2]}".replace("\\ ", " ") if found else ""
+            hint = f"; lines such as {found.string[:20]!r} look like headings: {pattern!r}" if found else ""
+            raise ConfigError(f"corpus.document: no line of {shard.label} matches {shard.document!r}{hint}")
+        return [[shard.label, lines] for shard, lines, _ in self.whole]
 
 
 class _Rejected:
@@ -73,7 +111,7 @@ class _Rejected:
 
 def scan(
     shards: list[Shard], config: CorpusConfig, task: str, filters: FiltersConfig | None, quarantine: Path | None,
-    progress: Callable[[int], None] = lambda rows: None,
+    progress: Callable[[int], None] = lambda rows: None, seen: Seen | None = None, trained: Seen | None = None,
 ) -> Scan:  # fmt: skip
     """Read every row of `shards` once.
 
@@ -81,27 +119,33 @@ def scan(
         filters: None for a validation set, whose rows are only required to be readable.
         quarantine: the file that gets the first hundred rejected rows.
         progress: called now and then with the number of rows read.
+        seen: gets the texts, and which rows repeat an earlier one.
+        trained: of the training corpus, where this is a validation set: how many of its rows are training rows too goes into the report.
 
     Raises:
         ConfigError: if no row is left, saying what was rejected and why; with `strict`, at the first bad row.
     """
-    seen = Bloom() if filters and filters.duplicates and TASKS[task].drops_duplicates else None
+    seen = seen or Seen()
+    no_repeats = filters is not None and filters.duplicates and TASKS[task].drops_duplicates
     rejected = _Rejected(config.strict, task)
     characters: Counter[str] = Counter()
     states, offsets = [], []
-    total = not_selected = 0
+    undivided = _Undivided()
+    total = not_selected = also_trained = 0
     for shard in shards:
-        marks, starts = bytearray(), []
+        marks, repeats, starts = bytearray(), bytearray(), []
         lengths = dict.fromkeys((ours for ours, _ in shard.columns), 0)
+        only: Any = None
         for record in read(shard):
             if record.row == config.max_rows:
                 break
             if record.row % SLICE == 0:
                 starts.append(record.offset)
+            only = record.data if record.row == 0 else None
             total += 1
             if total % 4096 == 0:
                 progress(total)
-            mark = LEFT_OUT
+            mark, repeated = LEFT_OUT, False
             try:
                 row = parse(record, shard)
                 if row is None:
@@ -109,16 +153,21 @@ def scan(
                 else:
                     if filters:
                         filter_row(row, filters)
-                    if seen and seen.add("\t".join(row.values())):
+                    repeated = seen.add(row)
+                    if repeated and no_repeats:
                         raise BadRow("duplicate")
+                    also_trained += trained is not None and row in trained
                     for column, text in row.items():
                         lengths[column] += len(text)
                     mark = TRAIN
             except BadRow as error:
                 rejected.add(shard, record, error)
             marks.append(mark)
+            repeats.append(repeated)
+        undivided.add(shard, only)
         characters.update(lengths)
         states.append(np.frombuffer(bytes(marks), dtype=np.uint8).copy())
+        seen.repeats.append(np.frombuffer(bytes(repeats), dtype=bool))
         offsets.append(np.array(starts, dtype=np.int64))
     if quarantine is not None:
         rejected.write(quarantine)
@@ -126,6 +175,7 @@ def scan(
     report = {
         "rows_read": total, "rows_kept": sum(int((s == TRAIN).sum()) for s in states), "not_selected": not_selected,
         "rejected": dict(reasons), "examples": rejected.first_of, "characters": dict(characters), "first_rejected": rejected.first(),
+        "undivided": undivided.report(), "also_trained": also_trained,
     }  # fmt: skip
     if not report["rows_kept"]:
         why = "; ".join(f"{n} {reason} (first: {rejected.first_of[reason]})" for reason, n in reasons)

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from training.base.errors import ConfigError
+from training.corpus.kinds import look, other_encoding
 from training.corpus.readers import Record, Shard, read
-from training.corpus.text_files import COMPRESSION, BadRow, other_encoding
+from training.corpus.text_files import BLANK, COMPRESSION, BadRow
 from training.settings.config import SourceConfig
 
 __all__ = ["BadRow", "Record", "Shard", "parse", "read", "resolve"]
@@ -89,6 +90,10 @@ def _shards(s: SourceConfig, columns: dict[str, str], document: str, key: str) -
             raise ConfigError(f"{key}: {label} has no columns, so `where` cannot choose among its rows")
         if kind == "txt" and s.tag and document == "file":
             raise ConfigError(f"{key}: {label} is one text in pieces, so a tag would stand before each of them")
+        if kind != "hub":
+            look(path, label, kind)
+            if target:
+                look(target, target_label, kind)
         # A table's values are text, even where YAML reads `2020` as a number.
         choices = {k: tuple(v) if isinstance(v, list) else (v,) for k, v in (s.where or {}).items()}
         where = tuple((k, tuple(map(str, v)) if kind in ("csv", "tsv") else v) for k, v in choices.items())
@@ -237,6 +242,6 @@ def _strings(data: dict[str, Any], columns: tuple[tuple[str, str], ...]) -> dict
             guess = other_encoding(value.encode("utf-8", "surrogateescape")) if re.search("[\udc80-\udcff]", value) else ""
             raise BadRow("not_utf8", f"{theirs!r} holds what is not UTF-8" + (f"; {guess}" if guess else "")) from None
         row[ours] = text = value.strip()
-        if not text:
-            raise BadRow("empty", f"{theirs!r} is empty")
+        if BLANK.fullmatch(text):
+            raise BadRow("empty", f"{theirs!r} is empty" + (", but for characters that cannot be seen" if text else ""))
     return row

@@ -29,6 +29,12 @@ UTF16 = "the file is UTF-16; save it as UTF-8 (in Notepad or Excel, or iconv -f 
 
 BREAKS_OFF = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
+# White space as Unicode has it, and what has no width: zero-width spaces and joiners, direction marks, soft hyphen, byte order mark.
+INVISIBLE = (
+    "\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
+)
+BLANK, LEADING = re.compile(f"[{INVISIBLE}]*"), re.compile(f"^[{INVISIBLE}]+")
+
 Line = tuple[int, int, Any]  # line number, byte offset, bytes or BadRow
 
 
@@ -153,6 +159,17 @@ def read_pieces(path: str, label: str, number: int, offset: int) -> Iterator[Lin
         yield number, at, BadRow("malformed", f"the file breaks off: {error}")
 
 
+def is_blank(line: bytes) -> bool:
+    """Whether nothing of a line can be seen: white space of any script and characters without width, no-break and full-width spaces too."""
+    line = line.strip()
+    return not line or (line[0] >= 0xC2 and BLANK.fullmatch(line.decode("utf-8", "replace")) is not None)
+
+
+def _begins(line: bytes, beginning: re.Pattern[str]) -> bool:
+    """Whether a text begins at this line, however far it is indented."""
+    return beginning.match(LEADING.sub("", line.decode("utf-8", "replace"), count=1)) is not None
+
+
 def join(lines: Iterator[Line], beginning: re.Pattern[str] | None = None) -> Iterator[Line]:
     """Lines up to the next blank one, or to the next that matches `beginning`, joined without the blank ones.
 
@@ -162,8 +179,8 @@ def join(lines: Iterator[Line], beginning: re.Pattern[str] | None = None) -> Ite
     size = 0
     for line in itertools.chain(lines, [(0, 0, b"")]):
         bad = isinstance(line[2], BadRow)
-        blank = not bad and not line[2].strip()
-        new = blank if beginning is None else not bad and beginning.match(line[2].decode("utf-8", "replace")) is not None
+        blank = not bad and is_blank(line[2])
+        new = blank if beginning is None else not bad and _begins(line[2], beginning)
         if held and (bad or new or not line[0]):  # line 0 is the end
             long = size > MAX_RECORD_BYTES
             yield *held[0][:2], BadRow("too_long", f"a text of {size} bytes") if long else b"\n".join(data for _, _, data in held)
@@ -174,14 +191,3 @@ def join(lines: Iterator[Line], beginning: re.Pattern[str] | None = None) -> Ite
             size += len(line[2]) + 1
             if size <= MAX_RECORD_BYTES or not held:
                 held.append(line)
-
-
-def other_encoding(data: bytes) -> str:
-    """What to do about bytes that are not UTF-8: in China they are mostly GBK, which Windows and Excel write. Else empty."""
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        if re.search(r"[\u4e00-\u9fff]", data.decode("gb18030", "ignore")):
-            return "it reads as GBK: save the file as UTF-8 (in Notepad or Excel, or iconv -f GB18030 -t UTF-8)"
-        return "save the file as UTF-8"
-    return ""

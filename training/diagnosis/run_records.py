@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from training.base.errors import ConfigError
+from training.diagnosis.finding import Severity
 from training.settings.config import Config, source_list
 from training.settings.load import load_config
 from training.settings.task_specs import TASKS
@@ -247,6 +248,25 @@ def rejected(report: dict[str, Any]) -> tuple[dict[str, int], int]:
     found = report.get("rejected")
     reasons = {k: int(n) for k, v in found.items() if (n := plausible("rows", v)) is not None} if isinstance(found, dict) else {}
     return reasons, int((plausible("rows", report.get("rows_read")) or 0) - (plausible("rows", report.get("not_selected")) or 0))
+
+
+LEAKED, LEAKED_MANY = 0.01, 0.2  # of the validation rows
+
+
+def validation_on_training_text(config: Config, rows: int, of: int) -> tuple[Severity, dict[str, Any]] | None:
+    """How bad it is that validation rows are training rows, with the numbers; None if none (or next to none) are.
+
+    A config that names the training text as its validation set wants to see how well it is learnt by heart.
+
+    Args:
+        rows: of the validation set that are training rows too.
+        of: all its rows.
+    """
+    if not of or rows < LEAKED * of:
+        return None
+    train, validation = ([s.path for s in source_list(sources)] for sources in (config.corpus.train, config.corpus.validation))
+    severity: Severity = "note" if train == validation else "problem" if rows >= LEAKED_MANY * of else "warning"
+    return severity, {"rows": rows, "of": of, "share": round(rows / of, 4)}
 
 
 def count_lost_rows(report: dict[str, Any], task: str) -> tuple[dict[str, int], int]:

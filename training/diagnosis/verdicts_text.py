@@ -22,7 +22,8 @@ from training.diagnosis.run_records import (
     plausible,
     rejected,
     says_chinese_to_english,
-    shown,  # fmt: skip
+    shown,
+    validation_on_training_text,
 )
 from training.diagnosis.verdicts_training import finding, overfitting
 from training.settings.config import source_list
@@ -222,6 +223,15 @@ def rows_duplicate(r: Records) -> Finding | None:
     return finding("rows_duplicate", severity, evidence, "Lee et al. 2021, arXiv:2107.06499")
 
 
+def validation_trained(r: Records) -> Finding | None:
+    """Validation rows that were trained on: loss, scores, the best checkpoint and early stopping are about training text then."""
+    counts = r.corpus.get("validation_trained")
+    if not (isinstance(counts, list) and len(counts) == 2 and all(type(n) is int and n >= 0 for n in counts)):
+        return None
+    found = validation_on_training_text(r.config, *counts)
+    return finding("validation_trained", *found) if found and found[0] != "note" else None
+
+
 def sides_swapped(r: Records) -> Finding | None:
     """The columns say Chinese to English, and most pairs go the other way."""
     against, names = r.predicted("data", "chinese_targets"), says_chinese_to_english(r.config)
@@ -343,6 +353,6 @@ def ending(r: Records) -> Finding | None:
 
 TEXT_AND_DATA = (
     memorised_text, repetition_loops, empty_output, truncated_output, untranslated_output, tokenizer_unknowns, tokenizer_too_fine,
-    rows_quarantined, rows_duplicate, sides_swapped, sides_mixed, throughput_low, prediction_time, prediction_memory, prediction_overfit,
-    records_unreadable, records_empty, losses_missing, ending,
+    rows_quarantined, rows_duplicate, validation_trained, sides_swapped, sides_mixed, throughput_low, prediction_time, prediction_memory,
+    prediction_overfit, records_unreadable, records_empty, losses_missing, ending,
 )  # fmt: skip

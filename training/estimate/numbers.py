@@ -153,6 +153,7 @@ def of_data(config: Config, data: Data, vocabulary: dict[str, Any], world: int) 
     found: dict[str, Any] = {
         "rows": rows, "held_out": len(data.held_out), "rows_read": report["rows_read"],
         "front_to_back_rows": data.corpus.front_to_back_rows, "mixed_rows": data.corpus.mixed_rows,
+        "undivided": report.get("undivided", []), "validation_trained": report.get("validation_trained", [0, 0]),
         "rejected": report["rejected"], "rejected_share": _share(sum(lost.values()), looked_at),
         "tokens": round(rows * per_row), "tokens_per_row": round(per_row, 2), "packed": data.task.packed,
         "tokens_per_step": round(float(np.mean(targets)) * accumulation * world) if targets else 0,

@@ -10,7 +10,7 @@ import itertools
 import math
 
 from training.diagnosis.finding import Finding, Severity
-from training.diagnosis.run_records import MIXED, SWAPPED, count_lost_rows, says_chinese_to_english
+from training.diagnosis.run_records import MIXED, SWAPPED, count_lost_rows, says_chinese_to_english, validation_on_training_text
 from training.estimate.facts import MEMORY_PARTS, Facts, Rule
 from training.estimate.overfitting import FACTOR, SOURCE, tokens_wanted
 from training.estimate.rules_settings import (
@@ -285,6 +285,25 @@ def nothing_held_out(f: Facts) -> Finding | None:
     return Finding("nothing_held_out", "warning") if f.data.get("held_out") == 0 else None
 
 
+def validation_trained(f: Facts) -> Finding | None:
+    """Validation rows that are training rows: what is measured on them says nothing about new text."""
+    rows, of = f.data.get("validation_trained", (0, 0))
+    if (found := validation_on_training_text(f.config, rows, of)) is None:
+        return None
+    return Finding("validation_trained" if found[0] != "note" else "validation_is_training", found[0], found[1])
+
+
+def text_undivided(f: Facts) -> Finding | None:
+    """A text file that `corpus.document` should have cut into texts, and that is one text."""
+    undivided = f.data.get("undivided") or []
+    if not undivided:
+        return None
+    file, lines = undivided[0]
+    return Finding(
+        "text_undivided", "problem", {"file": file, "lines": lines, "files": len(undivided), "document": f.config.corpus.document}
+    )
+
+
 def order_of_file(f: Facts) -> Finding | None:
     """A sorted file that is only mixed inside a window: the model learns its beginning first and its end last."""
     rows, mixed = f.data.get("front_to_back_rows", 0), f.data.get("mixed_rows", 0)
@@ -303,9 +322,10 @@ def block_longer_than_text(f: Facts) -> Finding | None:
 
 RULES: tuple[Rule, ...] = (
     vocabulary_dominates, memory_short, checkpointing_needless, vocabulary_for_data, english_cut_small, unknown_tokens, entries_unused,
-    too_few_pairs, overfit_forecast, many_epochs, model_large_for_tokens, sides_swapped, rows_lost, pairs_too_long, nothing_held_out,
-    order_of_file, block_longer_than_text, warmup_missing, warmup_too_long, learning_rate_odd, weight_decay_high, batch_small,
-    evaluation_never, evaluation_costly, precision_slower, cores_busy, gpu_idle, checkpoints_rare,
+    too_few_pairs, overfit_forecast, many_epochs, model_large_for_tokens, sides_swapped, rows_lost, pairs_too_long,
+    nothing_held_out, validation_trained, text_undivided, order_of_file, block_longer_than_text, warmup_missing, warmup_too_long,
+    learning_rate_odd, weight_decay_high, batch_small, evaluation_never, evaluation_costly, precision_slower, cores_busy, gpu_idle,
+    checkpoints_rare,
 )  # fmt: skip
 
 # What can be judged of a model alone, without a corpus and the settings of a run.
