@@ -265,7 +265,7 @@ def validation_on_training_text(config: Config, rows: int, of: int) -> tuple[Sev
     if not of or rows < LEAKED * of:
         return None
     train, validation = ([s.path for s in source_list(sources)] for sources in (config.corpus.train, config.corpus.validation))
-    severity: Severity = "note" if train == validation else "problem" if rows >= LEAKED_MANY * of else "warning"
+    severity: Severity = "note" if train and train == validation else "problem" if rows >= LEAKED_MANY * of else "warning"
     return severity, {"rows": rows, "of": of, "share": round(rows / of, 4)}
 
 
