@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from training import __version__
 from training.base.characters import HAN
 from training.base.files import replacing, write_text
 from training.base.words import phrases, spoken
@@ -268,4 +269,4 @@ def _versions() -> dict[str, str]:
     import transformers
 
     packages = {m.__name__: m.__version__ for m in (torch, transformers, tokenizers, datasets, accelerate)}
-    return {"python": platform.python_version(), **packages}
+    return {"stray-bird": __version__, "python": platform.python_version(), **packages}
