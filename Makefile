@@ -1,10 +1,10 @@
-# make demo: install, train two small models if they are not there, start the app.   make test, make check, make soak
+# make demo: install, train two small models if they are not there, start the app.   make test, check, format, soak, lock (CONTRIBUTING.md)
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 DEVELOPER := .venv/installed-dev
 
-.PHONY: demo train test check soak clean
+.PHONY: demo train test check format lock soak clean
 
 demo: train
 	$(BIN)/python app.py
@@ -37,6 +37,14 @@ check: $(DEVELOPER)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+format: $(DEVELOPER)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# With uv on the path (pip install uv). Versions that are in the lock stay, unless requirements.txt says otherwise; UPGRADE=--upgrade takes newer ones.
+lock:
+	uv pip compile requirements.txt --no-config --universal --python-version 3.10 --generate-hashes $(UPGRADE) --quiet -o requirements.lock
 
 clean:
 	rm -rf .venv runs

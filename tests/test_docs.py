@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "README.zh.md", "ARCHITECTURE.md", "docs/log.md", "data/README.md", "data/phrasebook/README.md"]
+PAGES = ["README.md", "README.zh.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/log.md", "data/README.md", "data/phrasebook/README.md"]
 PARTS = ("train", "test_combinations")
 CONFIGS = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("configs/*/*.yaml"))
 
