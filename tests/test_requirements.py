@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-import training
+from training.base import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
@@ -106,5 +106,5 @@ def test_the_project_is_for_the_pythons_of_the_lock_and_has_one_version() -> Non
     assert [python for minor in range(8, 20) if promised.contains(python := f"3.{minor}")] == list(PYTHONS)
     dynamic = settings["tool"]["setuptools"]["dynamic"]
     assert set(settings["project"]["dynamic"]) == {"version", "dependencies"}
-    assert dynamic == {"version": {"attr": "training.__version__"}, "dependencies": {"file": ["requirements.txt"]}}
-    assert Version(training.__version__)
+    assert dynamic == {"version": {"attr": "training.base.__version__"}, "dependencies": {"file": ["requirements.txt"]}}
+    assert Version(__version__)

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from training_runs import gpt_config, names, numbers, records, run_here, val_loss
 
-import training
 from training import train
+from training.base import __version__
 from training.base.errors import ConfigError, NotFinite, Stopped, TrainResult
 from training.loop import pages
 from training.loop.journal import Metrics
@@ -48,7 +48,7 @@ def test_meta_and_pointers(plain: TrainResult) -> None:
     assert (meta["task"], meta["step"]) == ("gpt", best["step"])
     assert meta["metrics"]["val_loss"] == best["val_loss"] == plain.metrics["val_loss"]
     assert {"stray-bird", "torch", "transformers", "tokenizers", "datasets", "accelerate", "python"} == set(meta["versions"])
-    assert meta["versions"]["stray-bird"] == training.__version__
+    assert meta["versions"]["stray-bird"] == __version__
     assert meta["corpus"]["rows"] == 108
     unmeasured = json.loads((plain.run_dir / "checkpoints/step-00000018/meta.json").read_text())
     assert unmeasured["metrics"] == {}  # nothing was measured there; an older number would be a lie

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training import __version__
+from training.base import __version__
 from training.base.characters import HAN
 from training.base.files import replacing, write_text
 from training.base.words import phrases, spoken
