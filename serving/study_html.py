@@ -1,14 +1,20 @@
-"""A study and its runs as HTML, for the tab "Sweep": samples and names come from files, so every text goes through `text` or `escape`."""
+"""A study and its trials as HTML, for the tab "Sweep". The HTML is in templates/, which escape what samples, names and reasons say."""
 
 from __future__ import annotations
 
-import html
+import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from serving import neighbours, studies
-from serving.neighbours import Band, Step
 from serving.strings import Language, say
-from serving.studies import Knob, Run, Study
+from training.base.templates import templates
+from training.sweeps import neighbours
+from training.sweeps.effects import Marginal
+from training.sweeps.neighbours import Neighbour
+from training.sweeps.ranking import by_chance, counts
+from training.sweeps.records import Axis, Setting, StudyRecords, Trial
+from training.sweeps.values import name_of, short_text
 
 METRICS = ("val_loss", "perplexity", "bits_per_character", "bleu", "chrf")  # that have a name in words
 CSS = """
@@ -35,92 +41,72 @@ ul { margin: 4px 0; padding-left: 1.2em; }
 code { overflow-wrap: anywhere; }
 """
 
+TEMPLATES = templates(Path(__file__).parent / "templates")
+TEMPLATES.filters["parts"] = lambda label: re.split(r"(?<=[_.])", label)  # where a name may be broken
 
-def escape(said: str) -> str:
-    """Plain text as HTML; Gradio reads braces, dollar signs and backticks in what it is given as a template."""
-    safe = html.escape(said)
-    for sign in "${}`":
-        safe = safe.replace(sign, f"&#{ord(sign)};")
-    return safe
+# Gradio reads these signs in what it is given as a template of its own; no template of ours has them in its own text.
+GRADIO_SIGNS = str.maketrans({sign: f"&#{ord(sign)};" for sign in "${}`"})
 
 
-def text(value: Any) -> str:
-    """A knob's value in short, with YAML's words for what is no number."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def render(template: str, speaks: Language, **values: Any) -> str:
+    """One of the templates, in which `word` is a sentence of strings.py in the visitor's language."""
+
+    def word(key: str, **inserted: Any) -> str:
+        return say(speaks, key, **inserted)
+
+    return TEMPLATES.get_template(f"{template}.html.j2").render(values, word=word, number=number).strip().translate(GRADIO_SIGNS)
 
 
-def paragraph(said: str) -> str:
-    return f"<p>{escape(said)}</p>"
+def paragraph(text: str) -> str:
+    return render("paragraph", "en", text=text)
 
 
-def state(study: Study, speaks: Language, most: int) -> str:
+def state(records: StudyRecords, speaks: Language, most: int) -> str:
     """How many trials there are of each kind, and where the report is. `most` knobs can be moved."""
-    counts = {kind: sum(r.state == kind for r in study.runs) for kind in studies.STATES}
-    parts = [say(speaks, f"count_{kind}", count=n) for kind, n in counts.items() if n or kind == "complete"]
-    if repeats := sum(r.repeat for r in study.runs):
-        parts.append(say(speaks, "count_repeats", count=repeats))
-    if study.unreadable:
-        parts.append(say(speaks, "study_unreadable", count=study.unreadable))
-    if len(study.knobs) > most:
+    parts = [say(speaks, f"count_{kind}", count=n) for kind, n in counts(records).items() if n or kind == "complete"]
+    if records.unreadable:
+        parts.append(say(speaks, "study_unreadable", count=records.unreadable))
+    if len(records.axes) > most:
         parts.append(say(speaks, "study_uncontrolled", most=most))
-    lines = [f'<p class="quiet">{escape(" · ".join(parts))}']
-    if (study.path / "report.html").is_file():
-        lines.append(f"<br>{_word(speaks, 'study_report')} <code>{escape(str(study.path / 'report.html'))}</code>")
-    return "".join(lines) + "</p>"
+    report = records.folder / "report.html"
+    return render("state", speaks, counts=" · ".join(parts), report=report if report.is_file() else None)
 
 
-def run(study: Study, shown: Run, wanted: dict[str, Any], speaks: Language) -> str:
-    """A run's number and results, and its setting beside the one that was asked for."""
-    exact = not studies.distance(study.knobs, wanted, shown.params)
-    parts = [f'<p class="head"><b>{escape(say(speaks, "trial", number=shown.number))}</b> ']
-    parts.append(f'<span class="quiet">{_word(speaks, "trial_exact" if exact else "trial_near")}</span></p>')
-    if shown.state == "pruned":
-        parts.append(f'<p class="bad">{escape(say(speaks, "trial_pruned", step=number(shown.step)))}</p>')
-    if shown.state == "failed":
-        parts.append(f'<p class="bad">{escape(say(speaks, "trial_failed", reason=shown.reason or say(speaks, "no_reason")))}</p>')
-    parts.append(_facts(study, shown, speaks))
-    heads = "".join(f"<th>{_word(speaks, key)}</th>" for key in ("knob", "asked", "this_run"))
-    rows = []
-    for knob in study.knobs:
-        if knob.key in wanted or knob.key in shown.params:
-            values = [text(side[knob.key]) if knob.key in side else "—" for side in (wanted, shown.params)]
-            differs = bool(studies.distance([knob], wanted, shown.params))
-            mark = ' class="differs"' if differs else ""
-            rows.append(f"<tr><td>{_name(knob)}</td><td>{escape(values[0])}</td>")
-            rows.append(f"<td{mark}>{'≠ ' * differs}{escape(values[1])}</td></tr>")
-    parts.append(f'<div class="scroll"><table><tr>{heads}</tr>{"".join(rows)}</table></div>')
-    return "".join(parts) + ("" if exact else f'<p class="quiet">{_word(speaks, "differs")}</p>')
+def result(records: StudyRecords, trial: Trial, wanted: dict[str, Any], speaks: Language) -> str:
+    """A trial's number and results, and its setting beside the one that was asked for."""
+    settings = []
+    for axis in records.axes:
+        if axis.key in wanted or axis.key in trial.params:
+            asked, has = (short_text(side[axis.key]) if axis.key in side else "—" for side in (wanted, trial.params))
+            settings.append((axis, asked, has, bool(neighbours.distance([axis], wanted, trial.params))))
+    exact = not neighbours.distance(records.axes, wanted, trial.params)
+    return render("result", speaks, trial=trial, exact=exact, facts=_facts(records, trial, speaks), settings=settings)
 
 
-def more(study: Study, shown: Run, speaks: Language) -> str:
-    """What one step on each knob does, what the run wrote, and what the doctor says of it."""
-    parts = [*_steps(study, shown, speaks), *_averages(study, shown, speaks), f"<h4>{_word(speaks, 'samples')}</h4>"]
-    for sample in shown.samples:
-        prompt = f"<b>{escape(sample['prompt'])}</b>" + ("<br>" if "reference" in sample else "") if sample.get("prompt") else ""
-        reference = (
-            f'<br><span class="quiet">{_word(speaks, "reference")} {escape(sample["reference"])}</span>' if "reference" in sample else ""
-        )
-        parts.append(f"<blockquote>{prompt}{escape(sample.get('text', ''))}{reference}</blockquote>")
-    if not shown.samples:
-        parts.append(f'<p class="quiet">{_word(speaks, "no_samples")}</p>')
-    parts.append(f"<h4>{_word(speaks, 'verdicts')}</h4>")
-    verdicts = [f"<li>{escape(v.get(speaks) or v.get('en') or v.get('id', ''))}</li>" for v in shown.verdicts]
-    parts.append(f"<ul>{''.join(verdicts)}</ul>" if verdicts else f'<p class="quiet">{_word(speaks, "no_verdicts")}</p>')
-    return "".join(parts)
+def more(records: StudyRecords, trial: Trial, speaks: Language) -> str:
+    """What one step on each knob does, what the trial wrote, and what the doctor says of it."""
+    steps = [(axis, _steps(records, trial, axis, speaks)) for axis in records.axes if axis.key in trial.params]
+    averages = [(axis, _averages(records, trial, axis, speaks)) for axis in records.axes if axis.tried]
+    noise = by_chance(records, 1, 1)
+    return render(
+        "more", speaks, trial=trial, metric=metric(records, speaks), steps=[(axis, rows) for axis, rows in steps if rows],
+        without_step=("、" if speaks == "zh" else ", ").join(axis.label for axis, rows in steps if not rows), averages=averages,
+        noise=None if noise is None else f"{noise:.2g}", verdicts=[v.get(speaks) or v.get("en") or v.get("id", "") for v in trial.verdicts],
+    )  # fmt: skip
 
 
-def metric(study: Study, speaks: Language) -> str:
+def metric(records: StudyRecords, speaks: Language) -> str:
     """The metric's name in words."""
-    return _word(speaks, study.metric) if study.metric in METRICS else escape(study.metric)
+    return say(speaks, records.metric) if records.metric in METRICS else records.metric
 
 
 def number(value: float | None) -> str:
+    """Four digits, or all of a whole number; a dash where there is none."""
     return "—" if value is None else f"{value:,.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.4g}"
 
 
 def seconds(value: float, speaks: Language) -> str:
+    """A time in words, from two minutes on in minutes."""
     tenths = round(value, 1) + 0.0  # without -0.0
     if abs(tenths) < 120:
         return say(speaks, "seconds", seconds=tenths)
@@ -128,148 +114,133 @@ def seconds(value: float, speaks: Language) -> str:
     return say(speaks, "minutes", minutes=f"{'-' * (value < 0)}{minutes}", seconds=rest)
 
 
-def _word(speaks: Language, key: str) -> str:
-    return escape(say(speaks, key))
+def _facts(records: StudyRecords, trial: Trial, speaks: Language) -> list[tuple[str, str]]:
+    """A trial's results, each with what it is."""
+    facts = [(number(trial.value), metric(records, speaks))] if trial.value is not None else []
+    setting = records.setting_of(trial)
+    if setting and len(setting.trials) > 1:
+        facts.append((_spread(setting), say(speaks, "over_seeds", count=len(setting.trials))))
+    if trial.perplexity is not None and records.metric != "perplexity":
+        facts.append((number(trial.perplexity), say(speaks, "perplexity")))
+    if trial.seconds is not None:
+        facts.append((seconds(trial.seconds, speaks), say(speaks, "training_time")))
+    if trial.parameters:
+        facts.append((number(trial.parameters), say(speaks, "parameters")))
+    return facts
 
 
-def _name(knob: Knob) -> str:
-    """Its label, which may be broken after an underline or a dot."""
-    return escape(knob.label).replace("_", "_<wbr>").replace(".", ".<wbr>")
+def _spread(setting: Setting | None) -> str:
+    """The mean of the metric, with its standard error where there are several trials."""
+    if setting is None:
+        return "—"
+    return number(setting.mean) + (f" ± {setting.error:.2g}" if setting.error is not None else "")
 
 
-def _facts(study: Study, shown: Run, speaks: Language) -> str:
-    facts = [(number(shown.value), metric(study, speaks))] if shown.value is not None else []
-    seeds = study.seeds(shown)
-    if len(seeds) > 1:
-        facts.append((_spread(seeds), escape(say(speaks, "over_seeds", count=len(seeds)))))
-    if shown.perplexity is not None and study.metric != "perplexity":
-        facts.append((number(shown.perplexity), _word(speaks, "perplexity")))
-    if shown.seconds is not None:
-        facts.append((escape(seconds(shown.seconds, speaks)), _word(speaks, "training_time")))
-    if shown.parameters is not None:
-        facts.append((number(shown.parameters), _word(speaks, "parameters")))
-    return (
-        '<div class="facts">' + "".join(f'<div><b>{value}</b><span class="quiet">{what}</span></div>' for value, what in facts) + "</div>"
+# ---- rows of the two tables
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference between two means in words; `style` is the class that colours it."""
+
+    text: str
+    style: str
+
+
+@dataclass(frozen=True)
+class NoStep:
+    """There is no step on one side (`which`), and why."""
+
+    which: str
+    why: str
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """A recorded step; `outcome` stands in place of the numbers if no trial of it is complete."""
+
+    before: str
+    after: str
+    along: str
+    outcome: str
+    mean: str
+    count: int
+    change: Change | None
+    longer: str
+
+
+@dataclass(frozen=True)
+class AverageRow:
+    """From the values in which a trial's lies (`start`) to those beside them (`end`), with the means and the numbers of trials."""
+
+    start: str
+    end: str
+    before: str
+    after: str
+    change: Change | None
+    here: int
+    there: int
+
+
+def _steps(records: StudyRecords, trial: Trial, axis: Axis, speaks: Language) -> list[StepRow | NoStep]:
+    """A row for each recorded step; if there is one, a row that says so for a side without one."""
+    now = trial.params[axis.key]
+    found = neighbours.one_step_off(records, trial, axis)
+    rows: list[StepRow | NoStep] = [_step_row(records, now, neighbour, speaks) for neighbour in found]
+    if axis.ordered and found:
+        if not any(n.value < now for n in found):
+            rows.insert(0, NoStep("↓", say(speaks, "smallest" if now <= axis.tried[0] else "not_recorded")))
+        if not any(n.value > now for n in found):
+            rows.append(NoStep("↑", say(speaks, "largest" if now >= axis.tried[-1] else "not_recorded")))
+    return rows
+
+
+def _step_row(records: StudyRecords, now: Any, neighbour: Neighbour, speaks: Language) -> StepRow:
+    first, outcome = neighbour.trials[0], ""
+    if first.state == "pruned":
+        outcome = say(speaks, "pruned")
+    elif first.state == "failed":
+        outcome = say(speaks, "trial_failed", reason=first.reason or "—")
+    along = "".join(f", {axis.label} = {short_text(neighbour.along[axis.key])}" for axis in records.axes if axis.key in neighbour.along)
+    change = None if neighbour.change is None else _change(records, neighbour.change, neighbour.noise, speaks)
+    longer = "—" if neighbour.seconds is None else "+" * (neighbour.seconds > 0) + seconds(neighbour.seconds, speaks)
+    return StepRow(
+        short_text(now), short_text(neighbour.value), along, outcome, _spread(neighbour.setting), len(neighbour.trials), change, longer
     )
 
 
-def _spread(runs: list[Run]) -> str:
-    """The mean of the metric, with its standard error where there are several runs."""
-    mean, error = studies.mean_and_error([r.value for r in runs])
-    return number(mean) + (f" ± {error:.2g}" if error is not None else "")
-
-
-def _table(heads: list[str], knobs: list[tuple[Knob, list[str]]]) -> str:
-    """Some rows for each knob, whose name stands in the first of them."""
-    lines = [
-        f"<tr>{'' if k else f'<td rowspan={len(rows)}>{_name(knob)}</td>'}{row}</tr>" for knob, rows in knobs for k, row in enumerate(rows)
-    ]
-    return f'<div class="scroll"><table><tr>{"".join(f"<th>{h}</th>" for h in heads)}</tr>{"".join(lines)}</table></div>'
-
-
-def _steps(study: Study, shown: Run, speaks: Language) -> list[str]:
-    """The recorded runs that are one step off, and which knobs have none: with a random search, nearly all."""
-    turned = [knob for knob in study.knobs if knob.key in shown.params]
-    found = [(knob, _step_rows(study, shown, knob, speaks)) for knob in turned]
-    parts = [f'<h4>{_word(speaks, "step_title")} <span class="quiet">{_word(speaks, "step_hint")}</span></h4>']
-    if not any(rows for _, rows in found):
-        return [*parts, f'<p class="quiet">{_word(speaks, "no_step")}</p>']
-    heads = [_word(speaks, "knob"), _word(speaks, "step"), metric(study, speaks), _word(speaks, "training_time")]
-    parts.append(_table(heads, [(knob, rows) for knob, rows in found if rows]))
-    if none := [knob.label for knob, rows in found if not rows]:
-        parts.append(f'<p class="quiet">{escape(say(speaks, "no_step_on", knobs=("、" if speaks == "zh" else ", ").join(none)))}</p>')
-    return parts
-
-
-def _averages(study: Study, shown: Run, speaks: Language) -> list[str]:
-    """What a step on each knob does to the mean over all runs: less than the steps themselves say, but it is always there."""
-    heads = [
-        _word(speaks, "knob"),
-        _word(speaks, "step"),
-        escape(say(speaks, "mean_of", metric="")) + metric(study, speaks),
-        _word(speaks, "runs"),
-    ]
-    rows = [(knob, _average_rows(study, shown, knob, speaks)) for knob in study.knobs if knob.values]
-    title = f'<h4>{_word(speaks, "average_title")} <span class="quiet">{_word(speaks, "average_hint")}</span></h4>'
-    noise = study.noise(1, 1)
-    said = say(speaks, "noise_unknown") if noise is None else say(speaks, "noise_known", noise=f"{noise:.2g}")
-    return [title, _table(heads, rows), f'<p class="quiet">{escape(said)}</p>'] if rows else []
-
-
-def _average_rows(study: Study, shown: Run, knob: Knob, speaks: Language) -> list[str]:
-    """From the band of values that this run's lies in to those beside it."""
-    if knob.key not in shown.params:
-        return [f'<td colspan="3" class="quiet">{_word(speaks, "not_turned")}</td>']
-    here, others = neighbours.averages(study, shown, knob)
+def _averages(records: StudyRecords, trial: Trial, axis: Axis, speaks: Language) -> list[AverageRow | NoStep]:
+    """From the values in which this trial's lies to those beside them: less than the steps themselves say, but it is always there."""
+    if axis.key not in trial.params:
+        return [NoStep("", say(speaks, "not_turned"))]
+    here, others = neighbours.averages(records, trial, axis)
+    now = short_text(trial.params[axis.key])
     if not others:
-        return [_missing(text(shown.params[knob.key]) + " →", "no_other_value", speaks)]
-    start, before, count = (_band(here), here.mean, len(here.values)) if here else (text(shown.params[knob.key]), None, 0)
-    rows = []
+        return [NoStep(f"{now} →", say(speaks, "no_other_value"))]
+    start, before, count = (_band(here), here.mean, len(here.values)) if here else (now, None, 0)
+    rows: list[AverageRow | NoStep] = []
     for there in others:
-        told = ""
+        change = None
         if there.mean is not None and before is not None:
-            told = " " + _change(study, there.mean - before, study.noise(count, len(there.values)), speaks, coloured=False)
-        rows.append(
-            f"<td>{escape(start)}&nbsp;→ {escape(_band(there))}</td><td>{_arrow(number(before), number(there.mean))}{told}</td>"
-            f"<td class=whole>{count} → {len(there.values)}</td>"
-        )
+            noise = by_chance(records, count, len(there.values))
+            change = _change(records, there.mean - before, noise, speaks, coloured=False)
+        rows.append(AverageRow(start, _band(there), number(before), number(there.mean), change, count, len(there.values)))
     return rows
 
 
-def _band(band: Band) -> str:
-    if studies.name_of(band.low) == studies.name_of(band.high):
-        return text(band.low)
-    return "\u00a0– ".join(f"{end:.3g}" if isinstance(end, float) else str(end) for end in (band.low, band.high))
+def _band(row: Marginal) -> str:
+    """A value, or a range of values."""
+    if name_of(row.low) == name_of(row.high):
+        return short_text(row.low)
+    return "\u00a0– ".join(f"{end:.3g}" if isinstance(end, float) else str(end) for end in (row.low, row.high))
 
 
-def _arrow(before: str, after: str) -> str:
-    return f'<span class="whole">{escape(before)} →</span> <span class="whole">{escape(after)}</span>'
-
-
-def _better(study: Study, change: float, speaks: Language) -> str:
-    return _word(speaks, "better" if (change > 0) == study.maximize else "worse")
-
-
-def _step_rows(study: Study, shown: Run, knob: Knob, speaks: Language) -> list[str]:
-    """A row for each recorded step; if there is one, a row that says so for a side without one."""
-    now = shown.params[knob.key]
-    found = neighbours.steps(study, shown, knob)
-    rows = [_step_row(study, now, step, speaks) for step in found]
-    if knob.ordered and found:
-        last, first = knob.values[-1], knob.values[0]
-        if not any(s.value < now for s in found):
-            rows.insert(0, _missing("↓", "smallest" if now <= first else "not_recorded", speaks))
-        if not any(s.value > now for s in found):
-            rows.append(_missing("↑", "largest" if now >= last else "not_recorded", speaks))
-    return rows
-
-
-def _missing(which: str, key: str, speaks: Language) -> str:
-    return f'<td colspan="3" class="quiet">{escape(which)} {_word(speaks, key)}</td>'
-
-
-def _step_row(study: Study, now: Any, step: Step, speaks: Language) -> str:
-    there = step.runs[0]
-    along = "".join(f", {k.label} = {text(step.along[k.key])}" for k in study.knobs if k.key in step.along)
-    cells = [f"<td>{_arrow(text(now), text(step.value))}{escape(along)}</td>"]
-    if there.state != "complete":
-        said = _word(speaks, "pruned") if there.state == "pruned" else escape(say(speaks, "trial_failed", reason=there.reason or "—"))
-        return "".join(cells) + f'<td colspan="2" class="quiet">{said}</td>'
-    reached = f'<span class="whole">{_spread(step.runs)}</span>' + (f" ({len(step.runs)})" if len(step.runs) > 1 else "")
-    if step.change is not None:
-        reached += " " + _change(study, step.change, step.noise, speaks)
-    cells.append(f"<td>{reached}</td>")
-    longer = "+" * (step.seconds is not None and step.seconds > 0)
-    cells.append(f"<td class=whole>{'—' if step.seconds is None else longer + escape(seconds(step.seconds, speaks))}</td>")
-    return "".join(cells)
-
-
-def _change(study: Study, change: float, noise: float | None, speaks: Language, coloured: bool = True) -> str:
+def _change(records: StudyRecords, change: float, noise: float | None, speaks: Language, coloured: bool = True) -> Change:
     """A difference between two means: only one that is more than noise is called good or bad by its colour."""
     if noise is not None and abs(change) <= noise:
-        return f'<span class="quiet">{change:+.3g} {_word(speaks, "within_noise")}</span>'
+        return Change(f"{change:+.3g} {say(speaks, 'within_noise')}", "quiet")
+    better = (change > 0) == records.maximize
+    verdict = say(speaks, "better" if better else "worse")
     if noise is None:
-        chance = f" {_better(study, change, speaks)}{_word(speaks, 'or_chance')}" if change else ""
-        return f'<span class="quiet">{change:+.3g}{chance}</span>'
-    kind = "quiet" if not coloured else "good" if (change > 0) == study.maximize else "bad"
-    return f'<span class="{kind}">{change:+.3g} {_better(study, change, speaks)}</span>'
+        return Change(f"{change:+.3g}" + (f" {verdict}{say(speaks, 'or_chance')}" if change else ""), "quiet")
+    return Change(f"{change:+.3g} {verdict}", "quiet" if not coloured else "good" if better else "bad")

@@ -8,7 +8,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from training.sweeps.records import Records, load_study
+from training.sweeps.records import StudyRecords
+from training.sweeps.study_json import load_study
 
 KNOBS = [
     {"key": "optim.learning_rate", "name": "learning_rate", "kind": "float", "low": 1e-4, "high": 1e-2, "log": True, "step": None},
@@ -89,7 +90,7 @@ def put(folder: Path, told: dict[str, Any]) -> Path:
     return folder
 
 
-def read(told: dict[str, Any], folder: Path) -> Records:
+def read(told: dict[str, Any], folder: Path) -> StudyRecords:
     return load_study(put(folder, told))
 
 

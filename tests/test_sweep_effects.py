@@ -13,7 +13,7 @@ import pytest
 from sweep_studies import KNOBS, again, lively, put, read, study, trial, widths
 
 from training.sweeps import effects, ranking, report
-from training.sweeps.records import Records
+from training.sweeps.records import StudyRecords
 
 
 def test_marginals_are_what_a_hand_computes(tmp_path: Path) -> None:
@@ -132,7 +132,8 @@ def test_the_gallery_and_the_front_of_bleu_are_of_complete_runs_and_the_most_is_
 
 
 def test_the_numbers_need_nothing_heavy() -> None:
-    code = "import sys, training.sweeps.effects; print([m for m in ('torch', 'optuna', 'matplotlib', 'pandas') if m in sys.modules])"
+    heavy = "[m for m in ('torch', 'optuna', 'matplotlib', 'pandas') if m in sys.modules]"
+    code = f"import sys, training.sweeps.neighbours, training.sweeps.study_json; print({heavy})"
     root = Path(__file__).resolve().parents[1]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout == "[]\n"
 
@@ -169,7 +170,7 @@ def test_a_grid_of_ranges_is_balanced_too(tmp_path: Path) -> None:
     assert read(study(trials, knobs, grid_points=9), tmp_path).balanced
 
 
-def rising(tmp_path: Path, maximize: bool = False) -> Records:
+def rising(tmp_path: Path, maximize: bool = False) -> StudyRecords:
     """Wide models are the better ones at their best, and get worse again; a knob with a single odd run does not hide it."""
     knobs = [*KNOBS[1:2], {"key": "odd", "name": "odd", "kind": "int", "low": 1, "high": 9}]
     trials = []

@@ -9,12 +9,12 @@ import pytest
 from sweep_studies import again, read, study, trial, widths
 
 from training.sweeps import effects, plots
-from training.sweeps.records import Records
+from training.sweeps.records import StudyRecords
 
 AB = [{"key": k, "name": k, "kind": "categorical", "values": [1, 2]} for k in "ab"]
 
 
-def three_and_a_slow_one(folder: Path) -> Records:
+def three_and_a_slow_one(folder: Path) -> StudyRecords:
     """Three widths, the wider the better and the slower, and a setting that is beaten in both."""
     trials = widths((32, 3.0), (64, 2.0), (128, 1.0), (256, 2.5))
     for t, seconds in zip(trials, (1.0, 2.0, 3.0, 4.0)):
@@ -22,7 +22,7 @@ def three_and_a_slow_one(folder: Path) -> Records:
     return read(study(trials), folder)
 
 
-def pairs(folder: Path) -> Records:
+def pairs(folder: Path) -> StudyRecords:
     """All pairs of two knobs."""
     rows = [(1, 1, 4.0), (2, 1, 1.0), (1, 2, 3.0), (2, 2, 2.0)]
     trials = [trial(n, {"a": a, "b": b}, value) for n, (a, b, value) in enumerate(rows)]

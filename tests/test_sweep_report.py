@@ -16,7 +16,7 @@ from sweep_studies import KNOBS, again, lively, put, study, trial, widths
 from training.base.errors import ConfigError
 from training.base.words import LANGUAGES, phrases
 from training.sweeps import report
-from training.sweeps.records import load_study
+from training.sweeps.study_json import load_study
 
 MANY = [f"a rather long value {n}\n\x07" for n in range(30)]
 PLAIN = trial(0, {"model.hidden_size": 32}, 2.0)

@@ -11,7 +11,7 @@ import PIL.Image
 from PIL.Image import Image
 
 from serving.look import label
-from serving.runs import find_runs
+from serving.runs import Listing, find_runs
 from serving.strings import LABELS, Language, language, say
 from training.base.errors import ConfigError
 from training.base.words import phrases
@@ -22,6 +22,7 @@ from training.settings.config import Config, TrainConfig
 
 TYPES = {"gpt": ["qwen3", "gpt2", "llama"], "translation": ["m2m_100", "marian", "t5"]}
 PARTS = facts.MEMORY_PARTS
+RUNS = Listing(find_runs)
 
 
 def build() -> None:
@@ -63,7 +64,7 @@ def build() -> None:
     run.click(work_out, inputs, [plot, told], show_progress_on=told, concurrency_id="check", api_visibility="private")
 
     gr.Markdown(label("check_after"))
-    runs = find_runs()
+    runs = RUNS.look()
     chosen = gr.Dropdown(_choices(runs), value=str(runs[0]) if runs else None, label=label("run"), elem_id="check-runs")
     with gr.Row():
         curves = gr.Image(label=label("curves"), show_label=False, interactive=False, height=360, elem_id="check-curves")
@@ -77,7 +78,7 @@ def build() -> None:
     assert page is not None, "a tab is built inside gr.Blocks"
 
     def refresh(folder: str | None, request: gr.Request) -> tuple[gr.Dropdown, Image | None, str]:
-        runs = find_runs()
+        runs = RUNS.look()
         folder = folder if folder in {str(run) for run in runs} else str(runs[0]) if runs else None
         return gr.Dropdown(choices=_choices(runs), value=folder), *diagnosed(folder, language(request.headers))
 
@@ -137,7 +138,7 @@ def of_sliders(
 
 def diagnosed(folder: str | None, speaks: Language) -> tuple[Image | None, str]:
     """A run's curves and the doctor's verdicts on it."""
-    if folder not in {str(run) for run in find_runs()}:  # nothing outside the folders that the page shows
+    if not RUNS.shows(folder):  # nothing outside the folders that the page shows
         return None, say(speaks, "no_run")
     path = Path(str(folder))
     try:

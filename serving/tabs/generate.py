@@ -147,7 +147,7 @@ def build(engine: Engine) -> None:
     picker.connect(run, prompt)
 
     def fit_length(name: str | None) -> gr.Slider:
-        most = longest(next((info for info in engine.models("gpt") if info.name == name), None))
+        most = longest(picker.info(name))
         return gr.Slider(maximum=most, value=min(DEFAULT_LENGTH, most))
 
     model.change(fit_length, model, length, show_progress="hidden", api_visibility="private")

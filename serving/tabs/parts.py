@@ -15,7 +15,11 @@ class Picker:
     def __init__(self, engine: Engine, task: Task, name: str, default_examples: tuple[str, ...]) -> None:
         """`name` begins the elem_id of each component; `default_examples` serve models whose meta.json has none."""
         self._engine, self._task, self._name, self._defaults = engine, task, name, default_examples
-        self.models = engine.models(task)  # when the page is built
+        self.models = engine.models(task)  # looked for when the page is built, and again whenever it is opened
+
+    def info(self, name: str | None) -> ModelInfo | None:
+        """The model of that name among those that the page shows."""
+        return next((info for info in self.models if info.name == name), None)
 
     def add_guide(self) -> None:
         self._guide = gr.Markdown(label(f"no_{self._task}"), visible=not self.models, elem_id=f"{self._name}-guide")
@@ -50,8 +54,8 @@ class Picker:
 
     def _refresh(self, chosen: str | None) -> tuple[Any, ...]:
         """Updates for the four components; the visitor's choice stays if it still exists."""
-        models = self._engine.models(self._task)
-        info = next((info for info in models if info.name == chosen), next(iter(models), None))
+        models = self.models = self._engine.models(self._task)
+        info = self.info(chosen) or next(iter(models), None)
         return (
             gr.Dropdown(choices=_choices(models), value=info.name if info else None, visible=bool(models)),
             gr.Markdown(visible=not models),
@@ -60,8 +64,7 @@ class Picker:
         )
 
     def _examples_of(self, chosen: str | None) -> gr.Dataset:
-        models = self._engine.models(self._task)
-        return gr.Dataset(samples=self._samples(next((info for info in models if info.name == chosen), None)))
+        return gr.Dataset(samples=self._samples(self.info(chosen)))
 
     def _samples(self, info: ModelInfo | None) -> list[list[str]]:
         return [[line] for line in (info.examples if info else ()) or self._defaults]

@@ -15,10 +15,17 @@ from PIL.Image import Image
 
 from serving import studies, study_html
 from serving.look import label
+from serving.runs import Listing, find_studies
 from serving.strings import Language, language, say
-from serving.studies import Knob, Run, Study, StudyError, find_studies
+from serving.studies import StudyError
+from training.sweeps.neighbours import nearest, wanted_params
+from training.sweeps.ranking import best_trial
+from training.sweeps.records import Axis, StudyRecords, Trial
+from training.sweeps.values import name_of, short_text
 
+STUDIES = Listing(find_studies)
 MOST = 16  # knobs with a control
+FEW = 12  # values of a range that are offered one by one
 # What is half typed in a slider's box (nothing, a minus, a number beyond the ends) is no value, and Gradio's server refuses it. The
 # range beside the box always has one within its ends. Values come as [study, list 0, slider 0, list 1, slider 1, …].
 WITHIN = """(...values) => values.map((value, at) => {
@@ -29,19 +36,19 @@ WITHIN = """(...values) => values.map((value, at) => {
 
 def build() -> None:
     """Create the tab's components and events in the current Blocks, inside a gr.Tab."""
-    found = find_studies()
+    folders = STUDIES.look()
     gr.Markdown(label("sweep_intro"))
-    guide = gr.Markdown(label("no_study"), visible=not found, elem_id="sweep-guide")
-    with gr.Row(visible=bool(found)) as body:
+    guide = gr.Markdown(label("no_study"), visible=not folders, elem_id="sweep-guide")
+    with gr.Row(visible=bool(folders)) as body:
         with gr.Column(min_width=280, scale=2):
-            chosen = gr.Dropdown(_choices(found), value=_first(found), label=label("study"), elem_id="sweep-study")
+            chosen = gr.Dropdown(_choices(folders), value=_first(folders), label=label("study"), elem_id="sweep-study")
             state = gr.HTML(css_template=study_html.CSS, elem_id="sweep-state")
             controls: list[Any] = []
             for k in range(MOST):
                 controls += [gr.Dropdown([], visible=False, elem_id=f"sweep-list-{k}")]
                 controls += [gr.Slider(0, 1, 0, visible=False, elem_id=f"sweep-slider-{k}")]
         with gr.Column(min_width=300, scale=3):
-            told = gr.HTML(css_template=study_html.CSS, elem_id="sweep-told")
+            result = gr.HTML(css_template=study_html.CSS, elem_id="sweep-told")
             curves = gr.Image(
                 label=label("curves"), show_label=False, interactive=False, visible=False, buttons=["fullscreen"], elem_id="sweep-curves"
             )
@@ -56,11 +63,12 @@ def build() -> None:
         return opening(folder, language(request.headers))
 
     def refresh(request: gr.Request) -> tuple[Any, ...]:
-        found = find_studies()
-        parts = gr.Markdown(visible=not found), gr.Row(visible=bool(found)), gr.Dropdown(choices=_choices(found), value=_first(found))
-        return *parts, *opening(_first(found), language(request.headers))
+        folders = STUDIES.look()
+        first, there = _first(folders), bool(folders)
+        parts = gr.Markdown(visible=not there), gr.Row(visible=there), gr.Dropdown(choices=_choices(folders), value=first)
+        return *parts, *opening(first, language(request.headers))
 
-    results, quiet = [told, curves, more], {"show_progress": "hidden", "api_visibility": "private"}
+    results, quiet = [result, curves, more], {"show_progress": "hidden", "api_visibility": "private"}
     page.load(refresh, None, [guide, body, chosen, state, *controls, *results], **quiet)
     chosen.input(opened, chosen, [state, *controls, *results], **quiet)
     events = [control.input for control in controls]
@@ -68,99 +76,109 @@ def build() -> None:
 
 
 def opening(folder: str | None, speaks: Language) -> tuple[Any, ...]:
-    """Updates of the study's state, of every control, and of the results: the knobs stand as in the study's best run."""
+    """Updates of the study's state, of every control, and of the results: the knobs stand as in the study's best trial."""
     blank = [part for _ in range(MOST) for part in (gr.Dropdown(choices=[], value=None, visible=False), gr.Slider(visible=False))]
     try:
-        study = _read(folder, speaks)
+        records = _read(folder)
     except StudyError as error:
-        return "", *blank, study_html.paragraph(str(error)), gr.Image(value=None, visible=False), ""
-    state = study_html.state(study, speaks, MOST)
-    best = study.best
+        return "", *blank, *_nothing(_sentence(error, folder, speaks))
+    state = study_html.state(records, speaks, MOST)
+    best = best_trial(records)
     if best is None:
-        return state, *blank, study_html.paragraph(say(speaks, "study_empty")), gr.Image(value=None, visible=False), ""
-    parts = [part for knob in study.knobs[:MOST] for part in control(study, knob, best, speaks)]
-    return state, *parts, *blank[len(parts) :], *_results(study, best, best.params, speaks)
+        return state, *blank, *_nothing(say(speaks, "study_empty"))
+    parts = [part for axis in records.axes[:MOST] for part in control(axis, best, speaks)]
+    return state, *parts, *blank[len(parts) :], *_results(records, best, best.params, speaks)
 
 
 def shown(folder: str | None, values: tuple[Any, ...], speaks: Language) -> tuple[Any, ...]:
     """The three results for what the controls say."""
     try:
-        study = _read(folder, speaks)
+        records = _read(folder)
     except StudyError as error:
-        return study_html.paragraph(str(error)), gr.Image(value=None, visible=False), ""
-    wanted = studies.asked(study, settings(study, values))
-    run = studies.nearest(study, wanted)
-    if run is None:
-        return study_html.paragraph(say(speaks, "study_empty")), gr.Image(value=None, visible=False), ""
-    return _results(study, run, wanted, speaks)
+        return _nothing(_sentence(error, folder, speaks))
+    wanted = wanted_params(records, settings(records, values))
+    trial = nearest(records, wanted)
+    if trial is None:
+        return _nothing(say(speaks, "study_empty"))
+    return _results(records, trial, wanted, speaks)
 
 
-def control(study: Study, knob: Knob, best: Run, speaks: Language) -> tuple[gr.Dropdown, gr.Slider]:
-    """The knob's list and slider, of which one is shown (none if no run has a value for it)."""
-    value: Any = best.params.get(knob.key, next(iter(knob.values), None))
-    conditions = [f"{key} = {' / '.join(map(study_html.text, wanted))}" for key, wanted in knob.when]
+def control(axis: Axis, best: Trial, speaks: Language) -> tuple[gr.Dropdown, gr.Slider]:
+    """The knob's list and slider, of which one is shown (none if no trial has a value for it)."""
+    value: Any = best.params.get(axis.key, next(iter(axis.tried), None))
+    conditions = [f"{key} = {' / '.join(map(short_text, wanted))}" for key, wanted in axis.when]
     info = say(speaks, "only_with", condition=", ".join(conditions)) if conditions else None
-    if not knob.slides:
-        names = [studies.name_of(v) for v in knob.values]
-        at = names.index(studies.name_of(value)) if names else None
-        choices = [(study_html.text(v), k) for k, v in enumerate(knob.values)]
-        return gr.Dropdown(choices=choices, value=at, label=knob.label, info=info, visible=bool(choices)), gr.Slider(visible=False)
-    low, high, step = _slider(knob)
-    if knob.log:  # a slider is linear, so it has the exponent
-        ends = " … ".join(map(study_html.text, knob.scale))
+    if not slides(axis):
+        names = [name_of(v) for v in axis.tried]
+        at = names.index(name_of(value)) if names else None
+        choices = [(short_text(v), k) for k, v in enumerate(axis.tried)]
+        return gr.Dropdown(choices=choices, value=at, label=axis.label, info=info, visible=bool(choices)), gr.Slider(visible=False)
+    low, high, step = _slider(axis)
+    if axis.log:  # a slider is linear, so it has the exponent
+        ends = " … ".join(map(short_text, axis.scale))
         slider = gr.Slider(
-            low, high, value=round(math.log(value, _base(knob)), 2), step=step, label=f"{knob.label} = {_base(knob)}ˣ",
+            low, high, value=round(math.log(value, _base(axis)), 2), step=step, label=f"{axis.label} = {_base(axis)}ˣ",
             info=f"{ends} · {info}" if info else ends, visible=True,
         )  # fmt: skip
     else:
-        slider = gr.Slider(low, high, value=value, step=step, label=knob.label, info=info, visible=True)
+        slider = gr.Slider(low, high, value=value, step=step, label=axis.label, info=info, visible=True)
     return gr.Dropdown(choices=[], value=None, visible=False), slider
 
 
-def settings(study: Study, values: tuple[Any, ...]) -> dict[str, Any]:
-    """What the controls say, list and slider by turns in `values`; knobs without a control stay as in the best run.
+def slides(axis: Axis) -> bool:
+    """Whether a slider is the control for it; else a list of what was recorded."""
+    return axis.values is None and len(axis.tried) > FEW
+
+
+def settings(records: StudyRecords, values: tuple[Any, ...]) -> dict[str, Any]:
+    """What the controls say, list and slider by turns in `values`; knobs without a control stay as in the best trial.
 
     A slider within half a step of a recorded value means that one.
     """
-    best = study.best
-    found = {k.key: best.params[k.key] for k in study.knobs[MOST:] if best and k.key in best.params}
-    for k, knob in enumerate(study.knobs[:MOST]):
+    best = best_trial(records)
+    params = {axis.key: best.params[axis.key] for axis in records.axes[MOST:] if best and axis.key in best.params}
+    for k, axis in enumerate(records.axes[:MOST]):
         listed, slid = values[2 * k], values[2 * k + 1]
-        if knob.slides:
-            value = min(max(_base(knob) ** slid if knob.log else slid, knob.scale[0]), knob.scale[1])
-            near = min(knob.values, key=lambda v: knob.distance(v, value))
-            off = abs(math.log(near / value, _base(knob))) if knob.log else abs(near - value)
-            recorded = off <= _slider(knob)[2] / 2 * (1 + 1e-9)
-            found[knob.key] = near if recorded else round(value) if knob.whole else value
-        elif listed is not None and 0 <= listed < len(knob.values):
-            found[knob.key] = knob.values[int(listed)]
-    return found
+        if slides(axis):
+            value = min(max(_base(axis) ** slid if axis.log else slid, axis.scale[0]), axis.scale[1])
+            near = min(axis.tried, key=lambda v: axis.distance(v, value))
+            off = abs(math.log(near / value, _base(axis))) if axis.log else abs(near - value)
+            recorded = off <= _slider(axis)[2] / 2 * (1 + 1e-9)
+            params[axis.key] = near if recorded else round(value) if axis.whole else value
+        elif listed is not None and 0 <= listed < len(axis.tried):
+            params[axis.key] = axis.tried[int(listed)]
+    return params
 
 
-def _base(knob: Knob) -> int:
-    return 2 if knob.whole else 10
+def _base(axis: Axis) -> int:
+    return 2 if axis.whole else 10
 
 
-def _slider(knob: Knob) -> tuple[float, float, float]:
+def _slider(axis: Axis) -> tuple[float, float, float]:
     """Its ends and its step; of a logarithmic range in exponents."""
-    low, high = knob.scale
-    if knob.log:
-        ends = [round(math.log(end, _base(knob)), 6) for end in (low, high)]
+    low, high = axis.scale
+    if axis.log:
+        ends = [round(math.log(end, _base(axis)), 6) for end in (low, high)]
         return math.floor(ends[0] * 100) / 100, math.ceil(ends[1] * 100) / 100, 0.01
-    return low, high, knob.step or (1 if knob.whole else 10.0 ** math.floor(math.log10((high - low) / 20)))
+    return low, high, axis.step or (1 if axis.whole else 10.0 ** math.floor(math.log10((high - low) / 20)))
 
 
-def _results(study: Study, run: Run, wanted: dict[str, Any], speaks: Language) -> tuple[str, gr.Image, str]:
-    picture = _picture(study, run)
+def _results(records: StudyRecords, trial: Trial, wanted: dict[str, Any], speaks: Language) -> tuple[str, gr.Image, str]:
+    picture = _picture(records, trial)
     return (
-        study_html.run(study, run, wanted, speaks),
+        study_html.result(records, trial, wanted, speaks),
         gr.Image(value=picture, visible=picture is not None),
-        study_html.more(study, run, speaks),
+        study_html.more(records, trial, speaks),
     )
 
 
-def _picture(study: Study, run: Run) -> Image | None:
-    path = study.curves(run)
+def _nothing(sentence: str) -> tuple[str, gr.Image, str]:
+    """The three results where no trial can be shown."""
+    return study_html.paragraph(sentence), gr.Image(value=None, visible=False), ""
+
+
+def _picture(records: StudyRecords, trial: Trial) -> Image | None:
+    path = studies.curves(records, trial)
     try:
         with PIL.Image.open(path or "") as picture:
             picture.load()
@@ -169,21 +187,21 @@ def _picture(study: Study, run: Run) -> Image | None:
         return None
 
 
-def _read(folder: str | None, speaks: Language) -> Study:
-    """The study in one of the folders that the page shows; raises StudyError with a sentence."""
-    if folder not in {str(path) for path in find_studies()}:  # nothing outside the folders that the page shows
-        raise StudyError(say(speaks, "study_gone"))
-    path = Path(str(folder))
-    try:
-        return studies.read(path)
-    except StudyError:
-        raise StudyError(say(speaks, "study_damaged", name=path.name)) from None
+def _read(folder: str | None) -> StudyRecords:
+    """The study in one of the folders that the page shows; raises StudyError."""
+    if not STUDIES.shows(folder):  # nothing outside the folders that the page shows
+        raise StudyError("study_gone")
+    return studies.read(Path(str(folder)))
 
 
-def _first(found: list[Path]) -> str | None:
-    return str(found[0]) if found else None
+def _sentence(error: StudyError, folder: str | None, speaks: Language) -> str:
+    return say(speaks, str(error), name=Path(str(folder)).name)
 
 
-def _choices(found: list[Path]) -> list[tuple[str, str]]:
-    names = [path.name for path in found]
-    return [(path.name if names.count(path.name) == 1 else str(path), str(path)) for path in found]
+def _first(folders: list[Path]) -> str | None:
+    return str(folders[0]) if folders else None
+
+
+def _choices(folders: list[Path]) -> list[tuple[str, str]]:
+    names = [path.name for path in folders]
+    return [(path.name if names.count(path.name) == 1 else str(path), str(path)) for path in folders]

@@ -1,12 +1,11 @@
 """What a sweep says: numbers from study.json, for the report. Light: no torch, no Optuna, no matplotlib.
 
-A *setting* is one value of each knob; a *run* is one training of it. Runs of the same setting differ in their seed only, so what
-they differ by is noise. Nothing here is modelled or interpolated: every number is a recorded run's, or a mean of some.
+A *setting* is one value of each knob; a *trial* is one training of it. Trials of the same setting differ in their seed only, so what
+they differ by is noise. Nothing here is modelled or interpolated: every number is a recorded trial's, or a mean of some.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from bisect import bisect_right
@@ -18,19 +17,22 @@ import numpy as np
 
 from training.sweeps.noise import Compared, chance, of_the_seed
 from training.sweeps.ranking import Seeds, numbers
-from training.sweeps.records import Axis, Records, Run
+from training.sweeps.records import Axis, StudyRecords, Trial
+from training.sweeps.values import by_size, is_number, name_of, short_text
 
 BINS = 6  # of a range, at most
 
 
 @dataclass(frozen=True)
 class Marginal:
-    """All runs in which a knob has one value (or lies in one range): their metric and their rise, and how many came to an end.
+    """All trials in which a knob has one value (or lies in one range, from `low` to `high`): metric, rise, and how many came to an end.
 
-    `turned` is False for the runs in which the knob's condition did not hold, so that it has no value.
+    `turned` is False for the trials in which the knob's condition did not hold, so that it has no value.
     """
 
     label: str
+    low: Any
+    high: Any
     turned: bool
     values: list[float]
     rises: list[float]
@@ -42,7 +44,7 @@ class Marginal:
 
     @property
     def rise(self) -> float | None:
-        """The mean of the runs that have one."""
+        """The mean of the trials that have one."""
         return statistics.fmean(self.rises) if self.rises else None
 
 
@@ -51,8 +53,8 @@ class Contrast(Compared):
     """Of a knob's rows the two whose means are furthest apart.
 
     `others` is how much they differ by chance because of the other knobs, judged by the spread inside the rows; infinite where no row has
-    two runs. In a whole grid, where the others cancel out in the mean, it is what is left of that spread beside what each of them does:
-    that the knobs depend on each other, or that bad runs are noisier than the repeated ones. None where that is not known.
+    two trials. In a whole grid, where the others cancel out in the mean, it is what is left of that spread beside what each of them does:
+    that the knobs depend on each other, or that bad trials are noisier than the repeated ones. None where that is not known.
     """
 
     best: Marginal
@@ -73,7 +75,7 @@ class Contrast(Compared):
 
 @dataclass(frozen=True)
 class Effect:
-    """A knob and what it does to the metric, and to the rise of the runs; None where it has not two rows with a mean."""
+    """A knob and what it does to the metric, and to the rise of the trials; None where it has not two rows with a mean."""
 
     axis: Axis
     rows: list[Marginal]
@@ -89,7 +91,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Interaction:
-    """The mean metric for each pair of two knobs' values: `mean[row of y][row of x]`, None where no run was; `runs` how many."""
+    """The mean metric for each pair of two knobs' values: `mean[row of y][row of x]`, None where no trial was; `runs` how many."""
 
     x: Axis
     y: Axis
@@ -101,53 +103,54 @@ class Interaction:
 
 @dataclass
 class Bins:
-    """How a knob's values are put in rows: each value its own, or at most BINS ranges with as many runs in each."""
+    """How a knob's values are put in rows: each value its own, or at most BINS ranges with as many trials in each."""
 
     axis: Axis
     labels: list[str] = field(default_factory=list)
+    ends: list[tuple[Any, Any]] = field(default_factory=list)
     keys: dict[str, int] = field(default_factory=dict)
     edges: list[float] = field(default_factory=list)
 
-    def of(self, run: Run) -> int | None:
-        """The row; None if the knob has no value in this run (or, of one that is not over, a value that no other has)."""
-        if self.axis.key not in run.params:
+    def of(self, trial: Trial) -> int | None:
+        """The row; None if the knob has no value in this trial (or, of one that is not over, a value that no other has)."""
+        if self.axis.key not in trial.params:
             return None
-        value = run.params[self.axis.key]
-        return self.keys.get(_key(value)) if self.keys else bisect_right(self.edges, value)
+        value = trial.params[self.axis.key]
+        return self.keys.get(name_of(value)) if self.keys else bisect_right(self.edges, value)
 
 
 # ---- knobs
 
 
-def effects(records: Records) -> list[Effect]:
+def effects(records: StudyRecords) -> list[Effect]:
     """Every knob with its marginals, the largest effect first; not by importance, which passes over a knob whose bad values are far off."""
     found = [_effect(records, axis) for axis in records.axes]
     return sorted(found, key=lambda e: (-(e.size or 0.0), -(e.importance or 0.0)))
 
 
-def marginals(records: Records, axis: Axis) -> list[Marginal]:
-    """A row for each value of a knob (or range of values), over the searched runs; the mean is over those that came to the end."""
+def marginals(records: StudyRecords, axis: Axis) -> list[Marginal]:
+    """A row for each value of a knob (or range of values), over the searched trials; the mean is over those that came to the end."""
     bins = rows(records, axis)
-    groups: list[list[Run]] = [[] for _ in bins.labels]
-    unturned: list[Run] = []
-    for run in records.searched:
-        at = bins.of(run)
-        (unturned if at is None else groups[at]).append(run)
-    found = [_marginal(records, label, True, group) for label, group in zip(bins.labels, groups)]
-    return found + ([_marginal(records, "—", False, unturned)] if unturned else [])
+    groups: list[list[Trial]] = [[] for _ in bins.labels]
+    unturned: list[Trial] = []
+    for trial in records.searched:
+        at = bins.of(trial)
+        (unturned if at is None else groups[at]).append(trial)
+    found = [_marginal(records, label, ends, True, group) for label, ends, group in zip(bins.labels, bins.ends, groups)]
+    return found + ([_marginal(records, "—", (None, None), False, unturned)] if unturned else [])
 
 
-def rows(records: Records, axis: Axis) -> Bins:
+def rows(records: StudyRecords, axis: Axis) -> Bins:
     """How a knob's values are grouped: a range of more than BINS different ones is cut at quantiles (of the logarithm if it is log)."""
-    seen = [r.params[axis.key] for r in records.searched if axis.key in r.params]
+    seen = [t.params[axis.key] for t in records.searched if axis.key in t.params]
     values = list(axis.values) if axis.values is not None else []
-    known = {_key(v) for v in values}
-    for value in sorted(seen, key=_order):
-        if _key(value) not in known:
+    known = {name_of(v) for v in values}
+    for value in sorted(seen, key=by_size):
+        if name_of(value) not in known:
             values.append(value)
-            known.add(_key(value))
+            known.add(name_of(value))
     if axis.values is not None or len(values) <= BINS:
-        return Bins(axis, [label(v) for v in values], {_key(v): k for k, v in enumerate(values)})
+        return Bins(axis, [short_text(v) for v in values], [(v, v) for v in values], {name_of(v): k for k, v in enumerate(values)})
     raw = np.array(seen, dtype=float)
     cuts = np.quantile(np.log(raw) if axis.log else raw, np.arange(1, BINS) / BINS)
     edges = sorted({float(c) for c in (np.exp(cuts) if axis.log else cuts)})
@@ -156,90 +159,91 @@ def rows(records: Records, axis: Axis) -> Bins:
         members.setdefault(bisect_right(edges, value), []).append(value)
     full = sorted(members)
     edges = [edges[k - 1] for k in full[1:]]  # without ranges that equal edges left empty
-    return Bins(axis, [f"{members[k][0]:.3g} – {members[k][-1]:.3g}" for k in full], edges=edges)
+    ends = [(members[k][0], members[k][-1]) for k in full]
+    return Bins(axis, [f"{low:.3g} – {high:.3g}" for low, high in ends], ends, edges=edges)
 
 
-def interaction(records: Records) -> Interaction | None:
+def interaction(records: StudyRecords) -> Interaction | None:
     """Of the two knobs with the largest effects; None if there are not two that took two values or more."""
     turned = [e.axis for e in effects(records) if e.metric]
     if len(turned) < 2:
         return None
     x, y = (rows(records, axis) for axis in turned[:2])
     cells: list[list[list[float]]] = [[[] for _ in x.labels] for _ in y.labels]
-    for run in records.searched:
-        across, up = x.of(run), y.of(run)
-        if run.state == "complete" and run.value is not None and across is not None and up is not None:
-            cells[up][across].append(run.value)
+    for trial in records.searched:
+        across, up = x.of(trial), y.of(trial)
+        if trial.done and trial.value is not None and across is not None and up is not None:
+            cells[up][across].append(trial.value)
     mean = [[statistics.fmean(cell) if cell else None for cell in row] for row in cells]
     return Interaction(x.axis, y.axis, x.labels, y.labels, mean, [[len(cell) for cell in row] for row in cells])
 
 
-def _effect(records: Records, axis: Axis) -> Effect:
+def _effect(records: StudyRecords, axis: Axis) -> Effect:
     found = marginals(records, axis)
     turned = [m for m in found if m.turned]
-    rises = [[records.rises[r.number] for r in s.runs if r.number in records.rises] for s in records.settings]
-    values = {r.number: r.value for r in records.searched if r.state == "complete" and r.value is not None}
+    rises = [[records.rises[t.number] for t in s.trials if t.number in records.rises] for s in records.settings]
+    values = {t.number: t.value for t in records.searched if t.value is not None and t.done}
     metric = _contrast(records, axis, turned, values, numbers(records), records.maximize)
     rise = _contrast(
-        records, axis, turned, {r.number: records.rises[r.number] for r in records.searched if r.number in records.rises}, rises, False
+        records, axis, turned, {t.number: records.rises[t.number] for t in records.searched if t.number in records.rises}, rises, False
     )
     return Effect(axis, found, records.importance.get(axis.key), metric, rise)
 
 
 def _contrast(
-    records: Records, axis: Axis, turned: list[Marginal], by_run: dict[int, float], seeds: Seeds, maximize: bool
+    records: StudyRecords, axis: Axis, turned: list[Marginal], by_trial: dict[int, float], seeds: Seeds, maximize: bool
 ) -> Contrast | None:
-    """Of a knob's rows, in a number that each run has; what the seed does is judged by `seeds`."""
-    inside = _inside(records, axis, by_run)
+    """Of a knob's rows, in a number that each trial has; what the seed does is judged by `seeds`."""
+    inside = _inside(records, axis, by_trial)
     means = sorted(((statistics.fmean(v), at) for at, v in enumerate(inside) if v), key=lambda m: -m[0] if maximize else m[0])
     if len(means) < 2:
         return None
     (one, best), (other, worst) = means[0], means[-1]
     counts = len(inside[best]), len(inside[worst])
     if records.balanced:
-        others = chance(_inside(records, axis, _beside_the_others(records, axis, by_run)), *counts, len(means))
+        others = chance(_inside(records, axis, _beside_the_others(records, axis, by_trial)), *counts, len(means))
     else:
         others = by_chance if (by_chance := chance(inside, *counts, len(means))) is not None else math.inf
     by_seed = of_the_seed(seeds, *counts, len(means))
     return Contrast(abs(one - other), by_seed, turned[best], turned[worst], others, records.balanced)
 
 
-def _inside(records: Records, axis: Axis, by_run: dict[int, float]) -> list[list[float]]:
-    """The numbers of the searched runs in each of a knob's rows."""
+def _inside(records: StudyRecords, axis: Axis, by_trial: dict[int, float]) -> list[list[float]]:
+    """The numbers of the searched trials in each of a knob's rows."""
     bins = rows(records, axis)
     found: list[list[float]] = [[] for _ in bins.labels]
-    for run in records.searched:
-        if run.number in by_run and (at := bins.of(run)) is not None:
-            found[at].append(by_run[run.number])
+    for trial in records.searched:
+        if trial.number in by_trial and (at := bins.of(trial)) is not None:
+            found[at].append(by_trial[trial.number])
     return found
 
 
-def _beside_the_others(records: Records, axis: Axis, by_run: dict[int, float]) -> dict[int, float]:
-    """A number of each run, without what the values of its other knobs add to it on average (the residuals of a model of main effects)."""
-    left = dict(by_run)
-    mean = statistics.fmean(by_run.values())
+def _beside_the_others(records: StudyRecords, axis: Axis, by_trial: dict[int, float]) -> dict[int, float]:
+    """A number of each trial without what its other knobs' values add to it on average (the residuals of a model of main effects)."""
+    left = dict(by_trial)
+    mean = statistics.fmean(by_trial.values())
     for other in (a for a in records.axes if a is not axis):
-        bins, means = rows(records, other), [statistics.fmean(v) if v else mean for v in _inside(records, other, by_run)]
-        for run in records.searched:
-            if run.number in left and (at := bins.of(run)) is not None:
-                left[run.number] -= means[at] - mean
+        bins, means = rows(records, other), [statistics.fmean(v) if v else mean for v in _inside(records, other, by_trial)]
+        for trial in records.searched:
+            if trial.number in left and (at := bins.of(trial)) is not None:
+                left[trial.number] -= means[at] - mean
     return left
 
 
-def _marginal(records: Records, label: str, turned: bool, runs: list[Run]) -> Marginal:
-    values = [r.value for r in runs if r.state == "complete" and r.value is not None]
-    rises = [records.rises[r.number] for r in runs if r.number in records.rises]
-    pruned, failed = (sum(r.state == state for r in runs) for state in ("pruned", "failed"))
+def _marginal(records: StudyRecords, label: str, ends: tuple[Any, Any], turned: bool, trials: list[Trial]) -> Marginal:
+    values = [t.value for t in trials if t.value is not None and t.done]
+    rises = [records.rises[t.number] for t in trials if t.number in records.rises]
+    pruned, failed = (sum(t.state == state for t in trials) for state in ("pruned", "failed"))
     if not values:
-        return Marginal(label, turned, values, rises, pruned, failed, None, None, None)
+        return Marginal(label, *ends, turned, values, rises, pruned, failed, None, None, None)
     sd = statistics.stdev(values) if len(values) > 1 else None
-    return Marginal(label, turned, values, rises, pruned, failed, statistics.fmean(values), sd, min(values, key=records.better))
+    return Marginal(label, *ends, turned, values, rises, pruned, failed, statistics.fmean(values), sd, min(values, key=records.better))
 
 
-def rising(records: Records) -> list[Effect]:
-    """The knobs whose values differ in the mean rise, the one that differs most first; empty if no run's curve rose after its best.
+def rising(records: StudyRecords) -> list[Effect]:
+    """The knobs whose values differ in the mean rise, the one that differs most first; empty if no trial's curve rose after its best.
 
-    Unless the other knobs cancel out, a difference counts by how far it is from what they may do: else a row of one odd run would win.
+    Unless the other knobs cancel out, a difference counts by how far it is from what they may do: else a row of one odd trial would win.
     """
     least = 1e-9 * max(records.rises.values(), default=0.0)  # less is rounding
     found = [(e, e.rise) for e in effects(records) if e.rise and e.rise.size > least]
@@ -248,21 +252,21 @@ def rising(records: Records) -> list[Effect]:
     return [e for e, _ in sorted(found, key=lambda p: -p[1].size)]
 
 
-def deciding(records: Records) -> Axis | None:
-    """The knob with the largest effect of those of which runs with two values or more were completed."""
+def deciding(records: StudyRecords) -> Axis | None:
+    """The knob with the largest effect of those of which trials with two values or more were completed."""
     return next((e.axis for e in effects(records) if e.metric), None)
 
 
-def groups(records: Records, axis: Axis) -> tuple[list[str], dict[int, int]]:
-    """At most BINS groups of a knob's values, for a legend, and each run's group by the run's number.
+def groups(records: StudyRecords, axis: Axis) -> tuple[list[str], dict[int, int]]:
+    """At most BINS groups of a knob's values, for a legend, and each trial's group by the trial's number.
 
     Of more values neighbours are put together if they are numbers; of others the most frequent ones have a group.
     """
     bins = rows(records, axis)
-    placed = {r.number: (row, r.params[axis.key]) for r in records.runs if (row := bins.of(r)) is not None}
+    placed = {t.number: (row, t.params[axis.key]) for t in records.trials if (row := bins.of(t)) is not None}
     parts = [[row] for row in sorted({row for row, _ in placed.values()})]
     if len(parts) > BINS:
-        if all(_is_number(v) for _, v in placed.values()):
+        if all(is_number(v) for _, v in placed.values()):
             by_size = [row for row, _ in sorted(set(placed.values()), key=lambda p: p[1])]
             parts = [part.tolist() for part in np.array_split(by_size, BINS)]
         else:
@@ -270,40 +274,3 @@ def groups(records: Records, axis: Axis) -> tuple[list[str], dict[int, int]]:
     group = {row: k for k, part in enumerate(parts) for row in part}
     labels = [bins.labels[p[0]] + (f" – {bins.labels[p[-1]]}" if len(p) > 1 else "") for p in parts]
     return labels, {number: group[row] for number, (row, _) in placed.items() if row in group}
-
-
-# ---- a knob's values
-
-
-def text(value: Any) -> str:
-    """A knob's value as it may stand in a config: YAML reads the same number, for which an exponent needs a point before it."""
-    said = repr(value)
-    if isinstance(value, float):
-        return said.replace("e", ".0e") if "e" in said and "." not in said else said
-    return label(value)
-
-
-def label(value: Any) -> str:
-    """A knob's value in short, for tables and pictures."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def spans_decades(values: list[float]) -> bool:
-    """Whether they are read better on a logarithmic scale."""
-    return bool(values) and min(values) > 0 and max(values) / min(values) > 50
-
-
-def _key(value: Any) -> str:
-    """Tells 1 from true and from "1", but not from 1.0."""
-    return repr(float(value)) if _is_number(value) else json.dumps(value)
-
-
-def _order(value: Any) -> tuple[bool, float, str]:
-    number = _is_number(value)
-    return not number, float(value) if number else 0.0, str(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from training.sweeps import effects
+from training.sweeps.values import spans_decades
 
 INK, PAPER = "#123456", "#fefefe"  # stand for the page's colours of text and of what is under a picture
 
@@ -61,7 +61,7 @@ def svg(figure: Figure, name: str) -> str:
 def scale(axes: Axes, which: str, values: list[float], linear: MaxNLocator, force: bool = False) -> None:
     """Logarithmic where the values span decades, with ticks that are few enough and written out."""
     axis = axes.xaxis if which == "x" else axes.yaxis
-    if not (force and values and min(values) > 0) and not effects.spans_decades(values):
+    if not (force and values and min(values) > 0) and not spans_decades(values):
         axis.set_major_locator(linear)
         return
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")

@@ -20,7 +20,8 @@ from matplotlib.ticker import MaxNLocator
 from training.base.files import replacing
 from training.sweeps import effects, plot_style, ranking
 from training.sweeps.effects import Effect
-from training.sweeps.records import Axis, Cost, Records, Run
+from training.sweeps.records import Axis, Cost, StudyRecords, Trial
+from training.sweeps.values import spans_decades
 
 GROUPS = ("#4a63d8", "#8a5fc9", "#bb5fae", "#dc6a78", "#e0803f", "#c9a227")  # in an order that the colour-blind see too, on white and black
 
@@ -37,8 +38,8 @@ POINTS = 300  # more are drawn as one bitmap, or the page would be megabytes
 UPRIGHT = 8  # values of a knob from which on their names stand upright
 
 
-def draw(records: Records, folder: Path) -> dict[str, str]:
-    """Write `<name>.png` for each picture that there are runs enough for; the same as SVG, by name.
+def draw(records: StudyRecords, folder: Path) -> dict[str, str]:
+    """Write `<name>.png` for each picture that there are trials enough for; the same as SVG, by name.
 
     A knob's slice is an SVG of its own, `slice-<number>` in the order of `effects.effects`; slices.png has all.
     """
@@ -72,7 +73,7 @@ def draw(records: Records, folder: Path) -> dict[str, str]:
 # ---- the pictures
 
 
-def _importance(records: Records, knobs: list[Effect]) -> Figure | None:
+def _importance(records: StudyRecords, knobs: list[Effect]) -> Figure | None:
     told = sorted((k for k in knobs if k.importance is not None), key=lambda k: k.importance or 0.0)  # drawn from below
     if not told:
         return None
@@ -89,7 +90,7 @@ def _importance(records: Records, knobs: list[Effect]) -> Figure | None:
     return figure
 
 
-def _interaction(records: Records) -> Figure | None:
+def _interaction(records: StudyRecords) -> Figure | None:
     found = effects.interaction(records)
     values = [v for row in found.mean for v in row if v is not None] if found else []
     if found is None or not values:
@@ -98,7 +99,7 @@ def _interaction(records: Records) -> Figure | None:
     figure = plot_style.figure(min(16, max(4.2, 1.6 + 0.85 * across)), min(14, 1.0 + 0.48 * up))
     axes = figure.subplots()
     low, high = min(values), max(values)
-    norm = LogNorm(low, high) if effects.spans_decades(values) else Normalize(low, high if high > low else low + 1)
+    norm = LogNorm(low, high) if spans_decades(values) else Normalize(low, high if high > low else low + 1)
     shades = colormaps[SHADES if not records.maximize else SHADES.removesuffix("_r")]
     grid = np.array([[np.nan if v is None else v for v in row] for row in found.mean], dtype=float)
     axes.pcolormesh(np.ma.masked_invalid(grid), cmap=shades, norm=norm, edgecolors="none")
@@ -120,31 +121,33 @@ def _interaction(records: Records) -> Figure | None:
     return figure
 
 
-def _curves(records: Records) -> Figure | None:
-    told = [r for r in records.runs if r.curve]
+def _curves(records: StudyRecords) -> Figure | None:
+    told = [t for t in records.trials if t.curve]
     if not told:
         return None
     leaders = records.leaders[:1]
-    best = {r.number for s in leaders for r in s.runs}
-    others = sorted((r for r in told if r.number not in best), key=lambda r: records.better(r.curve[-1][1]))
+    best = {t.number for s in leaders for t in s.trials}
+    others = sorted((t for t in told if t.number not in best), key=lambda t: records.better(t.curve[-1][1]))
     others = [others[k] for k in ranking.spread(len(others), CURVES)]
     knob = effects.deciding(records)
     labels, group = effects.groups(records, knob) if knob else ([], {})
     shades = [GROUPS[k] for k in ranking.spread(len(GROUPS), len(labels))]
-    colours = {r.number: (shades[group[r.number]] if r.number in group else APART) if knob else plot_style.POINT for r in told}
+    colours = {t.number: (shades[group[t.number]] if t.number in group else APART) if knob else plot_style.POINT for t in told}
     figure = plot_style.figure(6.4 if knob else 5.0, 3.2)
     axes = figure.subplots()
-    for run in others:
-        lines = LineCollection([_thinned(run.curve)], colors=colours[run.number], linewidths=0.8, alpha=0.6 if len(others) < 60 else 0.4)
-        lines.set_linestyle("-" if run.state == "complete" else ":")
+    for trial in others:
+        lines = LineCollection(
+            [_thinned(trial.curve)], colors=colours[trial.number], linewidths=0.8, alpha=0.6 if len(others) < 60 else 0.4
+        )
+        lines.set_linestyle("-" if trial.state == "complete" else ":")
         axes.add_collection(lines)
-    for run in told:
-        if run.number in best:
-            style: dict[str, Any] = {"marker": "o" if len(run.curve) < 30 else None, "ms": 4}
-            axes.plot(*zip(*_thinned(run.curve)), color=plot_style.INK, lw=3.2, **style)
-            axes.plot(*zip(*_thinned(run.curve)), color=colours[run.number], lw=1.6)
+    for trial in told:
+        if trial.number in best:
+            style: dict[str, Any] = {"marker": "o" if len(trial.curve) < 30 else None, "ms": 4}
+            axes.plot(*zip(*_thinned(trial.curve)), color=plot_style.INK, lw=3.2, **style)
+            axes.plot(*zip(*_thinned(trial.curve)), color=colours[trial.number], lw=1.6)
     if knob:
-        apart = [Line2D([], [], color=APART, label="—")] if any(r.number not in group for r in told) else []
+        apart = [Line2D([], [], color=APART, label="—")] if any(t.number not in group for t in told) else []
         lines_told = [Line2D([], [], color=c, label=plot_style.short(label, 24)) for c, label in zip(shades, labels)]
         figure.legend(
             handles=[*lines_told, *apart],
@@ -154,7 +157,7 @@ def _curves(records: Records) -> Figure | None:
             fontsize=8,
             title_fontsize=8,
         )
-    shown = [v for r in told for _, v in r.curve]
+    shown = [v for t in told for _, v in t.curve]
     plot_style.scale(axes, "y", shown, MaxNLocator(6))
     axes.autoscale_view()
     axes.set(xlabel="step", ylabel=records.metric)
@@ -162,16 +165,16 @@ def _curves(records: Records) -> Figure | None:
     return figure
 
 
-def _slices(records: Records, knobs: list[Effect]) -> Figure | None:
-    return _panels(records, knobs) if any(r.state == "complete" for r in records.searched) else None
+def _slices(records: StudyRecords, knobs: list[Effect]) -> Figure | None:
+    return _panels(records, knobs) if any(t.state == "complete" for t in records.searched) else None
 
 
-def _rises(records: Records) -> Figure | None:
-    """How much worse the runs became after their best, over each knob that makes a difference to it."""
+def _rises(records: StudyRecords) -> Figure | None:
+    """How much worse the trials became after their best, over each knob that makes a difference to it."""
     return _panels(records, effects.rising(records), rise=True)
 
 
-def _panels(records: Records, knobs: list[Effect], rise: bool = False) -> Figure | None:
+def _panels(records: StudyRecords, knobs: list[Effect], rise: bool = False) -> Figure | None:
     if not knobs:
         return None
     across = min(3, len(knobs))
@@ -193,12 +196,12 @@ def _names_take(knobs: list[Effect]) -> float:
     return 1.1 if any(sum(m.turned for m in k.rows) > UPRIGHT for k in knobs) else 0.0
 
 
-def _slice(axes: Axes, records: Records, knob: Effect, rise: bool = False) -> None:
-    """Every run's metric (or its rise) over one knob, and the mean of each row with its standard deviation (a rise's alone)."""
-    runs = [r for r in records.searched if r.state == "complete" and r.value is not None and (not rise or r.number in records.rises)]
+def _slice(axes: Axes, records: StudyRecords, knob: Effect, rise: bool = False) -> None:
+    """Every trial's metric (or its rise) over one knob, and the mean of each row with its standard deviation (a rise's alone)."""
+    trials = [t for t in records.searched if t.done and (not rise or t.number in records.rises)]
     bins = effects.rows(records, knob.axis)
-    placed = [(r, row) for r in runs if (row := bins.of(r)) is not None]
-    values = [records.rises[r.number] if rise else float(r.value or 0) for r, _ in placed]
+    placed = [(t, row) for t in trials if (row := bins.of(t)) is not None]
+    values = [records.rises[t.number] if rise else float(t.value or 0) for t, _ in placed]
     jitter = np.random.default_rng(0).uniform(-0.13, 0.13, len(placed))
     middle: list[float]
     if bins.keys:
@@ -211,7 +214,7 @@ def _slice(axes: Axes, records: Records, knob: Effect, rise: bool = False) -> No
         if upright or sum(map(len, labels)) > 32:
             axes.tick_params(axis="x", labelrotation=90 if upright else 30)
     else:
-        places = [float(r.params[knob.axis.key]) for r, _ in placed]
+        places = [float(t.params[knob.axis.key]) for t, _ in placed]
         inside = [[p for p, (_, at) in zip(places, placed) if at == k] for k in range(len(bins.labels))]
         middle = [float(np.median(p)) if p else float("nan") for p in inside]
         if knob.axis.log:
@@ -236,21 +239,21 @@ def _slice(axes: Axes, records: Records, knob: Effect, rise: bool = False) -> No
     axes.grid(True, axis="y")
 
 
-def _parallel(records: Records) -> Figure | None:
-    runs = [r for r in records.searched if r.state == "complete" and r.value is not None]
-    if len(runs) < 2 or not records.axes:
+def _parallel(records: StudyRecords) -> Figure | None:
+    trials = [t for t in records.searched if t.done]
+    if len(trials) < 2 or not records.axes:
         return None
-    runs.sort(key=lambda r: records.better(r.value or 0.0))
-    kept = runs[:20] + [runs[20:][k] for k in ranking.spread(len(runs) - 20, LINES - 20)]
-    ranks = {r.number: k / (len(runs) - 1) for k, r in enumerate(runs)}
-    columns = [_column(records, runs, axis) for axis in records.axes]
-    values = [float(r.value or 0) for r in runs]
-    columns.append(_numeric({r.number: float(r.value or 0) for r in runs}, effects.spans_decades(values)))
+    trials.sort(key=lambda t: records.better(t.value or 0.0))
+    kept = trials[:20] + [trials[20:][k] for k in ranking.spread(len(trials) - 20, LINES - 20)]
+    ranks = {t.number: k / (len(trials) - 1) for k, t in enumerate(trials)}
+    columns = [_column(records, trials, axis) for axis in records.axes]
+    values = [float(t.value or 0) for t in trials]
+    columns.append(_numeric({t.number: float(t.value or 0) for t in trials}, spans_decades(values)))
     figure = plot_style.figure(max(5.6, 1.15 * len(columns)), 3.9)
     axes = figure.subplots()
-    for run in reversed(kept):
-        heights = [places.get(run.number, UNTURNED) for places, _ in columns]
-        good = 1 - ranks[run.number]
+    for trial in reversed(kept):
+        heights = [places.get(trial.number, UNTURNED) for places, _ in columns]
+        good = 1 - ranks[trial.number]
         axes.plot(
             heights,
             color=plot_style.BEST if good > 0.9 else plot_style.POINT,
@@ -260,14 +263,14 @@ def _parallel(records: Records) -> Figure | None:
     under = {"facecolor": plot_style.PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
     for at, (places, ticks) in enumerate(columns):
         axes.plot([at, at], [0, 1], color=plot_style.INK, lw=0.7)
-        for height, label in ticks + ([(UNTURNED, "—")] if len(places) < len(runs) else []):
+        for height, label in ticks + ([(UNTURNED, "—")] if len(places) < len(trials) else []):
             axes.annotate(
                 label, (at, height), (3, 0), textcoords="offset points", va="center", fontsize=7.5, annotation_clip=False, bbox=under
             )
     names = [plot_style.short(a.label, 18) for a in records.axes] + [plot_style.short(records.metric)]
     axes.set_xticks(range(len(columns)), [name if at % 2 == 0 else f"\n{name}" for at, name in enumerate(names)])
     axes.set_xlim(-0.1, len(columns) - 0.5)
-    axes.set_ylim(-0.15 if any(len(places) < len(runs) for places, _ in columns) else -0.04, 1.04)
+    axes.set_ylim(-0.15 if any(len(places) < len(trials) for places, _ in columns) else -0.04, 1.04)
     axes.yaxis.set_visible(False)
     axes.tick_params(axis="x", length=0)
     for side in axes.spines.values():
@@ -275,13 +278,13 @@ def _parallel(records: Records) -> Figure | None:
     return figure
 
 
-def _column(records: Records, runs: list[Run], axis: Axis) -> tuple[dict[int, float], list[tuple[float, str]]]:
-    """Of one knob: the height of each run, and where its values stand."""
-    have = {r.number: r for r in runs if axis.key in r.params}
+def _column(records: StudyRecords, trials: list[Trial], axis: Axis) -> tuple[dict[int, float], list[tuple[float, str]]]:
+    """Of one knob: the height of each trial, and where its values stand."""
+    have = {t.number: t for t in trials if axis.key in t.params}
     if axis.values is None and have:
-        return _numeric({k: float(r.params[axis.key]) for k, r in have.items()}, axis.log)
+        return _numeric({k: float(t.params[axis.key]) for k, t in have.items()}, axis.log)
     bins = effects.rows(records, axis)
-    seen = {k: row for k, r in have.items() if (row := bins.of(r)) is not None}
+    seen = {k: row for k, t in have.items() if (row := bins.of(t)) is not None}
     heights = {row: at / max(1, len(set(seen.values())) - 1) for at, row in enumerate(sorted(set(seen.values())))}
     return {k: heights[row] for k, row in seen.items()}, [
         (height, plot_style.short(bins.labels[row], 10)) for row, height in heights.items()
@@ -299,7 +302,7 @@ def _numeric(have: dict[int, float], log: bool) -> tuple[dict[int, float], list[
     return {k: height(v) for k, v in have.items()}, [(h, label) for label, h in labels.items()]
 
 
-def _against(records: Records, by: Cost) -> Figure | None:
+def _against(records: StudyRecords, by: Cost) -> Figure | None:
     """The metric over a cost, a point a setting, with the Pareto front."""
     told = [(cost, s.mean) for s in records.settings if (cost := s.cost(by)) is not None]
     if not told:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.sweeps.noise import Compared, of_the_seed
-from training.sweeps.records import STATES, Cost, Records, Run, Setting
+from training.sweeps.records import STATES, Cost, Setting, StudyRecords, Trial
 
-Seeds = list[list[float]]  # of each setting its runs' numbers, in the order of the runs
+Seeds = list[list[float]]  # of each setting its trials' numbers, in the order of the trials
 
 SHOWN = 8  # of the best settings, in a table that compares each with the first
 
@@ -25,41 +25,64 @@ class Difference(Compared):
     second: Setting
 
 
-def best(records: Records) -> Setting | None:
-    """The best of the leaders; None if no run was completed, or if there are two aims and so a front (`pareto`)."""
+def best(records: StudyRecords) -> Setting | None:
+    """The best of the leaders; None if no trial was completed, or if there are two aims and so a front (`pareto`)."""
     return records.leaders[0] if records.leaders and records.second is None else None
 
 
-def noise(records: Records) -> Difference | None:
+def noise(records: StudyRecords) -> Difference | None:
     """The best setting beside the next best; None if there are not two."""
     found = records.leaders
-    if len(found) == 1:  # only one was repeated: the next is a single run (one that is better: `better_once`)
+    if len(found) == 1:  # only one was repeated: the next is a single trial (one that is better: `better_once`)
         first = records.better(found[0].mean)
         found = found + [s for s in records.settings if s is not found[0] and records.better(s.mean) >= first]
     return difference(records, found[0], found[1]) if len(found) > 1 else None
 
 
-def difference(records: Records, first: Setting, second: Setting) -> Difference:
+def difference(records: StudyRecords, first: Setting, second: Setting) -> Difference:
     """Two settings compared, as two of all that the table of the best compares: the more there are, the further the luckiest is ahead."""
     among = max(2, min(SHOWN, len(records.leaders)))
     by_chance = of_the_seed(numbers(records), len(first.values), len(second.values), among)
     return Difference(abs(first.mean - second.mean), by_chance, first, second)
 
 
-def numbers(records: Records) -> Seeds:
-    """Of each setting its runs' numbers, as `noise.of_the_seed` takes them."""
+def numbers(records: StudyRecords) -> Seeds:
+    """Of each setting its trials' numbers, as `noise.of_the_seed` takes them."""
     return [s.values for s in records.settings]
 
 
-def better_once(records: Records) -> tuple[Run, float] | None:
-    """The best single run of a setting that was not repeated, if its number is better than the best setting's mean; and that number."""
-    repeated = {s.runs[0].setting for s in records.leaders}
-    others = [(r, float(r.value or 0.0)) for r in records.complete if r.setting not in repeated]
+def by_chance(records: StudyRecords, first: int, second: int) -> float | None:
+    """By how much the means of so many trials of two settings differ by chance, at most, in 19 of 20 cases; None if that is not known."""
+    return of_the_seed(numbers(records), first, second)
+
+
+def worth(records: StudyRecords, trial: Trial) -> tuple[int, float, int]:
+    """For sorting trials, the best first: those that came to their end, those that were pruned, those that failed.
+
+    A trial counts as much as its setting does on average, and of a setting's trials the first one comes first: which of them was the
+    luckiest says nothing.
+    """
+    setting = records.setting_of(trial)
+    value = setting.mean if setting else trial.value
+    return STATES.index(trial.state), math.inf if value is None else records.better(value), trial.number
+
+
+def best_trial(records: StudyRecords) -> Trial | None:
+    """The first trial of the first of the leaders; while no trial is complete, the best of those that are over."""
+    if records.leaders:
+        return records.leaders[0].trials[0]
+    return min((t for t in records.trials if t.state != "running"), key=lambda t: worth(records, t), default=None)
+
+
+def better_once(records: StudyRecords) -> tuple[Trial, float] | None:
+    """The best single trial of a setting that was not repeated, if its number is better than the best setting's mean; and that number."""
+    repeated = {s.trials[0].setting for s in records.leaders}
+    others = [(t, float(t.value or 0.0)) for t in records.complete if t.setting not in repeated]
     found = min(others, key=lambda p: records.better(p[1]), default=None)
     return found if found and records.better(found[1]) < records.better(records.leaders[0].mean) else None
 
 
-def pareto(records: Records, by: Cost) -> list[Setting]:
+def pareto(records: StudyRecords, by: Cost) -> list[Setting]:
     """Settings to which no other is better in both the metric and this cost, the cheapest first."""
     priced = [(cost, records.better(s.mean), s) for s in records.settings if (cost := s.cost(by)) is not None]
     front: list[Setting] = []
@@ -73,7 +96,7 @@ def pareto(records: Records, by: Cost) -> list[Setting]:
 
 @dataclass(frozen=True)
 class Failure:
-    """Failed runs whose reasons differ in numbers only; `reason` is the first one's."""
+    """Failed trials whose reasons differ in numbers only; `reason` is the first one's."""
 
     ended: str
     reason: str
@@ -89,10 +112,10 @@ class Speed:
     overhead: float | None
 
 
-def gallery(records: Records, rungs: int = 10) -> list[tuple[int, Run]]:
-    """(rank, run) of complete runs with samples, from the worst to the best, evenly spaced by rank; rank 1 is the best."""
-    told = [r for r in records.complete if r.samples]
-    told.sort(key=lambda r: records.better(r.value or 0.0))
+def gallery(records: StudyRecords, rungs: int = 10) -> list[tuple[int, Trial]]:
+    """(rank, trial) of complete trials with samples, from the worst to the best, evenly spaced by rank; rank 1 is the best."""
+    told = [t for t in records.complete if t.samples]
+    told.sort(key=lambda t: records.better(t.value or 0.0))
     return [(at + 1, told[at]) for at in reversed(spread(len(told), rungs))]
 
 
@@ -101,33 +124,33 @@ def spread(count: int, most: int) -> list[int]:
     return sorted({round(k) for k in np.linspace(0, count - 1, min(count, most))}) if count > 0 else []
 
 
-def failures(records: Records) -> list[Failure]:
-    """Failed runs by reason, the most frequent first."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in records.runs:
-        if run.state == "failed":
-            groups.setdefault((run.ended, re.sub(r"\d+(\.\d+)?", "#", run.reason)), []).append(run)
-    found = [Failure(ended, runs[0].reason, [r.number for r in runs]) for (ended, _), runs in groups.items()]
+def failures(records: StudyRecords) -> list[Failure]:
+    """Failed trials by reason, the most frequent first."""
+    groups: dict[tuple[str, str], list[Trial]] = {}
+    for trial in records.trials:
+        if trial.state == "failed":
+            groups.setdefault((trial.ended, re.sub(r"\d+(\.\d+)?", "#", trial.reason)), []).append(trial)
+    found = [Failure(ended, trials[0].reason, [t.number for t in trials]) for (ended, _), trials in groups.items()]
     return sorted(found, key=lambda f: -len(f.numbers))
 
 
-def counts(records: Records) -> dict[str, int]:
+def counts(records: StudyRecords) -> dict[str, int]:
     """Runs in each state, and `repeats` among them."""
-    found = {state: sum(r.state == state for r in records.runs) for state in STATES}
-    return found | {"repeats": sum(r.repeat_of is not None for r in records.runs)}
+    found = {state: sum(t.state == state for t in records.trials) for state in STATES}
+    return found | {"repeats": sum(t.repeat_of is not None for t in records.trials)}
 
 
-def speed(records: Records) -> Speed:
-    """Over the runs that are over. One that failed in training, whose training time nobody knows, counts in `per_minute` only, and one
+def speed(records: StudyRecords) -> Speed:
+    """Over the trials that are over. One that failed in training, whose training time nobody knows, counts in `per_minute` only, and one
     that was refused does not count there.
     """
-    over = [r for r in records.runs if r.state != "running" and r.wall]
-    trained = [r for r in over if r.ended != "refused"]
-    clocked = [(r, max(0.0, float(r.wall or 0) - float(r.seconds or 0))) for r in over if r.seconds is not None or r.ended == "refused"]
-    wall = sum(float(r.wall or 0) for r in over)
-    known = sum(float(r.wall or 0) for r, _ in clocked)
-    lowest = min((r.number for r in over), default=0)  # in older studies nothing says which was a worker's first
-    later = [idle for r, idle in clocked if not (r.number == lowest if r.first is None else r.first)]
+    over = [t for t in records.trials if t.state != "running" and t.wall]
+    trained = [t for t in over if t.ended != "refused"]
+    clocked = [(t, max(0.0, float(t.wall or 0) - float(t.seconds or 0))) for t in over if t.seconds is not None or t.ended == "refused"]
+    wall = sum(float(t.wall or 0) for t in over)
+    known = sum(float(t.wall or 0) for t, _ in clocked)
+    lowest = min((t.number for t in over), default=0)  # in older studies nothing says which was a worker's first
+    later = [idle for t, idle in clocked if not (t.number == lowest if t.first is None else t.first)]
     return Speed(
         per_minute=60 * len(trained) / wall if trained else None,
         idle=sum(idle for _, idle in clocked) / known if known else None,

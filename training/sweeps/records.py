@@ -1,6 +1,6 @@
-"""A study as study.json has it, read and checked. Light: no torch, no Optuna.
+"""A study as study.json has it (study_json.py reads it): for the report and for the page. Light: no torch, no Optuna.
 
-A *setting* is one value of each knob; a *run* is one training of it. Runs of the same setting differ in their seed only.
+A *setting* is one value of each knob; a *trial* is one training of it. Trials of the same setting differ in their seed only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from training.base.errors import ConfigError
+from training.sweeps.values import name_of, number
 
 STATES = ("complete", "pruned", "failed", "running")
 
@@ -26,20 +26,49 @@ Cost = Literal["seconds", "parameters", "second"]
 
 @dataclass(frozen=True)
 class Axis:
-    """A knob; `label` is its short name, or its whole key where two knobs have the same one."""
+    """A knob as it was recorded.
+
+    Attributes:
+        label: its short name, or its whole key where two knobs have the same one.
+        values: of a list, as the sweep's config has them; None for a range.
+        tried: the values of the trials that are over; `ordered`, and so sorted, if all values are numbers.
+        scale: every value of a list, or the two ends of a range.
+        step: of a range, if it has one.
+        when: (key, values) pairs, all of which must hold for the knob to be turned.
+    """
 
     key: str
     label: str
     values: tuple[Any, ...] | None
+    tried: tuple[Any, ...]
+    ordered: bool
+    scale: tuple[Any, ...]
     log: bool
+    whole: bool
+    step: float | None
+    when: tuple[tuple[str, tuple[Any, ...]], ...]
+
+    def distance(self, a: Any, b: Any) -> float:
+        """From 0 to 1: of a range its share; the numbers of a list count as evenly spaced; other values differ or they do not."""
+        if self.values is None:
+            low, high, here, there = (math.log(v) if self.log else float(v) for v in (*self.scale, a, b))
+            return abs(here - there) / (high - low)
+        if self.ordered and len(self.scale) > 1:
+            names = [name_of(v) for v in self.scale]
+            return abs(names.index(name_of(a)) - names.index(name_of(b))) / (len(names) - 1)
+        return float(name_of(a) != name_of(b))
 
 
 @dataclass(frozen=True)
-class Run:
-    """A trial. `value` is its metric and `second` its second aim: None where there is none; of a pruned run, its best so far.
+class Trial:
+    """One training.
 
-    `seconds` are on the run's own clock, `wall` those of the whole trial; `first`: it was the first that its worker process trained,
-    None where that is not recorded.
+    Attributes:
+        value, second: its metric and its second aim, None where there is none; of a pruned trial, its best so far.
+        step, best_step: where it ended, and where it was best.
+        seconds, wall: of training, on its own clock; and from its start to its end.
+        first: whether it was the first that its worker process trained, None where that is not recorded.
+        folder: its run folder, inside the study's.
     """
 
     number: int
@@ -49,6 +78,7 @@ class Run:
     second: float | None
     repeat_of: int | None
     seed: int | None
+    step: float | None
     best_step: int | None
     seconds: float | None
     wall: float | None
@@ -64,14 +94,31 @@ class Run:
 
     @cached_property
     def setting(self) -> str:
-        """The same for runs of one setting."""
-        return json.dumps(self.params, sort_keys=True)
+        """Equal for trials that differ in nothing but their seed."""
+        return json.dumps({key: name_of(value) for key, value in self.params.items()}, sort_keys=True)
+
+    @property
+    def perplexity(self) -> float | None:
+        """The perplexity among its metrics, if it is a number."""
+        return number(self.metrics.get("perplexity"))
+
+    @property
+    def done(self) -> bool:
+        """Whether it came to its end and has a number."""
+        return self.state == "complete" and self.value is not None
 
 
 @dataclass(frozen=True)
-class Records:
-    """A study. `maximize`: whether more of the metric is better; of the second aim less is."""
+class StudyRecords:
+    """A study.
 
+    Attributes:
+        maximize: whether more of the metric is better; of the second aim less is.
+        grid_points: how many settings the whole grid has; 0 if there is no grid.
+        unreadable: how many trials were left out because they could not be read.
+    """
+
+    folder: Path
     name: str
     task: str
     base: str
@@ -82,8 +129,9 @@ class Records:
     second: str | None
     axes: list[Axis]
     importance: dict[str, float]
-    runs: list[Run]
+    trials: list[Trial]
     grid_points: int
+    unreadable: int
 
     def better(self, value: float) -> float:
         """For sorting by the metric, the best first."""
@@ -91,23 +139,23 @@ class Records:
 
     @cached_property
     def rises(self) -> dict[int, float]:
-        """By number, how much worse a complete run's last evaluation is than its best, 0 if it is the best; of runs with two or more."""
-        found = {}
-        for run in (r for r in self.complete if len(r.curve) > 1):
-            seen = [self.better(v) for _, v in run.curve]
-            best = min(*seen, self.better(run.value or 0.0))  # a curve in study.json is thinned, its best may be left out of it
-            found[run.number] = seen[-1] - best
-        return found
+        """By number, how much worse a complete trial's last evaluation is than its best, 0 if it is the best; of those with two or more."""
+        rises = {}
+        for trial in (t for t in self.complete if len(t.curve) > 1):
+            values = [self.better(v) for _, v in trial.curve]
+            best = min(*values, self.better(trial.value or 0.0))  # a curve in study.json is thinned, its best may be left out of it
+            rises[trial.number] = values[-1] - best
+        return rises
 
     @cached_property
-    def complete(self) -> list[Run]:
-        """Runs to the end that have a number, repeats too."""
-        return [r for r in self.runs if r.state == "complete" and r.value is not None]
+    def complete(self) -> list[Trial]:
+        """Trials that came to their end and have a number, repeats too."""
+        return [t for t in self.trials if t.done]
 
     @cached_property
-    def searched(self) -> list[Run]:
-        """Runs that are over and no repeats: repeats would give the best settings more weight than the others."""
-        return [r for r in self.runs if r.repeat_of is None and r.state != "running"]
+    def searched(self) -> list[Trial]:
+        """Trials that are over and are no repeats: repeats would give the best settings more weight than the others."""
+        return [t for t in self.trials if t.repeat_of is None and t.state != "running"]
 
     @cached_property
     def balanced(self) -> bool:
@@ -121,101 +169,58 @@ class Records:
 
     @cached_property
     def settings(self) -> list[Setting]:
-        """Every setting that has a complete run, the best mean first."""
-        runs: dict[str, list[Run]] = {}
-        for run in self.complete:
-            runs.setdefault(run.setting, []).append(run)
-        lost = Counter(r.setting for r in self.runs if r.repeat_of is not None and r.state in ("pruned", "failed"))
-        return sorted((Setting(r[0].params, r, lost[name]) for name, r in runs.items()), key=lambda s: self.better(s.mean))
+        """Every setting that has a complete trial, the best mean first."""
+        return sorted(self._by_setting.values(), key=lambda s: self.better(s.mean))
+
+    def setting_of(self, trial: Trial) -> Setting | None:
+        """The setting of a trial with all its complete ones; None for a trial that is none of them."""
+        return self._by_setting[trial.setting] if trial.done else None
+
+    @cached_property
+    def _by_setting(self) -> dict[str, Setting]:
+        complete: dict[str, list[Trial]] = {}
+        for trial in self.complete:
+            complete.setdefault(trial.setting, []).append(trial)
+        lost = Counter(t.setting for t in self.trials if t.repeat_of is not None and t.state in ("pruned", "failed"))
+        return {name: Setting(trials[0].params, trials, lost[name]) for name, trials in complete.items()}
 
     @cached_property
     def leaders(self) -> list[Setting]:
         """The settings that were repeated, the best mean first; without repeats, all settings.
 
-        A single run that was lucky may beat the mean of the repeated ones, so where there are repeats it does not compete.
+        A single trial that was lucky may beat the mean of the repeated ones, so where there are repeats it does not compete.
         """
         repeated = {r.setting for r in self.complete if r.repeat_of is not None}
-        return [s for s in self.settings if not repeated or s.runs[0].setting in repeated]
+        return [s for s in self.settings if not repeated or s.trials[0].setting in repeated]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One value of each knob and its complete runs, the first one first; `lost` repeats were pruned or failed."""
+    """One value of each knob and its complete trials, the first one first; `lost` repeats were pruned or failed."""
 
     params: dict[str, Any]
-    runs: list[Run]
+    trials: list[Trial]
     lost: int = 0
 
     @property
     def values(self) -> list[float]:
-        """The metric of each run."""
-        return [float(r.value) for r in self.runs if r.value is not None]
+        """The metric of each trial."""
+        return [float(t.value) for t in self.trials if t.value is not None]
 
     @property
     def mean(self) -> float:
-        """Of the metric."""
+        """The mean of the metric."""
         return statistics.fmean(self.values)
 
     @property
     def error(self) -> float | None:
-        """The standard error of the mean; None for a single run."""
+        """The standard error of the mean; None for a single trial."""
         return statistics.stdev(self.values) / math.sqrt(len(self.values)) if len(self.values) > 1 else None
 
     def cost(self, by: Cost) -> float | None:
-        """The mean over its runs of seconds, parameters or the second aim; None where no run has it."""
-        found = [float(v) for r in self.runs if (v := getattr(r, by)) is not None]
-        return statistics.fmean(found) if found else None
-
-
-def load_study(path: Path) -> Records:
-    """The study in a folder (or in a study.json); raises ConfigError if it cannot be read."""
-    path = path / "study.json" if path.is_dir() else path
-    try:
-        return _records(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        what = f"{type(error).__name__}: {error}"[:120]
-        raise ConfigError(f"{path}: is damaged or was not written by a sweep ({what}); the sweep's command writes it anew") from None
-
-
-def _records(told: dict[str, Any]) -> Records:
-    names = [str(k["name"]) for k in told["knobs"]]
-    axes = [
-        Axis(str(k["key"]), n if names.count(n) == 1 else str(k["key"]), tuple(k["values"]) if "values" in k else None, bool(k.get("log")))
-        for k, n in zip(told["knobs"], names)
-    ]
-    first, *others = told["objectives"]
-    return Records(
-        name=str(told["name"]), task=str(told["task"]), base=str(told["base"]), search=str(told["search"]),
-        prune=str(told.get("prune") or ""), metric=str(first["name"]), maximize=first["direction"] == "maximize",
-        second=str(others[0]["name"]) if others else None, axes=axes,
-        importance={str(k): float(v) for k, v in told["importance"].items()}, runs=[_run(t) for t in told["trials"]],
-        grid_points=int(told.get("grid_points") or 0),
-    )  # fmt: skip
-
-
-def _run(told: dict[str, Any]) -> Run:
-    if told["state"] not in STATES:
-        raise ValueError(f"trial {told['number']} has the state {told['state']}")
-    values = told.get("values") or []
-    samples = [{str(k): str(v) for k, v in s.items()} for s in told.get("samples") or []]
-    verdicts = [{str(k): str(v) for k, v in s.items()} for s in told.get("verdicts") or []]
-    return Run(
-        number=int(told["number"]), state=told["state"], params=dict(told["params"]),
-        value=_number(values[0] if values else told.get("value")), second=_number(values[1]) if len(values) > 1 else None,
-        repeat_of=told.get("repeat_of"), seed=told.get("seed"), best_step=told.get("best_step"),
-        seconds=_number(told.get("training_seconds")), wall=_number(told.get("wall_seconds")),
-        first=told.get("first"), parameters=_number(told.get("parameters")),
-        ended=str(told.get("ended") or told["state"]), reason=str(told.get("reason") or ""), folder=str(told.get("folder") or ""),
-        curve=[(float(s), float(v)) for s, v in told.get("curve") or [] if _number(v) is not None], samples=samples, verdicts=verdicts,
-        metrics=dict(told.get("metrics") or {}),
-    )  # fmt: skip
-
-
-def _number(value: Any) -> float | None:
-    """None for what is no finite number, and for numbers whose squares would not be."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100 else None
+        """The mean over its trials of seconds, parameters or the second aim; None where no trial has it."""
+        known = [float(v) for t in self.trials if (v := getattr(t, by)) is not None]
+        return statistics.fmean(known) if known else None
 
 
 def ended_in_words(how: str, words: dict[str, Any]) -> str:

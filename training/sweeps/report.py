@@ -15,9 +15,11 @@ from urllib.parse import quote
 from training.base.files import write_text
 from training.base.words import Language, phrases, spoken
 from training.sweeps import effects, plots, ranking
-from training.sweeps.blocks import Block, Cell, Facts, Heading, Link, Plot, Rung, Table, Text, html_page, markdown
+from training.sweeps.blocks import Block, Cell, Heading, Facts, Link, Plot, Rung, Table, Text, html_page, markdown
 from training.sweeps.effects import Contrast
-from training.sweeps.records import LEAST_WEIGHED, Cost, Records, Run, Setting, ended_in_words, load_study
+from training.sweeps.records import LEAST_WEIGHED, Cost, Setting, StudyRecords, Trial, ended_in_words
+from training.sweeps.study_json import load_study
+from training.sweeps.values import as_yaml, short_text
 
 FRONT, FAILURES = 40, 30  # rows of these tables, at most
 
@@ -50,8 +52,12 @@ def write(folder: Path, language: str) -> list[str]:
 # ---- what it says
 
 
-def _blocks(records: Records, words: dict[str, Any], drawn: dict[str, str], language: Language) -> list[Block]:
-    told: list[Block] = [Heading(words["title"].format(name=records.name), 1), Text(_intro(records, words)), Facts(_facts(records, words))]
+def _blocks(records: StudyRecords, words: dict[str, Any], drawn: dict[str, str], language: Language) -> list[Block]:
+    told: list[Block] = [
+        Heading(words["title"].format(name=records.name), 1),
+        Text(_intro(records, words)),
+        Facts(_facts(records, words)),
+    ]
     told += _best(records, words)
     if records.complete:
         told += _knobs(records, words, drawn) + _overfit(records, words)
@@ -76,20 +82,20 @@ def _blocks(records: Records, words: dict[str, Any], drawn: dict[str, str], lang
     return told + _gallery(records, words, language) + _failures(records, words)
 
 
-def _intro(records: Records, words: dict[str, Any]) -> str:
+def _intro(records: StudyRecords, words: dict[str, Any]) -> str:
     return str(words["intro_two" if records.second else "intro"]).format(
         search=records.search, knobs=len(records.axes), base=records.base, metric=records.metric,
         direction=words["maximize" if records.maximize else "minimize"], second=records.second, direction_second=words["minimize"],
     )  # fmt: skip
 
 
-def _facts(records: Records, words: dict[str, Any]) -> list[tuple[str, str]]:
+def _facts(records: StudyRecords, words: dict[str, Any]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if best := ranking.best(records):
         found.append((_mean(best), words["facts_best"].format(metric=records.metric)))
     elif records.complete:
         found.append((f"{len(ranking.pareto(records, 'second'))}", words["facts_front"]))
-    found.append((f"{len(records.runs):,}", f"{words['facts_trials']}{words['comma']}{_counts(records, words)}"))
+    found.append((f"{len(records.trials):,}", f"{words['facts_trials']}{words['comma']}{_counts(records, words)}"))
     how = [words["facts_task"].format(task=records.task)]
     if records.prune:
         how = [words["facts_no_prune"] if records.prune == "none" else words["facts_prune"].format(prune=records.prune), *how]
@@ -105,12 +111,12 @@ def _facts(records: Records, words: dict[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def _counts(records: Records, words: dict[str, Any]) -> str:
+def _counts(records: StudyRecords, words: dict[str, Any]) -> str:
     told = [words[k].format(count=f"{n:,}") for k, n in ranking.counts(records).items() if n or k == "complete"]
     return str(words["comma"]).join(told + ([words["grid"].format(count=f"{records.grid_points:,}")] if records.grid_points else []))
 
 
-def _best(records: Records, words: dict[str, Any]) -> list[Block]:
+def _best(records: StudyRecords, words: dict[str, Any]) -> list[Block]:
     told: list[Block] = [Heading(words["best"])]
     if not records.complete:
         return [*told, Text(words["none_complete"], lead=True)]
@@ -118,9 +124,9 @@ def _best(records: Records, words: dict[str, Any]) -> list[Block]:
         return [*told, Text(words["two_aims"], lead=True), Heading(words["front_table"], 3), _settings(records, words, "second")]
     found, every = records.leaders, records.settings
     best = found[0]
-    said = {"number": best.runs[0].number, "metric": records.metric, "mean": _mean(best), "value": number(best.mean), "of": len(every)}
+    said = {"number": best.trials[0].number, "metric": records.metric, "mean": _mean(best), "value": number(best.mean), "of": len(every)}
     kind = "best_repeated" if best.error is not None else "best_single" if len(every) > 1 else "only_setting"
-    told.append(Text(words[kind].format(**said, runs=len(best.runs)), lead=True))
+    told.append(Text(words[kind].format(**said, runs=len(best.trials)), lead=True))
     if compared := ranking.noise(records):
         key = {True: "within_noise", False: "beyond_noise", None: "noise_unknown"}[compared.within_noise]
         told.append(Text(words[key].format(size=number(compared.size), noise=_maybe(compared.noise, ".3g")), lead=True))
@@ -128,7 +134,7 @@ def _best(records: Records, words: dict[str, Any]) -> list[Block]:
         told.append(Text(words["lost"].format(count=best.lost)))
     if once := ranking.better_once(records):
         told.append(Text(words["luckier"].format(number=once[0].number, value=number(once[1])), lead=True))
-    rows: list[list[Cell]] = [[a.key, effects.text(best.params[a.key])] for a in records.axes if a.key in best.params]
+    rows: list[list[Cell]] = [[a.key, as_yaml(best.params[a.key])] for a in records.axes if a.key in best.params]
     return [
         *told,
         Table([words["knob"], words["value"]], rows, words=2),
@@ -137,7 +143,7 @@ def _best(records: Records, words: dict[str, Any]) -> list[Block]:
     ]
 
 
-def _settings(records: Records, words: dict[str, Any], by: Cost | None) -> Table:
+def _settings(records: StudyRecords, words: dict[str, Any], by: Cost | None) -> Table:
     """The front by this cost, or the best ones, a row a setting."""
     shown = ranking.pareto(records, by)[:FRONT] if by else records.leaders[: ranking.SHOWN]
     always: tuple[Cost, ...] = ("seconds", "parameters")
@@ -148,13 +154,13 @@ def _settings(records: Records, words: dict[str, Any], by: Cost | None) -> Table
     for s in shown:
         verdict = ranking.difference(records, shown[0], s).verdict
         beside = words["the_best" if s is shown[0] else verdict]
-        row = [_link(s.runs[0]), _mean(s), number(s.cost(by)) if by else beside, str(len(s.runs))]
-        row += [effects.label(s.params[a.key]) if a.key in s.params else "—" for a in records.axes]
+        row = [_link(s.trials[0]), _mean(s), number(s.cost(by)) if by else beside, str(len(s.trials))]
+        row += [short_text(s.params[a.key]) if a.key in s.params else "—" for a in records.axes]
         rows.append([*row, *(_maybe(s.cost(c), ",.4g" if c == "seconds" else ",.0f") for c in costs)])
     return Table(head, rows)
 
 
-def _knobs(records: Records, words: dict[str, Any], drawn: dict[str, str]) -> list[Block]:
+def _knobs(records: StudyRecords, words: dict[str, Any], drawn: dict[str, str]) -> list[Block]:
     found = effects.effects(records)
     weighed = any(e.importance is not None for e in found)
     told: list[Block] = [
@@ -192,15 +198,15 @@ def _knobs(records: Records, words: dict[str, Any], drawn: dict[str, str]) -> li
     return told
 
 
-def _unweighed(records: Records, words: dict[str, Any]) -> str:
+def _unweighed(records: StudyRecords, words: dict[str, Any]) -> str:
     """Why there is no importance."""
-    count = sum(r.repeat_of is None for r in records.complete)
+    count = sum(t.repeat_of is None for t in records.complete)
     few = count < LEAST_WEIGHED
     return str(words["importance_few" if few else "importance_alike"]).format(count=count, least=LEAST_WEIGHED)
 
 
-def _overfit(records: Records, words: dict[str, Any]) -> list[Block]:
-    """Which knob the runs' rise hangs on: how much worse they ended than they had been."""
+def _overfit(records: StudyRecords, words: dict[str, Any]) -> list[Block]:
+    """Which knob the trials' rise hangs on: how much worse they ended than they had been."""
     told: list[Block] = [Heading(words["overfit"]), Text(words["overfit_how"].format(metric=records.metric))]
     rises = list(records.rises.values())
     if not rises:
@@ -225,27 +231,27 @@ def _by_chance(found: Contrast, words: dict[str, Any]) -> str:
     return str(words[f"effect_{found.verdict}"].format(noise=_maybe(found.noise, ".3g"), others=_maybe(found.others, ".3g")))
 
 
-def _gallery(records: Records, words: dict[str, Any], language: Language) -> list[Block]:
+def _gallery(records: StudyRecords, words: dict[str, Any], language: Language) -> list[Block]:
     told: list[Block] = [Heading(words["gallery"])]
     shown = ranking.gallery(records)
     if not shown:
         return [*told, Text(words["gallery_none"])]
     told.append(Text(words["gallery_how"]))
     of = max(rank for rank, _ in shown)
-    for rank, run in shown:
-        line = words["gallery_line"].format(metric=records.metric, value=number(run.value), step=f"{run.best_step or 0:,}")
-        setting = _setting(records, run.params, effects.label)
+    for rank, trial in shown:
+        line = words["gallery_line"].format(metric=records.metric, value=number(trial.value), step=f"{trial.best_step or 0:,}")
+        setting = _setting(records, trial.params, short_text)
         texts = []
-        for sample in run.samples:
+        for sample in trial.samples:
             parts = [(words[k], sample[k][:LONG]) for k in ("prompt", "text", "reference") if sample.get(k)]
             texts.append(parts if sample.get("text") else [*parts[:1], (words["text"], words["nothing_written"]), *parts[1:]])
-        notes = [f"{words['doctor']}: {v.get(language) or v.get('id', '')}" for v in run.verdicts]
+        notes = [f"{words['doctor']}: {v.get(language) or v.get('id', '')}" for v in trial.verdicts]
         title = f"{words['rank'].format(rank=f'{rank:,}', of=f'{of:,}')} · {line}"
-        told.append(Rung(title, f"{words['trial']} {run.number}: {setting}", texts, notes))
+        told.append(Rung(title, f"{words['trial']} {trial.number}: {setting}", texts, notes))
     return told
 
 
-def _failures(records: Records, words: dict[str, Any]) -> list[Block]:
+def _failures(records: StudyRecords, words: dict[str, Any]) -> list[Block]:
     told: list[Block] = [Heading(words["failures"])]
     found = ranking.failures(records)
     if found:
@@ -262,7 +268,7 @@ def _failures(records: Records, words: dict[str, Any]) -> list[Block]:
     return [*told, Heading(words["speed"]), Text(_speed(records, words))]
 
 
-def _speed(records: Records, words: dict[str, Any]) -> str:
+def _speed(records: StudyRecords, words: dict[str, Any]) -> str:
     s = ranking.speed(records)
     if s.per_minute is None:
         return str(words["speed_none"])
@@ -271,12 +277,12 @@ def _speed(records: Records, words: dict[str, Any]) -> str:
     return told + (words["speed_overhead"].format(overhead=f"{s.overhead:.2f}") if s.overhead is not None else "")
 
 
-def _printed(records: Records, words: dict[str, Any], folder: Path) -> list[str]:
+def _printed(records: StudyRecords, words: dict[str, Any], folder: Path) -> list[str]:
     lines = []
     if best := ranking.best(records):
-        said = {"metric": records.metric, "mean": _mean(best), "runs": len(best.runs), "number": best.runs[0].number}
+        said = {"metric": records.metric, "mean": _mean(best), "runs": len(best.trials), "number": best.trials[0].number}
         key = "print_best" if best.error is not None else "print_single"
-        lines.append(words[key].format(**said, setting=_setting(records, best.params, effects.text)))
+        lines.append(words[key].format(**said, setting=_setting(records, best.params, as_yaml)))
     elif records.complete:
         count = len(ranking.pareto(records, "second"))
         lines.append(words["print_front"].format(count=count, metric=records.metric, second=records.second))
@@ -287,12 +293,12 @@ def _printed(records: Records, words: dict[str, Any], folder: Path) -> list[str]
     return [*lines, words["print_report"].format(path=folder / "report.html")]
 
 
-def _setting(records: Records, params: dict[str, Any], told: Callable[[Any], str]) -> str:
+def _setting(records: StudyRecords, params: dict[str, Any], told: Callable[[Any], str]) -> str:
     return ", ".join(f"{a.label} {told(params[a.key])}" for a in records.axes if a.key in params)
 
 
-def _link(run: Run) -> Cell:
-    return Link(str(run.number), quote(run.folder) + "/") if run.folder else str(run.number)
+def _link(trial: Trial) -> Cell:
+    return Link(str(trial.number), quote(trial.folder) + "/") if trial.folder else str(trial.number)
 
 
 def _mean(setting: Setting) -> str:

@@ -18,6 +18,7 @@ from training.sweeps import space
 from training.sweeps.knob import short
 from training.sweeps.records import ended_in_words
 from training.sweeps.space import SweepConfig
+from training.sweeps.values import short_text
 
 if TYPE_CHECKING:
     from training.base.console import Progress
@@ -247,11 +248,8 @@ class Worker:
 
     def _line(self, claim: Claim, record: dict[str, Any]) -> str:
         """A trial in one line."""
-        from training.sweeps import effects
 
-        said = ", ".join(
-            f"{short(k)} {v:.3g}" if isinstance(v, float) else f"{short(k)} {effects.label(v)}" for k, v in claim.params.items()
-        )
+        said = ", ".join(f"{short(k)} {v:.3g}" if isinstance(v, float) else f"{short(k)} {short_text(v)}" for k, v in claim.params.items())
         words = self.words
         told = words["trial_number"].format(number=claim.number) + (
             words["again"].format(seed=claim.seed) if claim.repeat_of is not None else ""
