@@ -1,13 +1,19 @@
-"""The blocks that a sweep's report is made of, as Markdown and as one HTML page that asks the network for nothing."""
+"""The blocks that a sweep's report is made of, as Markdown and as one HTML page (templates/report.html.j2).
+
+The template asks a block for its `kind`.
+"""
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
+from training.base.templates import templates
 from training.base.words import Language
+
+TEMPLATES = templates(Path(__file__).parent / "templates")
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,7 @@ Cell = str | Link
 class Heading:
     """Of a section; a smaller one of a part of it."""
 
+    kind: ClassVar[str] = "heading"
     text: str
     level: int = 2
 
@@ -33,14 +40,16 @@ class Heading:
 class Text:
     """A paragraph; a `lead` says what the section comes to."""
 
+    kind: ClassVar[str] = "text"
     text: str
     lead: bool = False
 
 
 @dataclass(frozen=True)
-class Facts:
+class KeyNumbers:
     """A few numbers with what they are."""
 
+    kind: ClassVar[str] = "key_numbers"
     pairs: list[tuple[str, str]]
 
 
@@ -48,6 +57,7 @@ class Facts:
 class Table:
     """`plot` is the name of a picture that stands beside it in the HTML; the first `words` columns are words, the others numbers."""
 
+    kind: ClassVar[str] = "table"
     head: list[str]
     rows: list[list[Cell]]
     words: int = 1
@@ -58,6 +68,7 @@ class Table:
 class Plot:
     """A picture by its name; `only_file`: in the HTML its parts stand elsewhere."""
 
+    kind: ClassVar[str] = "plot"
     name: str
     about: str
     only_file: bool = False
@@ -67,13 +78,14 @@ class Plot:
 class Rung:
     """A run in the gallery: a title, a line about it, and its texts with their names."""
 
+    kind: ClassVar[str] = "rung"
     title: str
     about: str
     texts: list[list[tuple[str, str]]]
     notes: list[str]
 
 
-Block = Heading | Text | Facts | Table | Plot | Rung
+Block = Heading | Text | KeyNumbers | Table | Plot | Rung
 
 
 # ---- Markdown
@@ -88,7 +100,7 @@ def markdown(blocks: list[Block]) -> str:
                 lines += ["#" * b.level + " " + _plain(b.text)]
             case Text():
                 lines += [f"**{_plain(b.text)}**" if b.lead else _plain(b.text)]
-            case Facts():
+            case KeyNumbers():
                 lines += ["\n".join(f"- {_plain(value)} {_plain(what)}" for value, what in b.pairs)]
             case Table():
                 rule = ["---" if k < b.words else "---:" for k in range(len(b.head))]
@@ -118,115 +130,8 @@ def _encodable(text: str) -> str:
 
 def html_page(blocks: list[Block], drawn: dict[str, str], language: Language) -> str:
     """report.html; `drawn` has the pictures by name, as SVG."""
-    body = "\n".join(_element(b, drawn) for b in blocks)
-    title = _escaped(next(b.text for b in blocks if isinstance(b, Heading)))
-    return _encodable(PAGE.format(language={"zh": "zh-CN", "en": "en"}[language], title=title, style=STYLE, body=body))
-
-
-def _element(b: Block, drawn: dict[str, str]) -> str:
-    match b:
-        case Heading():
-            return f"<h{b.level}>{_escaped(b.text)}</h{b.level}>"
-        case Text():
-            return f'<p class="lead">{_escaped(b.text)}</p>' if b.lead else f"<p>{_escaped(b.text)}</p>"
-        case Facts():
-            return '<dl class="facts">' + "".join(f"<div><dd>{_escaped(v)}</dd><dt>{_escaped(k)}</dt></div>" for v, k in b.pairs) + "</dl>"
-        case Table():
-            table = _table(b)
-            return f'<div class="pair"><div class="plot">{drawn[b.plot]}</div>{table}</div>' if b.plot in drawn else table
-        case Plot():
-            if b.only_file:
-                return ""
-            return f'<figure><div class="plot">{drawn[b.name]}</div><figcaption>{_escaped(b.about)}</figcaption></figure>'
-        case Rung():
-            texts = "".join(
-                '<div class="sample">' + "".join(f"<dt>{_escaped(k)}</dt><dd>{_escaped(v)}</dd>" for k, v in sample) + "</div>"
-                for sample in b.texts
-            )
-            notes = "".join(f'<p class="quiet">{_escaped(n)}</p>' for n in b.notes)
-            head = f'<h3>{_escaped(b.title)}</h3><p class="quiet">{_escaped(b.about)}</p>'
-            return f'<section class="rung">{head}<dl>{texts}</dl>{notes}</section>'
-
-
-def _table(b: Table) -> str:
-    def cell(c: Cell, at: int, tag: str) -> str:
-        inner = _escaped(c) if isinstance(c, str) else f'<a href="{_escaped(c.to)}">{_escaped(c.text)}</a>'
-        kind = "" if at >= b.words else ' class="word long"' if len(inner) > 40 and tag == "td" else ' class="word"'
-        return f"<{tag}{kind}>{inner}</{tag}>"
-
-    def row(cells: Sequence[Cell], tag: str) -> str:
-        return "<tr>" + "".join(cell(c, k, tag) for k, c in enumerate(cells)) + "</tr>"
-
-    body = "".join(row(r, "td") for r in b.rows)
-    return f'<div class="table" tabindex="0"><table><thead>{row(b.head, "th")}</thead><tbody>{body}</tbody></table></div>'
-
-
-def _escaped(text: str) -> str:
-    return html.escape(text)
-
-
-PAGE = """<!DOCTYPE html>
-<html lang="{language}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body><main>
-{body}
-</main></body>
-</html>
-"""
-
-STYLE = """
-:root { --back: #faf8f4; --card: #ffffff; --line: #e3ddd1; --ink: #2b2a27; --quiet: #6c6860; --accent: #0f766e; }
-@media (prefers-color-scheme: dark) {
-  :root { --back: #16181a; --card: #1f2224; --line: #363b3e; --ink: #e6e3dc; --quiet: #a09c93; --accent: #5fc9bd; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--back); color: var(--ink); line-height: 1.6; overflow-wrap: anywhere;
-  font: 16px/1.6 system-ui, -apple-system, "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif; }
-main { max-width: 940px; margin: 0 auto; padding: 24px 16px 64px; }
-h1 { font-size: 1.65rem; line-height: 1.3; font-weight: 600; margin: .4em 0; }
-h2 { font-size: 1.25rem; font-weight: 600; margin: 2.4em 0 .6em; padding-top: .8em; border-top: 1px solid var(--line); }
-h3 { font-size: 1rem; font-weight: 600; margin: 1.8em 0 .3em; }
-p { margin: .5em 0; max-width: 72ch; }
-a { color: var(--accent); }
-.lead { border-left: 3px solid var(--accent); padding-left: 12px; }
-.quiet, figcaption { color: var(--quiet); font-size: .88rem; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: 12px; margin: 1.2em 0; }
-.facts div { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px; }
-.facts dd { margin: 0; font-size: 1.3rem; font-weight: 600; line-height: 1.35; font-variant-numeric: tabular-nums; }
-.facts dt { color: var(--quiet); font-size: .85rem; line-height: 1.45; }
-.table, .plot { background: var(--card); border: 1px solid var(--line); border-radius: 10px; overflow: auto hidden; margin: .8em 0; }
-table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 6px 12px; text-align: right; white-space: nowrap; border-top: 1px solid var(--line); }
-th { border-top: 0; color: var(--quiet); font-weight: 500; }
-th.word, td.word { text-align: left; }
-td.long { white-space: normal; min-width: 16em; max-width: 60ch; }
-.plot { padding: 10px; }
-.plot svg { display: block; width: 100%; height: auto; margin: 0 auto; max-width: calc(var(--natural) * 1.4);
-  min-width: calc(var(--natural) * .7); overflow: visible; }
-.plot svg * { stroke-linejoin: round; stroke-linecap: butt; }
-.plot svg text { font-family: inherit !important; }
-figure { margin: .8em 0; }
-.pair { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); gap: 12px; align-items: start; }
-.pair > * { margin: .4em 0; }
-.pair th, .pair td { padding: 6px 7px; }
-.rung { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 2px 16px 12px; margin: .8em 0; }
-.rung h3 { margin: .8em 0 .1em; }
-.rung dl { margin: .6em 0; }
-.sample { display: grid; grid-template-columns: 5em minmax(0, 1fr); gap: 2px 12px; padding: 6px 0; }
-.sample + .sample { border-top: 1px dashed var(--line); }
-.sample dt { color: var(--quiet); font-size: .82rem; line-height: 1.95; }
-.sample dd { margin: 0; white-space: pre-wrap; max-height: 14em; overflow-y: auto; }
-@media (max-width: 640px) {
-  main { padding: 12px 12px 48px; }
-  .pair { grid-template-columns: minmax(0, 1fr); }
-  th, td { padding: 6px 9px; }
-}
-@media print { .table, .plot { overflow: visible; } }
-"""
+    title = next(b.text for b in blocks if isinstance(b, Heading))
+    page = TEMPLATES.get_template("report.html.j2").render(
+        blocks=blocks, drawn=drawn, title=title, language={"zh": "zh-CN", "en": "en"}[language]
+    )
+    return _encodable(page + "\n")

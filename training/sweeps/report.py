@@ -15,7 +15,7 @@ from urllib.parse import quote
 from training.base.files import write_text
 from training.base.words import Language, phrases, spoken
 from training.sweeps import effects, plots, ranking
-from training.sweeps.blocks import Block, Cell, Heading, Facts, Link, Plot, Rung, Table, Text, html_page, markdown
+from training.sweeps.blocks import Block, Cell, Heading, KeyNumbers, Link, Plot, Rung, Table, Text, html_page, markdown
 from training.sweeps.effects import Contrast
 from training.sweeps.records import LEAST_WEIGHED, Cost, Setting, StudyRecords, Trial, ended_in_words
 from training.sweeps.study_json import load_study
@@ -56,7 +56,7 @@ def _blocks(records: StudyRecords, words: dict[str, Any], drawn: dict[str, str],
     told: list[Block] = [
         Heading(words["title"].format(name=records.name), 1),
         Text(_intro(records, words)),
-        Facts(_facts(records, words)),
+        KeyNumbers(_facts(records, words)),
     ]
     told += _best(records, words)
     if records.complete:
