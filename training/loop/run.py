@@ -106,8 +106,6 @@ class Run:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
 
-    # ---- evaluation and checkpoints
-
     def evaluation_due(self, ended: str | None) -> bool:
         """At its steps and at the end, once, but not after a signal."""
         s = self.state
@@ -127,8 +125,8 @@ class Run:
             self.improved = s.best is None or loss < s.best["val_loss"]
             s.best = self.latest if self.improved else s.best
             s.evaluations_since_best = 0 if self.improved else s.evaluations_since_best + 1
-        verdict = on_evaluation(dict(self.latest)) if on_evaluation and self.processes.main else None
-        verdict = self.processes.from_main(verdict)  # one decides: others could have drawn other numbers
+        mine = on_evaluation(dict(self.latest)) if on_evaluation and self.processes.main else None
+        verdict = self.processes.from_main(mine)  # one decides: others could have drawn other numbers
         self.logged_at += self.seconds - began  # the training's speed is not the evaluation's
         return verdict or ("stopped early" if patience and s.evaluations_since_best >= patience else None)
 
@@ -145,8 +143,6 @@ class Run:
         self.snapshots.save(replace(s, seconds=began), cursor or self.batches.state(), measured)
         self.saved, self.improved = (s.step, s.evaluated), False
         self.logged_at += self.seconds - began
-
-    # ---- records and the end
 
     def log(self, learning_rate: float, grad_norm: float) -> None:
         """A `train` record of the steps since the last one. `grad_norm`: before clipping, of the last of them."""
@@ -199,8 +195,7 @@ class Run:
             scan, left_out = self.data.corpus.report, self.batches.left_out
             printed(write_report(self.dir, self.config, self.parameters, scan, left_out, self.vocabulary, ended))
             printed(words["model"].format(place=place))
-        best = {k: v for k, v in (s.best or {}).items() if k != "step"}
-        return TrainResult(self.dir, s.step, ended, best, self.parameters, place)
+        return TrainResult(self.dir, s.step, ended, {k: v for k, v in (s.best or {}).items() if k != "step"}, self.parameters, place)
 
     def close(self) -> None:
         """Let go of files, trackers, signals and the folder, so that another run can follow in this process."""
