@@ -17,6 +17,7 @@ from training.estimate import numbers, probe
 from training.estimate.overfitting import FACTOR, PASSES, RATIO, fit, overfit_step, tokens_wanted
 from training.estimate.probe import Probe
 from training.settings.config import Config
+from training.tasks.gpt import Gpt
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOKS = sorted({p.name.split(".")[0] for p in (ROOT / "training/base/wording").glob("*.yaml")})
@@ -123,8 +124,10 @@ def test_what_is_timed_of_an_evaluation_is_scaled_to_all_of_it(monkeypatch: pyte
             return {"input_ids": [[0] * 30 for _ in texts]}
 
     batches = [{k: np.zeros((rows, 10), dtype=np.int64) for k in ("input_ids", "labels")} for rows in (1, 2, 3)]
-    task = SimpleNamespace(name="gpt", context=64, loss=lambda *_: None)
-    data: Any = SimpleNamespace(task=task, tokenizer=Cuts(), sample=[{"text": "x"}], held_out_batches=batches)
+    config.batch.block_size, config.batch.packing = 64, "never"
+    task = Gpt(config, Cuts(), [])  # type: ignore[arg-type]
+    monkeypatch.setattr(task, "loss", lambda *_: None)
+    data: Any = SimpleNamespace(task=task, sample=[{"text": "x"}], held_out=[], held_out_batches=batches)
     net, clock = SimpleNamespace(), lambda _: 1.0
     assert probe._loss_seconds(config, data, net, cpu, clock) == pytest.approx(3.0)  # type: ignore[arg-type]
     monkeypatch.setattr(probe, "generate", lambda *_, **__: None)
@@ -151,7 +154,10 @@ def test_the_time_of_a_micro_batch_is_that_of_one_of_mean_size(tmp_path: Path, m
             return float(seen[0] - before)
 
     batches = [{k: np.zeros((rows, 10), dtype=np.int64) for k in ("input_ids", "labels")} for rows in (1, 2, 6)]
-    task = SimpleNamespace(name="gpt", loss=loss, make_batches=lambda *_: (batches, 0))
+    config.batch.packing = "never"
+    task = Gpt(config, SimpleNamespace(), [])  # type: ignore[arg-type]
+    monkeypatch.setattr(task, "loss", loss)
+    monkeypatch.setattr(task, "make_batches", lambda *_: (batches, 0))
     data: Any = SimpleNamespace(task=task, sample=[], held_out_batches=batches)
     monkeypatch.setattr(probe, "_Clock", Tokens)
     monkeypatch.setattr(probe, "_texts_seconds", lambda *_: 0.0)
