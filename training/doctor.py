@@ -16,30 +16,22 @@ if __name__ == "__main__":  # see train.py
 
 from pathlib import Path
 
-import jsonargparse
-
-from training.base.console import printed
-from training.base.errors import ConfigError
-from training.base.words import LANGUAGES, spoken
+from training.base.console import command_parser, one_line, options_of, printed
+from training.base.words import spoken
 from training.diagnosis.diagnose import as_json, judge, tell
 from training.diagnosis.run_records import read_run
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    p = jsonargparse.ArgumentParser(prog="doctor.py", description=__doc__, exit_on_error=False)
+@one_line
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
+    p = command_parser(__doc__)
     p.add_argument("run", type=Path, help="a run folder")
     p.add_argument("--json", choices=["true", "false"], default="false", help="true: print one JSON object")
-    p.add_argument("--lang", choices=LANGUAGES, help="zh or en; otherwise the run's log.language, or that of the locale")
-    try:
-        args = p.parse_args(argv)
-        records = read_run(args.run)
-    except (ConfigError, jsonargparse.ArgumentError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    args = options_of(p, argv)
+    records = read_run(args.run)
     verdicts, language = judge(records), spoken(args.lang, records.config.log.language)
     printed(as_json(args.run, verdicts, language) if args.json == "true" else "\n".join(tell(verdicts, language)))
-    return 0
 
 
 if __name__ == "__main__":

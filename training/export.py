@@ -18,7 +18,7 @@ from pathlib import Path
 import jsonargparse
 
 from inference.folders import COPY
-from training.base.console import one_line
+from training.base.console import command_parser, one_line, options_of
 from training.publish.model_folder import PARITY, Weights, export_model, parity_table
 from training.scoring.test_sets import model_folder
 
@@ -26,7 +26,7 @@ from training.scoring.test_sets import model_folder
 @one_line
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    p = jsonargparse.ArgumentParser(description=__doc__, exit_on_error=False)
+    p = command_parser(__doc__)
     p.add_argument("--model", type=str, required=True, help="a run folder or a checkpoint")
     p.add_argument("--out", type=str | None, help="copy the model there; without it, the int8 copy goes beside the model's weights")
     p.add_argument("--test", type=str, nargs="+", help="files of pairs whose sources are translated to compare (default: the phrasebook's)")
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--weights", type=Weights, default="float32", help="how the copied weights are stored")
     p.add_argument("--shard_mb", type=jsonargparse.typing.NonNegativeFloat, default=0.0, help="most MB of a file of weights; 0: one file")
     p.add_argument("--license", type=str, default="", help="of the copied weights, for the card, e.g. cc-by-4.0")
-    args = p.parse_args(argv)
+    args = options_of(p, argv)
     out = Path(args.out) if args.out else None
     told = export_model(Path(args.model), out, args.test, args.sentences, args.weights, args.shard_mb, args.columns, args.license)
     place = out or model_folder(Path(args.model))

@@ -20,9 +20,11 @@ import difflib
 import math
 from dataclasses import replace
 
-from training.base.console import loading, printed
+import jsonargparse
+
+from training.base.console import command_parser, known_options, loading, options_of, printed
 from training.base.errors import ConfigError
-from training.base.words import LANGUAGES, spoken
+from training.base.words import spoken
 from training.estimate import fit, page
 from training.estimate.gather import as_object, device_names, of_config
 from training.settings.config import Config
@@ -35,8 +37,7 @@ MOST = 1_000_000_000  # devices, GB, money an hour: beyond is a slip
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     try:
-        options, rest = _options().parse_known_args(argv)
-        _refuse_misspelt(rest)
+        options, rest = _split(sys.argv[1:] if argv is None else argv)
         config = parse_args(rest, __doc__ or "")
         language = spoken(options.lang, config.log.language)
         loading(language)
@@ -59,53 +60,57 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _options() -> argparse.ArgumentParser:
-    def yes(text: str) -> bool:
-        if text.lower() not in ("true", "false"):
-            raise argparse.ArgumentTypeError(f"{text!r}: true or false")
-        return text.lower() == "true"
+def _split(argv: list[str]) -> tuple[jsonargparse.Namespace, list[str]]:
+    """The options of this command, and all others, which are settings of the run."""
+    p = _parser()
+    known, own, rest = known_options(p), [], []  # type: tuple[list[str], list[str], list[str]]
+    waiting = list(argv)
+    while waiting:
+        option = waiting.pop(0)
+        name, equals, _ = option.partition("=")
+        if name in known or name == "-h":
+            own.append(option)
+            if not equals and waiting and not waiting[0].startswith("--"):
+                own.append(waiting.pop(0))
+            continue
+        rest.append(option)
+        near = difflib.get_close_matches(name, known, 1, 0.7)  # the config's keys alone would be offered for it
+        if near and name.startswith("--") and "." not in name and name[2:] not in Config.__dataclass_fields__ and name != "--config":
+            raise ConfigError(f"the command line: unknown option {name}; did you mean {near[0]}?")
+    return options_of(p, own), rest
 
-    def count(text: str) -> int:
-        if not text.isdecimal() or not 1 <= int(text) <= MOST:
-            raise argparse.ArgumentTypeError(f"{text[:40]!r}: a whole number from 1 to {MOST:,}")
-        return int(text)
 
-    def positive(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not 1 / MOST <= number <= MOST:
-            raise argparse.ArgumentTypeError(f"{text[:40]!r}: a number above 0, at most {MOST:,}")
-        return number
+def _count(value: str | int) -> int:
+    text = str(value)  # jsonargparse asks once more about what came of it
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: a whole number from 1 to {MOST:,}")
+    return int(text)
 
-    p = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, exit_on_error=False,
-        epilog="--config FILE and every setting of training/train.py (see its --help) are valid here too.",
-    )  # fmt: skip
-    p.add_argument("--json", type=yes, default=False, metavar="true|false", help="print one JSON object")
-    p.add_argument("--lang", choices=LANGUAGES, help="language; by default that of the locale")
-    p.add_argument("--probe", type=yes, default=True, metavar="true|false", help="time some real steps on this device (default true)")
+
+def _positive(value: str | float) -> float:
+    text = str(value)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 1 / MOST <= number <= MOST:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: a number above 0, at most {MOST:,}")
+    return number
+
+
+def _parser() -> jsonargparse.ArgumentParser:
+    p = command_parser(__doc__, "--config FILE and every setting of training/train.py (see its --help) are valid here too.")
+    p.add_argument("--json", type=bool, default=False, help="print one JSON object")
+    p.add_argument("--probe", type=bool, default=True, help="time some real steps on this device")
     p.add_argument("--device", choices=sorted(device_names()), help="estimate for this device by its data sheet instead of probing")
-    p.add_argument("--devices", type=count, default=1, metavar="N", help="how many devices the run will have")
-    p.add_argument("--sharded", type=yes, default=False, metavar="true|false", help="with several devices: FSDP instead of DDP")
-    p.add_argument("--memory", type=positive, metavar="GB", help="memory of a device, if not what is free here")
-    p.add_argument("--price", type=positive, metavar="MONEY", help="of a device for one hour, in any currency")
-    p.add_argument(
-        "--forecast", type=yes, default=False, metavar="true|false", help="train three smaller models a little to forecast the loss"
-    )
-    p.add_argument("--fit", type=yes, default=False, metavar="true|false", help="write a config that fits into the memory")
+    p.add_argument("--devices", type=_count, default=1, metavar="N", help="how many devices the run will have")
+    p.add_argument("--sharded", type=bool, default=False, help="with several devices: FSDP instead of DDP")
+    p.add_argument("--memory", type=_positive, metavar="GB", help="memory of a device, if not what is free here")
+    p.add_argument("--price", type=_positive, metavar="MONEY", help="of a device for one hour, in any currency")
+    p.add_argument("--forecast", type=bool, default=False, help="train three smaller models a little to forecast the loss")
+    p.add_argument("--fit", type=bool, default=False, help="write a config that fits into the memory")
     p.add_argument("--out", metavar="FILE", help="where --fit writes it (default: beside the config file, NAME.fit.yaml)")
     return p
-
-
-def _refuse_misspelt(rest: list[str]) -> None:
-    """Raises ConfigError for what is nearly an option of this command: the config's keys alone would be offered for it."""
-    own = [option for action in _options()._actions for option in action.option_strings if option.startswith("--")]
-    for name in (word.partition("=")[0] for word in rest if word.startswith("--") and "." not in word.partition("=")[0]):
-        near = difflib.get_close_matches(name, own, 1, 0.7)
-        if near and name[2:] not in Config.__dataclass_fields__ and name != "--config":
-            raise ConfigError(f"the command line: unknown option {name}; did you mean {near[0]}?")
 
 
 if __name__ == "__main__":

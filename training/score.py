@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jsonargparse
 
-from training.base.console import one_line
+from training.base.console import command_parser, one_line, options_of
 from training.scoring.scores import score, scores_table
 from training.scoring.translator import free_to_write
 
@@ -24,13 +24,13 @@ from training.scoring.translator import free_to_write
 @one_line
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    p = jsonargparse.ArgumentParser(description=__doc__, exit_on_error=False)
+    p = command_parser(__doc__)
     p.add_argument("--model", type=str, required=True, help="a run folder or a checkpoint")
     p.add_argument("--test", type=str, nargs="+", required=True, help="test sets: files with a pair a row")
     p.add_argument("--columns", type=dict[str, str], default={}, help="the columns' names, e.g. '{source: zh, target: en}'")
     p.add_argument("--out", type=str | None, help="write one JSON line a sentence here: source, hyp, ref")
     p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
-    args = p.parse_args(argv)
+    args = options_of(p, argv)
     if args.out:
         free_to_write("--out", Path(args.out))
     records, lines = score(Path(args.model), args.test, args.beams, args.columns)

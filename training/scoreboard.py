@@ -20,7 +20,7 @@ from typing import Any
 
 import jsonargparse
 
-from training.base.console import one_line
+from training.base.console import command_parser, one_line, options_of
 from training.base.errors import ConfigError
 from training.base.files import write_text
 from training.scoring import writers
@@ -33,7 +33,7 @@ from training.scoring.translator import free_to_write
 @one_line
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    p = jsonargparse.ArgumentParser(description=__doc__, exit_on_error=False)
+    p = command_parser(__doc__)
     p.add_argument("--models", type=str, nargs="+", default=["models"], help="folders with models, or model folders")
     p.add_argument("--test", type=str, nargs="+", required=True, help="test sets: files with a pair a row")
     p.add_argument("--columns", type=dict[str, str], default={}, help="the columns' names, e.g. '{source: zh, target: en}'")
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         default=[1],
         help="beam sizes, e.g. 1 4; 1 is greedy, others are for what the app serves",
     )
-    args = p.parse_args(argv)
+    args = options_of(p, argv)
     tests: dict[str, list[dict[str, Any]]] = {}
     for path in args.test:
         name = writers.cell(SUFFIXES.sub("", Path(path).name))

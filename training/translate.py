@@ -17,7 +17,7 @@ from pathlib import Path
 
 import jsonargparse
 
-from training.base.console import one_line
+from training.base.console import command_parser, one_line, options_of
 from training.base.errors import ConfigError
 from training.scoring.texts import read_texts, translate_file
 from training.scoring.translator import free_to_write
@@ -26,7 +26,7 @@ from training.scoring.translator import free_to_write
 @one_line
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    p = jsonargparse.ArgumentParser(description=__doc__, exit_on_error=False)
+    p = command_parser(__doc__)
     p.add_argument("--model", type=str, required=True, help="a run folder, a checkpoint, or a folder below models/")
     p.add_argument("--text", type=str, nargs="+", required=True, help="files: a text a line, or rows with a column that has it")
     p.add_argument("--out", type=str, required=True, help="where the rows go, e.g. pairs.jsonl")
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--where", type=dict[str, str] | None, help="only rows that have this, e.g. '{source: tatoeba}'")
     p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
     p.add_argument("--int8", type=bool, default=True, help="compute with the int8 copy where there is one")
-    args = p.parse_args(argv)
+    args = options_of(p, argv)
     out = Path(args.out)
     if out.is_file():
         raise ConfigError(f"--out: {out} is there already; choose another name")

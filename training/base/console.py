@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import difflib
 import functools
 import io
 import json
@@ -12,13 +14,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonargparse
 from tqdm import tqdm
 
 from training.base.errors import ConfigError
-from training.base.words import Language, phrases
+from training.base.words import LANGUAGES, Language, phrases
+
+if TYPE_CHECKING:
+    import jsonargparse
+
+LANG_HELP = "language of what is said, zh or en; otherwise log.language of the run's config, or that of the locale"
 
 
 def loading(language: Language) -> None:
@@ -47,6 +53,38 @@ def printed(said: str | dict[str, Any]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it ends
 
 
+def command_parser(description: str | None, epilog: str = "") -> jsonargparse.ArgumentParser:
+    """A parser of a command's options, which has `--lang` already."""
+    import jsonargparse  # a tenth of a second, which a run's config does not need
+
+    p = jsonargparse.ArgumentParser(
+        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter, exit_on_error=False
+    )
+    p.add_argument("--lang", choices=LANGUAGES, help=LANG_HELP)
+    return p
+
+
+def options_of(p: jsonargparse.ArgumentParser, argv: list[str] | None) -> jsonargparse.Namespace:
+    """What `argv` says, by default that of this process.
+
+    Raises:
+        ConfigError: for an option that there is not, with the nearest one that there is.
+        argparse.ArgumentError: for a value that an option cannot have.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    known = known_options(p)
+    for name in (word.partition("=")[0] for word in argv if word.startswith("--") and len(word) > 2):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            raise ConfigError(f"{name}: no such option; " + (f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"))
+    return p.parse_args(argv)
+
+
+def known_options(p: argparse.ArgumentParser) -> list[str]:
+    """The options of a parser, `--help` aside."""
+    return [name for action in p._actions for name in action.option_strings if name.startswith("--")]
+
+
 def one_line(command: Callable[[list[str] | None], None]) -> Callable[..., int]:
     """A command that returns its exit code: 0, 2 after a user's mistake, which is one line on stderr, or 130 after Ctrl-C."""
 
@@ -54,7 +92,7 @@ def one_line(command: Callable[[list[str] | None], None]) -> Callable[..., int]:
     def main(argv: list[str] | None = None) -> int:
         try:
             command(argv)
-        except (ConfigError, jsonargparse.ArgumentError) as error:
+        except (ConfigError, argparse.ArgumentError) as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
         except OSError as error:

@@ -1,103 +1,100 @@
 """Reading a tree of dataclasses from YAML files and the command line: a run's config (config.py), a sweep's (space.py).
 
-All mistakes are collected and reported together.
+Each file is parsed once, its values and then those of the command line are put over each other, and the whole is made. All mistakes
+are collected and reported together. Only `--help` needs jsonargparse, which knows the comments beside fields.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import os
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args
 
-import jsonargparse
+import yaml
 
+from training.base.console import LANG_HELP
 from training.base.errors import ConfigError
-from training.settings import checks, yaml_text
-
-jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+from training.base.words import LANGUAGES
+from training.settings import bounds, yaml_text
+from training.settings.values import Added, Dotted, Nothing, Text, arms, default, in_words, read_section
 
 T = TypeVar("T")
 
-_READING = threading.RLock()  # jsonargparse's parsers are not for several threads at once, and the app diagnoses in several
+COMMAND_LINE = "the command line"  # where mistakes stand that are in no file
 
 
 def read(
-    cls: type[T], argv: list[str] | None, description: str, relations: Callable[[T], list[str]], least: dict[str, Any], example: str,
-    foreign: tuple[str, str],
+    cls: type[T], argv: list[str] | None, description: str, relations: Callable[[T], list[str]], example: str, foreign: tuple[str, str],
+    language: str,
 ) -> T:  # fmt: skip
     """`cls` from `--config FILE` and overrides such as `--optim.learning_rate 1e-3`, by default those of this process.
 
     Args:
-        relations: a line for every relation between values that no type can express and that cannot be.
-        least: a valid value for each field that has no default.
+        relations: a line for every relation between values that no type and no bound can express and that cannot be.
         example: a config file, named where none was given.
         foreign: a key that only another kind of config has, and what to say of such a file.
+        language: the key that `--lang` sets, as in every command.
 
     Raises:
-        ConfigError: naming every unknown key (with the nearest valid one), every value of a wrong type and what `relations` finds.
+        ConfigError: naming every unknown key (with the nearest valid one), every value of a wrong type or out of its field's bounds and
+            what `relations` finds.
+        SystemExit: after `--help`, or `--print_config`, which prints what was read.
     """
     argv = [_utf8(a) for a in (sys.argv[1:] if argv is None else argv)]
     if not argv:
         raise ConfigError(f"no config given; try --config {example}, or --help for every setting")
+    if asked := [a for a in argv if a in ("-h", "--help") or (a.startswith("--") and ".help" in a)]:
+        _help(cls, description, argv[argv.index(asked[0]) :])
     if forgotten := _forgotten_config(argv, example):
         raise ConfigError(forgotten)
-    with _READING:
-        return _read(cls, argv, parser(cls, description), relations, least, foreign)  # type: ignore[arg-type]
+    files, tree, problems = _options(cls, argv, language)
+    return from_trees(
+        cls, [*((f, read_yaml(f, foreign)) for f in files), (COMMAND_LINE, tree)], relations, problems, "--print_config" in argv
+    )
 
 
-def _read(
-    cls: type[T], argv: list[str], p: jsonargparse.ArgumentParser, relations: Callable[[T], list[str]], least: dict[str, Any],
-    foreign: tuple[str, str],
+def from_trees(
+    cls: type[T], trees: list[tuple[str, dict[str, Any]]], relations: Callable[[T], list[str]], known: list[str] | None = None,
+    printed: bool = False,
 ) -> T:  # fmt: skip
-    """`read`, once it is known what to read."""
-    problems: list[str] = []
-    whole: dict[str, Any] = {}
-    texts: list[str] = []  # what the files say: jsonargparse would read them again, in the locale's encoding
-    for where in [*_config_files(argv), "the command line"]:
-        tree = checks.from_options(argv) if where == "the command line" else read_yaml(where)
-        if foreign[0] in tree and where != "the command line":
-            raise ConfigError(f"{where}: {foreign[1]}")
-        texts.append(yaml_text.dump(tree))
-        problems += checks.find(tree, cls, p, where, least)
-        whole = checks.merge(whole, tree)
-    wanted = not {"-h", "--help"} & set(argv) and not any(a.startswith("--print_") for a in argv)
-    for key in least:
-        if wanted and key not in whole and not any(f"{key}:" in problem for problem in problems):
-            problems.append(f"{key}: missing; {checks.choices(cls, key)}")
-    try:
-        values = p.parse_object({**least, **whole}) if problems else p.parse_args(_with_texts(argv, texts))
-        values.pop("config", None)
-        made = p.instantiate(values)
-        result = cls(**{f.name: made[f.name] for f in dataclasses.fields(cls)})  # type: ignore[arg-type]
-    except (jsonargparse.ArgumentError, ValueError, RecursionError) as error:
-        problems.append(_one_line(error))
-        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
-    told = "\n".join(problems)
-    for line in relations(result):  # what is missing only because it was wrong is not told twice
-        if not (line.partition(".")[0].partition(":")[0] in told and (": no " in line or ": missing" in line)):
+    """`cls` from trees of keys and values, each with where it stands; of two that have a key, the later counts.
+
+    Args:
+        known: mistakes that were found before.
+        printed: print what was read, and end.
+
+    Raises:
+        ConfigError: with all that is wrong.
+    """
+    problems, whole = [*(known or [])], dict[str, Any]()
+    for where, tree in trees:
+        problems += [f"{where}: {line}" for line in read_section(cls, tree, whole)]
+    for name, hint in bounds.hints_of(cls).items():
+        if default(cls, name) is dataclasses.MISSING and name not in whole:
+            (kind,) = arms(hint)
+            if not any(f" {name}:" in problem for problem in problems):
+                problems.append(f"{name}: missing; {' or '.join(get_args(kind)) or in_words(kind)}")
+            whole[name] = (*get_args(kind), "FILE")[0]  # so that the rest can be looked at
+    made: Any = _made(cls, whole)
+    if printed and not problems:
+        print(yaml.safe_dump(dataclasses.asdict(made), sort_keys=False, allow_unicode=True, width=100), end="")
+        raise SystemExit(0)
+    wrong = "\n".join(problems)
+    for line in bounds.out_of_bounds(made) + relations(made):  # what is missing only because it was wrong is not told twice
+        if not (line.partition(".")[0].partition(":")[0] in wrong and (": no " in line or ": missing" in line)):
             problems.append(line)
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
+    result: T = made
     return result
 
 
-@functools.cache
-def parser(cls: type, description: str) -> jsonargparse.ArgumentParser:
-    """`--config FILE` and every field of `cls` by its dotted name. Reading many configs, half of the time went into making it anew."""
-    p = jsonargparse.ArgumentParser(description=description, exit_on_error=False)
-    p.add_argument("--config", action="config", help="a YAML file")
-    p.add_class_arguments(cls)
-    return p
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """A YAML file as a dict; raises ConfigError if it is missing or not YAML."""
+def read_yaml(path: str | Path, foreign: tuple[str, str]) -> dict[str, Any]:
+    """A YAML file as a dict; raises ConfigError if it is missing or not YAML, or has the key of another kind of config (`foreign`)."""
     try:
         with open(_file_name(path), encoding="utf-8") as f:
             tree = yaml_text.load(f.read())
@@ -109,35 +106,71 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 ({_one_line(error)}); save it as UTF-8") from None
+        raise ConfigError(f"{path}: not UTF-8 (byte {error.start + 1} is 0x{error.object[error.start]:02x}); save it as UTF-8") from None
     except yaml_text.NotReadable as error:
         raise ConfigError(f"{path}: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: empty or not a mapping of keys to values")
+    if foreign[0] in tree:
+        raise ConfigError(f"{path}: {foreign[1]}")
     return tree
 
 
-def _config_files(argv: list[str]) -> list[str]:
-    """The files that `--config FILE` and `--config=FILE` name, in order."""
-    files = []
-    for option, following in zip(argv, [*argv[1:], None]):
-        name, equals, value = option.partition("=")
-        if name == "--config" and (equals or following is not None):
-            files.append(value if equals else str(following))
-    return files
+def _options(cls: type, argv: list[str], language: str) -> tuple[list[str], dict[str, Any], list[str]]:
+    """The files after `--config`, all other options as a tree ({a: {b: "1"}} of `--a.b 1`), and what is no option, told in words."""
+    files, tree, problems = [], Dotted(), []  # type: tuple[list[str], Dotted, list[str]]
+    waiting = list(argv)
+    while waiting:
+        option = waiting.pop(0)
+        name, equals, text = option.partition("=")
+        if not name.startswith("--") or name == "--":
+            meant = f"; did you mean --{name.lstrip('-—–')}?" if name[:1] in ("-", "—", "–") and len(name) > 2 else ""
+            problems.append(f"{COMMAND_LINE}: unrecognized argument {option}{meant}")
+            continue
+        value: str = Text(text) if equals else Text(waiting.pop(0)) if waiting and not waiting[0].startswith("--") else Nothing()
+        key = language if name == "--lang" else name[2:].removesuffix("+")
+        own = difflib.get_close_matches(name, ["--config", "--lang", "--help"], 1, 0.7)
+        if name == "--config":
+            files.append(value)
+        elif own and name != "--lang" and not name.startswith("--print_") and key.partition(".")[0] not in bounds.hints_of(cls):
+            problems.append(f"{COMMAND_LINE}: unknown option {name}; did you mean {own[0]}?")
+        elif not name.startswith("--print_"):
+            try:
+                put(tree, key, Added(value) if name.endswith("+") and not isinstance(value, Nothing) else value)
+            except yaml_text.NotReadable as error:
+                problems.append(f"{COMMAND_LINE}: {key}: {error}")
+    return files, tree, problems
 
 
-def _with_texts(argv: list[str], texts: list[str]) -> list[str]:
-    """`argv` with the files' texts where it has their names."""
-    given, rest, takes = [], iter(texts), False
-    for option in argv:
-        if takes or option.startswith("--config="):
-            given.append(next(rest) if takes else "--config=" + next(rest))
-            takes = False
-        else:
-            given.append(option)
-            takes = option == "--config"
-    return given
+def put(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key of a tree and leave others alone; after keys in braces (`--model {…} --model.n_layer 2`) it is one of those."""
+    *sections, last = key.split(".")
+    for part in sections:
+        inner = tree.get(part)
+        if not isinstance(inner, dict):
+            given = yaml_text.load(inner) if isinstance(inner, str) and inner.startswith("{") else None
+            tree[part] = inner = given if isinstance(given, dict) else Dotted()
+        tree = inner
+    tree[last] = value
+
+
+def _made(cls: type, values: dict[str, Any]) -> Any:
+    """A dataclass of values, its sections of dicts of them."""
+    sections = {name: hint for name, hint in bounds.hints_of(cls).items() if isinstance(hint, type) and dataclasses.is_dataclass(hint)}
+    return cls(**{key: _made(sections[key], value) if key in sections else value for key, value in values.items()})
+
+
+def _help(cls: type, description: str, argv: list[str]) -> NoReturn:
+    """Print every setting with its comment, or those of a type (`--corpus.train.help SourceConfig`), and end."""
+    import jsonargparse  # costs a quarter of a second, and nothing else needs it
+
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    p = jsonargparse.ArgumentParser(description=description, exit_on_error=False)
+    p.add_argument("--config", action="config", help="a YAML file")
+    p.add_argument("--lang", choices=LANGUAGES, help=LANG_HELP)
+    p.add_class_arguments(cls)
+    p.parse_args(argv)
+    raise SystemExit(0)
 
 
 def _file_name(path: str | Path) -> bytes:
@@ -166,7 +199,3 @@ def _forgotten_config(argv: list[str], example: str) -> str:
         if option == "--config=" or (option == "--config" and following.startswith("--")):
             return f"--config: no file given; did you mean --config {example}?"
     return ""
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

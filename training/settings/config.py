@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
+from annotated_types import Ge, Gt, Le, Lt
 
 from training.base.errors import ConfigError
 from training.settings.task_specs import TASKS, TaskSpec
@@ -27,7 +28,7 @@ class SourceConfig:
     dataset on the Hugging Face hub (`owner/name`, or `hub:` before any name or local dataset folder)."""
     target_path: str | None = None
     """For two line-aligned text files: the file with the target sentences, while `path` has the sources."""
-    weight: float = 1.0
+    weight: Annotated[float, Gt(0), Le(1000)] = 1.0
     """How often an epoch passes over this source; 0.5 takes another random half of its rows each epoch."""
     where: dict[str, Any] | None = None
     """Keep only rows whose column has this value (or one of a list), e.g. `{source: tatoeba}`."""
@@ -55,11 +56,11 @@ Sources = str | SourceConfig | list[str | SourceConfig]
 class FiltersConfig:
     """Which pairs are left out. Each rejected row is counted under the filter's name; 0 or false turns one off."""
 
-    max_chars: int = 0
+    max_chars: Annotated[int, Ge(0)] = 0
     """Rows with a side longer than this many characters are `too_long`; under `corpus.strict` the first one is an error."""
-    min_chars: int = 1
+    min_chars: Annotated[int, Ge(0)] = 1
     """Rows with a side shorter than this are `too_short`."""
-    max_ratio: float = 0.0
+    max_ratio: Annotated[float, Ge(0)] = 0.0
     """Pairs whose sides' lengths, English words against Chinese characters (a word counted as 1.6 of them), differ
     by more than this factor are `ratio`."""
     identical: bool = True
@@ -79,7 +80,7 @@ class CorpusConfig:
     """A path, a source, or a list of them."""
     validation: Sources | None = None
     """The validation set; if not given, `validation_share` of the training rows is held out."""
-    validation_share: float = 0.1
+    validation_share: Annotated[float, Ge(0), Lt(1)] = 0.1
     """Share of the training rows to hold out when there is no validation set."""
     holdout: Literal["spread", "tail"] = "spread"
     """`spread` picks held-out rows all over the corpus (the same for every seed), `tail` takes the end of it."""
@@ -94,11 +95,11 @@ class CorpusConfig:
     strict: bool = False
     """Stop at the first bad row (malformed, not UTF-8, a field missing, of a wrong type or empty, too long) instead of
     counting it and going on. What the other filters leave out is no fault of a file and does not stop the run."""
-    max_rows: int | None = None
+    max_rows: Annotated[int, Gt(0)] | None = None
     """Read only this many rows of every file or dataset: a small part first, or a bound for an endless stream."""
-    shuffle_rows: int = 16384
+    shuffle_rows: Annotated[int, Gt(0)] = 16384
     """Training rows that are shuffled and batched together, in the mean over a corpus; more mixes better and takes more memory."""
-    workers: int = 0
+    workers: Annotated[int, Ge(0)] = 0
     """Loader processes that read and tokenize ahead. The order of the rows does not depend on it."""
 
 
@@ -109,19 +110,19 @@ class TokenizerConfig:
     type: Literal["char", "bpe", "word"] = "bpe"
     """`char`: one token a character. `bpe`: byte pair encoding; what is not in the vocabulary is spelt in bytes. `word`: one
     token a word, to show why not."""
-    vocab_size: int = 8000
+    vocab_size: Annotated[int, Gt(0)] = 8000
     """Most entries of the vocabulary, special and byte tokens included."""
-    min_frequency: int = 2
+    min_frequency: Annotated[int, Ge(0)] = 2
     """A character or merge seen fewer times than this is not kept."""
     isolate_han: bool = False
     """bpe: never merge Chinese characters with each other, so that the vocabulary goes to the other language."""
     joint: bool = True
     """translation, bpe: merges are learnt from both languages together ("joint BPE", Sennrich et al. 2016), and the more varied one gets
     more of the entries; `false`: each learns half of them from its own side. The model has one table of them either way."""
-    alphabet_coverage: float = 1.0
+    alphabet_coverage: Annotated[float, Ge(0), Le(1)] = 1.0
     """bpe: the most frequent characters that together make this share of all text get their own entry; the rest is
     spelt in bytes (SentencePiece's `character_coverage`)."""
-    sample_rows: int = 500_000
+    sample_rows: Annotated[int, Gt(0)] = 500_000
     """Most rows that the tokenizer is trained on; of long texts fewer, so that they have about 200M characters."""
     path: str | None = None
     """Use the tokenizer of this folder instead of training one."""
@@ -131,18 +132,18 @@ class TokenizerConfig:
 class BatchConfig:
     """What goes through the model at once."""
 
-    block_size: int = 256
+    block_size: Annotated[int, Ge(2)] = 256
     """gpt: the model's context in tokens. Shorter texts are padded, long ones packed."""
     packing: Literal["auto", "always", "never"] = "auto"
     """gpt: `never` gives each text its own padded row (a text longer than block_size goes on in the next), `always`
     joins texts end to end; `auto` packs when the median text is longer than half of block_size."""
-    micro_batch_size: int = 16
+    micro_batch_size: Annotated[int, Gt(0)] = 16
     """gpt: rows of block_size tokens that one forward pass takes."""
-    tokens_per_batch: int = 2000
+    tokens_per_batch: Annotated[int, Gt(0)] = 2000
     """translation: most tokens, padding included, on the longer side of one forward pass."""
-    max_source_length: int = 128
+    max_source_length: Annotated[int, Ge(2)] = 128
     """translation: pairs with a longer source (in tokens) are left out and counted."""
-    max_target_length: int = 128
+    max_target_length: Annotated[int, Ge(2)] = 128
     """translation: the same for the target."""
 
 
@@ -152,24 +153,24 @@ class OptimConfig:
 
     name: Literal["adamw", "muon"] = "adamw"
     """`muon` orthogonalises the updates of hidden matrices and leaves the rest to AdamW (Jordan et al. 2024)."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
     """Peak learning rate (of AdamW; Muon's is `muon_learning_rate`)."""
-    muon_learning_rate: float = 0.02
+    muon_learning_rate: Annotated[float, Gt(0)] = 0.02
     """Peak learning rate of the hidden matrices under Muon."""
-    weight_decay: float = 0.1
+    weight_decay: Annotated[float, Ge(0)] = 0.1
     """Decoupled; on matrices only, never on biases, norms and embeddings of positions."""
-    beta1: float = 0.9
-    beta2: float = 0.98
-    eps: float = 1e-8
+    beta1: Annotated[float, Ge(0), Lt(1)] = 0.9
+    beta2: Annotated[float, Ge(0), Lt(1)] = 0.98
+    eps: Annotated[float, Gt(0)] = 1e-8
     schedule: Literal["constant", "linear", "cosine", "inverse_sqrt", "wsd"] = "wsd"
     """What follows the warmup; `wsd` stays at the peak and comes down over the last `decay_share`."""
-    warmup_steps: int = 100
+    warmup_steps: Annotated[int, Ge(0)] = 100
     """Optimizer steps from zero to the peak."""
-    decay_share: float = 0.3
+    decay_share: Annotated[float, Ge(0), Le(1)] = 0.3
     """wsd: the last part of the horizon, over which the rate falls linearly."""
-    final_ratio: float = 0.0
+    final_ratio: Annotated[float, Ge(0), Le(1)] = 0.0
     """linear, cosine, wsd: the rate at the end as a share of the peak."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Annotated[float, Ge(0)] = 1.0
     """Gradients are scaled down to this norm; 0 leaves them alone."""
 
 
@@ -177,27 +178,27 @@ class OptimConfig:
 class TrainConfig:
     """How long and how. Of several horizons the first that is reached ends the run."""
 
-    max_steps: int | None = None
+    max_steps: Annotated[int, Gt(0)] | None = None
     """Horizon in optimizer steps."""
-    max_tokens: int | None = None
+    max_tokens: Annotated[int, Gt(0), Le(10**15)] | None = None
     """Horizon in target tokens."""
-    max_minutes: float | None = None
+    max_minutes: Annotated[float, Gt(0)] | None = None
     """Horizon in minutes of training; evaluation and saving count. Such a run cannot be repeated bit by bit."""
-    gradient_accumulation_steps: int = 1
+    gradient_accumulation_steps: Annotated[int, Gt(0), Le(10_000)] = 1
     """Micro-batches per process that make up one step. The loss is the mean over all their tokens."""
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     """`auto`: on a CPU, a step of the run is timed in float32 and, where its products are fast, in bf16, and the faster
     is taken; on a GPU, bf16 if it has that, else fp16."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
-    label_smoothing: float = 0.0
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
     averaging: Literal["none", "ema", "last"] = "none"
     """Evaluate and save the average of the weights instead of the last ones: an exponential one, or the plain mean
     over the last `average_share` of the run."""
-    ema_decay: float = 0.999
-    average_share: float = 0.2
-    average_every_steps: int = 10
-    early_stopping: int = 0
+    ema_decay: Annotated[float, Ge(0), Lt(1)] = 0.999
+    average_share: Annotated[float, Ge(0), Le(1)] = 0.2
+    average_every_steps: Annotated[int, Gt(0)] = 10
+    early_stopping: Annotated[int, Ge(0)] = 0
     """Stop after this many evaluations without a better validation loss; 0 never does."""
 
 
@@ -205,19 +206,19 @@ class TrainConfig:
 class EvaluationConfig:
     """What is looked at while training."""
 
-    every_steps: int = 500
+    every_steps: Annotated[int, Gt(0)] = 500
     """Evaluate every so many steps, and at the end."""
-    max_rows: int = 1000
+    max_rows: Annotated[int, Gt(0)] = 1000
     """Rows of the validation set that the loss is measured on."""
-    generate_rows: int = 64
+    generate_rows: Annotated[int, Ge(0)] = 64
     """translation: validation sentences that are translated greedily for BLEU and chrF."""
     prompts: list[str] = field(default_factory=lambda: [""])
     """gpt: beginnings to continue; translation: sentences to translate besides those of the validation set."""
-    samples: int = 4
+    samples: Annotated[int, Ge(0)] = 4
     """Sample texts that an evaluation writes down. gpt: for each prompt. translation: of the validation sentences, while
     BLEU is of all `generate_rows`; every prompt is translated once besides."""
-    max_new_tokens: int = 128
-    temperature: float = 0.8
+    max_new_tokens: Annotated[int, Gt(0)] = 128
+    temperature: Annotated[float, Ge(0)] = 0.8
     """Of the samples; 0 is greedy."""
 
 
@@ -225,9 +226,9 @@ class EvaluationConfig:
 class CheckpointConfig:
     """What is kept."""
 
-    every_steps: int = 500
+    every_steps: Annotated[int, Gt(0)] = 500
     """Save every so many steps, and at the end."""
-    keep: int = 2
+    keep: Annotated[int, Gt(0)] = 2
     """How many of the latest checkpoints stay; the best one always does."""
 
 
@@ -235,7 +236,7 @@ class CheckpointConfig:
 class LogConfig:
     """What is written down."""
 
-    every_steps: int = 10
+    every_steps: Annotated[int, Gt(0)] = 10
     """A record in metrics.jsonl every so many steps."""
     log_with: str | None = None
     """Any tracker that Accelerate knows: tensorboard, wandb, mlflow, …"""
@@ -255,7 +256,8 @@ class Config:
     """Where the run folder goes."""
     resume: bool = False
     """Go on from the latest checkpoint in run_dir; starts from nothing if there is none."""
-    seed: int = 1
+    seed: Annotated[int, Ge(0), Le(2**32 - 2**16 - 1)] = 1
+    """Of weights, order and dropout. NumPy's seeds are below 2**32, and each process adds its number."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: dict[str, Any] = field(default_factory=dict)

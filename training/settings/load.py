@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from training.base.errors import ConfigError
-from training.settings import command_line
-from training.settings.config import (
-    Config,
-)
+from training.settings import bounds, command_line
+from training.settings.config import Config
 from training.settings.relations import relations
+
+SWEEPS = ("space", "is the config of a sweep; train it with training/sweep.py")  # a key that only a sweep's config has
 
 
 def parse_args(argv: list[str] | None = None, description: str = "") -> Config:
     """Read `--config FILE` and overrides such as `--optim.learning_rate 1e-3`.
 
     Raises:
-        ConfigError: naming every unknown key (with the nearest valid one), every value of a wrong type and every
+        ConfigError: naming every unknown key (with the nearest valid one), every value of a wrong type or out of its bounds, and every
             relation between values that cannot be.
     """
-    sweep = ("space", "is the config of a sweep; train it with training/sweep.py")
-    return command_line.read(Config, argv, description, relations, {"task": "gpt"}, "configs/gpt/verses.yaml", sweep)
+    return command_line.read(Config, argv, description, relations, "configs/gpt/verses.yaml", SWEEPS, "log.language")
 
 
-def load_config(path: str | Path) -> Config:
-    """The config in a YAML file; raises ConfigError like `parse_args`."""
-    return parse_args(["--config", str(path)])
+def load_config(path: str | Path, where: str = "", over: dict[str, Any] | None = None) -> Config:
+    """The config in a YAML file; raises ConfigError like `parse_args`.
+
+    Args:
+        over: values by dotted keys, which count before the file's.
+        where: what mistakes in those are said to stand in.
+    """
+    options: dict[str, Any] = {}
+    for key, value in (over or {}).items():
+        command_line.put(options, key, value)
+    return command_line.from_trees(Config, [(str(path), command_line.read_yaml(path, SWEEPS)), (where, options)], relations)
 
 
 def check_config(config: Config) -> None:
-    """Relations between fields that no type can express; raises ConfigError with all that are wrong."""
-    if problems := relations(config):
+    """Bounds and relations of a config that no file was read for; raises ConfigError with all that are wrong."""
+    if problems := bounds.out_of_bounds(config) + relations(config):
         raise ConfigError("\n".join(problems))

@@ -1,6 +1,6 @@
-"""YAML text as a plain tree, read strictly: what would be lost or never end is refused, and said so.
+"""YAML text as a plain tree, read strictly: what would be lost in silence is refused, in words for who wrote it.
 
-PyYAML keeps the last of two equal keys in silence, reads `1e-3` as text, and follows an alias into itself.
+PyYAML keeps the last of two equal keys, reads `1e-3` as text and follows an alias into itself.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
-MAX_DEPTH, MAX_VALUES = 32, 100_000  # aliases written out; a config has some hundred values
+DEEPEST, MOST_VALUES = 100, 1_000_000  # with aliases written out: beyond, copying a config would recurse too deeply or never end
 
-MAX_BITS = 256  # of a whole number: far above every setting, and short enough to be shown
+SPACE = " and a space"
+FULL_WIDTH = {"：": ":" + SPACE, "，": "," + SPACE, "｛": "{", "｝": "}", "［": "[", "］": "]", "＃": "#"}  # as input methods write them
 
 
 class NotReadable(Exception):
@@ -20,7 +21,7 @@ class NotReadable(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """Equal keys are an error; numbers are those of YAML 1.2, as jsonargparse reads them, and dates are text."""
+    """Equal keys are an error, numbers are those of YAML 1.2, and dates are text."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -33,6 +34,11 @@ class _Loader(yaml.SafeLoader):
                 raise NotReadable(f"line {line}: the key {key.value!r} is there already, in line {before}; keep one of them")
             seen[key.tag, key.value] = line
         return node
+
+    def construct_yaml_int(self, node: Any) -> int:
+        number: int = super().construct_yaml_int(node)
+        str(number)  # raises ValueError where it has too many digits to be shown
+        return number
 
 
 _NUMBER = re.compile(
@@ -54,46 +60,61 @@ _Loader.yaml_implicit_resolvers = {
 
 _Loader.add_implicit_resolver(_TAGS + "float", _NUMBER, list("-+0123456789."))
 
+_Loader.add_constructor(_TAGS + "int", _Loader.construct_yaml_int)
+
 
 def load(text: str) -> Any:
     """The tree that `text` is; raises NotReadable."""
     try:
         tree = yaml.load(text, Loader=_Loader)
-        _measure(tree, set(), {})
     except yaml.YAMLError as error:
-        raise NotReadable(f"not valid YAML: {' '.join(str(error).split())}") from None
+        raise NotReadable(_in_words(error, text.splitlines())) from None
     except RecursionError:
-        raise NotReadable(f"nested too deeply; {MAX_DEPTH} levels are allowed") from None
+        raise NotReadable(f"nested too deeply; {DEEPEST} levels are allowed") from None
     except ValueError as error:  # a date or a number that cannot be
-        raise NotReadable(f"a value that cannot be read: {' '.join(str(error).split())[:200]}") from None
+        raise NotReadable(f"a value that cannot be read: {str(error).partition(';')[0][:200]}") from None
+    _refuse_endless(tree)
     return tree
 
 
-def dump(tree: Any) -> str:
-    """ASCII text that every YAML reader takes for the same values: each is quoted and tagged."""
-    return yaml.safe_dump(tree, default_style='"', allow_unicode=False, sort_keys=False, width=1000)
+def full_width(text: str) -> str:
+    """What to write for the first full-width mark in `text` that is another one in YAML; empty if there is none."""
+    mark = next((c for c in text if c in FULL_WIDTH), "")
+    return f"{mark} is full-width, which YAML takes for text; write {FULL_WIDTH[mark]}" if mark else ""
 
 
-def _measure(value: Any, above: set[int], known: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """(values, levels) of a tree with its aliases written out.
+_QUOTED = re.compile(r""""[^"]*"|'[^']*'""")
 
-    Args:
-        above: ids of what `value` is inside of.
-        known: measures by id, as an alias is the same object again.
-    """
-    if isinstance(value, int) and value.bit_length() > MAX_BITS:
-        raise NotReadable(f"a whole number of {value.bit_length()} bits; no setting takes one that large")
-    if not isinstance(value, dict | list):
-        return 1, 0
-    if id(value) in above:
-        raise NotReadable("an alias (*name) that contains itself")
-    if id(value) not in known:
-        inside = [*value, *value.values()] if isinstance(value, dict) else value
-        found = [_measure(v, above | {id(value)}, known) for v in inside]
-        known[id(value)] = 1 + sum(n for n, _ in found), 1 + max((depth for _, depth in found), default=0)
-    values, depth = known[id(value)]
-    if values > MAX_VALUES:
-        raise NotReadable(f"more than {MAX_VALUES:,} values, with its aliases (*name) written out")
-    if depth > MAX_DEPTH:
-        raise NotReadable(f"nested too deeply; {MAX_DEPTH} levels are allowed")
-    return values, depth
+
+def _in_words(error: yaml.YAMLError, lines: list[str]) -> str:
+    """The commonest mistakes by their cause; others as PyYAML tells them, with the line."""
+    mark = getattr(error, "problem_mark", None)
+    problem = " ".join(str(getattr(error, "problem", None) or error).split())
+    if mark is None:
+        return f"not valid YAML: {problem}"
+    line = min(mark.line, len(lines) - 1)
+    context = getattr(error, "context_mark", None) or mark
+    shown = lines[line].strip()[:80] if lines else ""
+    if "'\\t'" in problem:
+        return f"not valid YAML: line {line + 1} begins with a tab ({shown}); indent with spaces"
+    if "escape" in problem:
+        return f"not valid YAML: line {line + 1}: a backslash in double quotes has a meaning of its own ({shown}); write / or single quotes"
+    for k in range(max(0, min(context.line, line) - 1), line + 1):
+        if cause := full_width(_QUOTED.sub("", lines[k]).partition("#")[0]):
+            return f"not valid YAML: line {k + 1}: {cause}"
+    return f"not valid YAML: line {line + 1}, column {mark.column + 1}: {problem} ({shown})"
+
+
+def _refuse_endless(tree: Any) -> None:
+    """Raises NotReadable for what aliases make endless, or so large or deep that no reader of the tree comes to its end."""
+    values, waiting = 0, [(tree, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if not isinstance(value, dict | list):
+            continue
+        values += len(value)
+        if depth > DEEPEST:
+            raise NotReadable(f"nested more than {DEEPEST} levels deep, as an alias (*name) that contains itself is")
+        if values > MOST_VALUES:
+            raise NotReadable(f"more than {MOST_VALUES:,} values, with its aliases (*name) written out")
+        waiting += [(inner, depth + 1) for inner in (value.values() if isinstance(value, dict) else value)]

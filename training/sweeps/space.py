@@ -11,23 +11,20 @@ import itertools
 import json
 import math
 import re
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le
 
 from training.base.errors import ConfigError
-from training.settings import checks, command_line
+from training.settings import command_line
 from training.settings.config import Config, CorpusConfig, SourceConfig
-from training.settings.load import parse_args
+from training.settings.load import load_config
 from training.settings.relations import odd_path
 from training.settings.task_specs import LOSSES, METRICS, TASKS
+from training.settings.values import read_section
 from training.sweeps.knob import Knob, flat, in_order, nested, read_knob
-
-# In place of Any, whose texts jsonargparse would read as YAML once more: "no" would become false.
-Leaf = str | bool | int | float | None | list[str | bool | int | float | dict[str, Any] | None]
-
-Tree = Leaf | dict[str, Leaf | dict[str, Leaf | dict[str, Leaf]]]
 
 TOKENIZER_DEPENDENT = ("val_loss", "perplexity")  # of a token, so they compare under one tokenizer only
 
@@ -48,9 +45,9 @@ class SweepConfig:
     """The config of a run, e.g. configs/gpt/stray_birds.yaml; every trial is this run with other values of the knobs."""
     run_dir: str = "runs/sweep"
     """Where the study goes; a study that is there already goes on."""
-    set: dict[str, Tree] = field(default_factory=dict)
+    set: dict[str, Any] = field(default_factory=dict)
     """Values put over the base in every trial, by dotted keys, e.g. `{train.max_steps: 100}`."""
-    space: dict[str, Tree] = field(default_factory=dict)
+    space: dict[str, Any] = field(default_factory=dict)
     """The knobs. A dotted key of the run's config with a list of values, `{low: 1.0e-4, high: 1.0e-2, log: true}` (whole
     numbers if both ends are; `step` goes with it), or, under a name of your own, `{values: {small: {key: value, …}, …}}`
     that sets several keys at once. With `when: {other.key: value}` it is turned only where that knob (or the base) has
@@ -65,19 +62,19 @@ class SweepConfig:
     Pareto front."""
     prune: Literal["none", "median", "hyperband"] = "none"
     """End a trial early if its metric is worse than the median of the others at the same step, or by Hyperband (Li et al. 2018)."""
-    trials: int | None = None
+    trials: Annotated[int, Gt(0)] | None = None
     """Budget: so many trials, failed and pruned ones included, repeats not."""
-    minutes: float | None = None
+    minutes: Annotated[float, Gt(0)] | None = None
     """Budget: so many minutes in trials, summed over all workers; the trial that crosses the line is finished."""
-    tokens: int | None = None
+    tokens: Annotated[int, Gt(0), Le(10**15)] | None = None
     """Budget: so many target tokens."""
-    seed: int = 1
+    seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 1
     """Of the search; the runs have the base's."""
-    keep: int = 3
+    keep: Annotated[int, Ge(0), Le(2**31 - 1)] = 3
     """The checkpoints of the best so many trials stay; the others are removed when their trial ends."""
-    repeat_best: int = 3
+    repeat_best: Annotated[int, Ge(0), Le(2**31 - 1)] = 3
     """In the end the best so many settings are trained again with other seeds, so that a difference has an error bar."""
-    repeat_seeds: int = 2
+    repeat_seeds: Annotated[int, Ge(0), Le(2**31 - 1)] = 2
     """With so many other seeds each."""
     language: Literal["auto", "zh", "en"] = "auto"
     """Of the report; `auto` goes by the locale. On the command line `--lang` too."""
@@ -87,10 +84,9 @@ class SweepConfig:
 
 def parse_sweep_args(argv: list[str] | None = None, description: str = "") -> SweepConfig:
     """Read `--config FILE` and overrides such as `--trials 20`; raises ConfigError with all mistakes."""
-    said = [re.sub(r"^--lang(?=$|=)", "--language", a) for a in (sys.argv[1:] if argv is None else argv)]  # as other commands have it
     run = ("task", "is the config of a run; a sweep's names it under `base` and has a `space`, see configs/sweep")
     try:
-        return command_line.read(SweepConfig, said, description, relations, {"base": "FILE"}, "configs/sweep/sentence.yaml", run)
+        return command_line.read(SweepConfig, argv, description, relations, "configs/sweep/sentence.yaml", run, "language")
     except ConfigError as error:
         raise ConfigError(re.sub(r"unknown key (\w+); .*", _of_the_trials, str(error))) from None
 
@@ -110,12 +106,8 @@ def relations(sweep: SweepConfig) -> list[str]:
     problems += [p for p in [odd_path("run_dir", sweep.run_dir), odd_path("base", sweep.base)] if p]
     if sweep.report and not (Path(sweep.run_dir) / "sweep.yaml").is_file():
         problems.append(f"run_dir: there is no study in {sweep.run_dir} to report on")
-    budget = {"trials": sweep.trials, "minutes": sweep.minutes, "tokens": sweep.tokens}
-    problems += [f"{k}: {v} is not a positive number" for k, v in budget.items() if v is not None and not 0 < v < math.inf]
-    if sweep.search != "grid" and all(v is None for v in budget.values()):
+    if sweep.search != "grid" and sweep.trials is None and sweep.minutes is None and sweep.tokens is None:
         problems.append(f"search: no budget for {sweep.search}; set trials, minutes or tokens (a grid ends by itself)")
-    counts = {"seed": sweep.seed, "keep": sweep.keep, "repeat_best": sweep.repeat_best, "repeat_seeds": sweep.repeat_seeds}
-    problems += [f"{k}: {v} must lie between 0 and {2**31 - 1}" for k, v in counts.items() if not 0 <= v < 2**31]
     if sweep.search == "nsga2" and sweep.against == "none":
         problems.append("search: nsga2 is for two aims; set against, or search: tpe")
     if sweep.prune != "none" and sweep.against != "none":
@@ -156,19 +148,17 @@ def base_config(sweep: SweepConfig) -> Config:
     if odd := [k for k in flat(sweep.set) if k.partition(".")[0] not in {f.name for f in dataclasses.fields(Config)}]:
         near = difflib.get_close_matches(odd[0], [f.name for f in dataclasses.fields(Config)], 1, 0.5)
         raise ConfigError(f"set: unknown key {odd[0]!r}" + (f"; did you mean {near[0]}?" if near else ""))
-    options = [f"--{k}={v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)}" for k, v in flat(sweep.set).items()]
     try:
-        base = parse_args(["--config", sweep.base, *options])
+        base = load_config(sweep.base, "set", flat(sweep.set))
     except ConfigError as error:
-        told = str(error).replace("the command line: ", "set: ")
+        told = str(error)
         raise ConfigError(f"base: {told}" if told.startswith(f"{sweep.base}: ") and "\n" not in told else told) from None
-    parser = command_line.parser(Config, "")
     problems = [f"set.{key}: the sweep sees to it itself; leave it out" for key in ("run_dir", "resume") if key in flat(sweep.set)]
     axes = knobs(sweep)
     for knob in axes:
         for value in knob.extremes():
             said = f"space.{knob.key}" + (f" ({value})" if knob.sets else "")
-            problems += checks.find(nested(knob.settings(value)), Config, parser, said, {"task": "gpt"})
+            problems += [f"{said}: {line}" for line in read_section(Config, nested(knob.settings(value)), {})]
         if own := sorted({key for value in knob.extremes() for key in knob.settings(value)} & set(OWN)):
             problems.append(f"space.{knob.key}: the sweep sees to {own[0]} itself")
         if idle := sorted({k for v in knob.extremes() for k in knob.settings(v) if k.startswith("log.") and k not in OWN}):
