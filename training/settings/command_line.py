@@ -47,7 +47,7 @@ def read(
     argv = [_utf8(a) for a in (sys.argv[1:] if argv is None else argv)]
     if not argv:
         raise ConfigError(f"no config given; try --config {example}, or --help for every setting")
-    if asked := [a for a in argv if a in ("-h", "--help") or (a.startswith("--") and ".help" in a)]:
+    if asked := [a for a in argv if a.partition("=")[0] in ("-h", "--help") or (a.startswith("--") and ".help" in a)]:
         _help(cls, description, argv[argv.index(asked[0]) :])
     if forgotten := _forgotten_config(argv, example):
         raise ConfigError(forgotten)
