@@ -1,1 +1,1 @@
-"""What a visitor uses: model folders found and served, and the tabs of the page. Knows no trainer."""
+"""The page: its tabs, its sentences, its look, and the studies and runs that it shows."""

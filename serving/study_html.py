@@ -185,12 +185,12 @@ class AverageRow:
 def _steps(records: StudyRecords, trial: Trial, axis: Axis, speaks: Language) -> list[StepRow | NoStep]:
     """A row for each recorded step; if there is one, a row that says so for a side without one."""
     now = trial.params[axis.key]
-    found = neighbours.one_step_off(records, trial, axis)
-    rows: list[StepRow | NoStep] = [_step_row(records, now, neighbour, speaks) for neighbour in found]
-    if axis.ordered and found:
-        if not any(n.value < now for n in found):
+    steps = neighbours.one_step_off(records, trial, axis)
+    rows: list[StepRow | NoStep] = [_step_row(records, now, neighbour, speaks) for neighbour in steps]
+    if axis.ordered and steps:
+        if not any(n.value < now for n in steps):
             rows.insert(0, NoStep("↓", say(speaks, "smallest" if now <= axis.tried[0] else "not_recorded")))
-        if not any(n.value > now for n in found):
+        if not any(n.value > now for n in steps):
             rows.append(NoStep("↑", say(speaks, "largest" if now >= axis.tried[-1] else "not_recorded")))
     return rows
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sweep_studies import again, read, study, trial, widths
 
-from training.sweeps import effects, plots
+from training.sweeps import effects, plot_parallel, plots
 from training.sweeps.records import StudyRecords
 
 AB = [{"key": k, "name": k, "kind": "categorical", "values": [1, 2]} for k in "ab"]
@@ -76,7 +76,7 @@ def test_every_bar_is_as_long_as_its_knob_s_importance_and_the_longest_is_on_top
 
 
 def test_a_line_passes_every_knob_where_its_value_is_written(tmp_path: Path) -> None:
-    figure: Any = plots._parallel(pairs(tmp_path))
+    figure: Any = plot_parallel.draw(pairs(tmp_path))
     (axes,) = figure.axes
     lines = sorted(list(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == 3)
     assert lines == [[0, 0, 1], [0, 1, pytest.approx(2 / 3)], [1, 0, 0], [1, 1, pytest.approx(1 / 3)]]

@@ -17,7 +17,7 @@ from sweep_runs import WIDTHS, kill, points, run, start, study, sweep_config, un
 from training_runs import records
 
 from training.sweeps import worker
-from training.sweeps.locks import Place
+from training.sweeps.locks import WorkerPlace
 
 
 def test_two_workers_one_killed_one_stopped_and_the_study_goes_on(tmp_path: Path) -> None:
@@ -50,11 +50,11 @@ def test_two_workers_on_one_machine_share_its_cores(tmp_path: Path, monkeypatch:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
-    judge, came = worker.Worker._judge, list[Place]()
+    judge, came = worker.Worker._judge, list[WorkerPlace]()
 
     def another_comes(self: worker.Worker, evaluation: dict[str, Any]) -> str | None:
         if not came and evaluation["step"] == 3:
-            came.append(Place(tmp_path / "study/.locks"))
+            came.append(WorkerPlace(tmp_path / "study/.locks"))
         said = judge(self, evaluation)
         seen.append(torch.get_num_threads())
         return said

@@ -67,9 +67,9 @@ class Contrast(Compared):
         """Within, beyond, unknown; or others (mixed in a whole grid): beyond the seed's noise, but not beyond what the other knobs may do;
         alone: nobody knows what they do.
         """
-        found = super().verdict
-        if found != "beyond" or self.others is None or self.size > self.others:
-            return found
+        by_the_seed = super().verdict
+        if by_the_seed != "beyond" or self.others is None or self.size > self.others:
+            return by_the_seed
         return "alone" if self.others == math.inf else "mixed" if self.whole_grid else "others"
 
 
@@ -124,8 +124,8 @@ class Bins:
 
 def effects(records: StudyRecords) -> list[Effect]:
     """Every knob with its marginals, the largest effect first; not by importance, which passes over a knob whose bad values are far off."""
-    found = [_effect(records, axis) for axis in records.axes]
-    return sorted(found, key=lambda e: (-(e.size or 0.0), -(e.importance or 0.0)))
+    knobs = [_effect(records, axis) for axis in records.axes]
+    return sorted(knobs, key=lambda e: (-(e.size or 0.0), -(e.importance or 0.0)))
 
 
 def marginals(records: StudyRecords, axis: Axis) -> list[Marginal]:
@@ -136,8 +136,8 @@ def marginals(records: StudyRecords, axis: Axis) -> list[Marginal]:
     for trial in records.searched:
         at = bins.of(trial)
         (unturned if at is None else groups[at]).append(trial)
-    found = [_marginal(records, label, ends, True, group) for label, ends, group in zip(bins.labels, bins.ends, groups)]
-    return found + ([_marginal(records, "—", (None, None), False, unturned)] if unturned else [])
+    turned = [_marginal(records, label, ends, True, group) for label, ends, group in zip(bins.labels, bins.ends, groups)]
+    return turned + ([_marginal(records, "—", (None, None), False, unturned)] if unturned else [])
 
 
 def rows(records: StudyRecords, axis: Axis) -> Bins:
@@ -179,15 +179,15 @@ def interaction(records: StudyRecords) -> Interaction | None:
 
 
 def _effect(records: StudyRecords, axis: Axis) -> Effect:
-    found = marginals(records, axis)
-    turned = [m for m in found if m.turned]
+    every_row = marginals(records, axis)
+    turned = [m for m in every_row if m.turned]
     rises = [[records.rises[t.number] for t in s.trials if t.number in records.rises] for s in records.settings]
     values = {t.number: t.value for t in records.searched if t.value is not None and t.done}
     metric = _contrast(records, axis, turned, values, numbers(records), records.maximize)
     rise = _contrast(
         records, axis, turned, {t.number: records.rises[t.number] for t in records.searched if t.number in records.rises}, rises, False
     )
-    return Effect(axis, found, records.importance.get(axis.key), metric, rise)
+    return Effect(axis, every_row, records.importance.get(axis.key), metric, rise)
 
 
 def _contrast(
@@ -211,11 +211,11 @@ def _contrast(
 def _inside(records: StudyRecords, axis: Axis, by_trial: dict[int, float]) -> list[list[float]]:
     """The numbers of the searched trials in each of a knob's rows."""
     bins = rows(records, axis)
-    found: list[list[float]] = [[] for _ in bins.labels]
+    inside: list[list[float]] = [[] for _ in bins.labels]
     for trial in records.searched:
         if trial.number in by_trial and (at := bins.of(trial)) is not None:
-            found[at].append(by_trial[trial.number])
-    return found
+            inside[at].append(by_trial[trial.number])
+    return inside
 
 
 def _beside_the_others(records: StudyRecords, axis: Axis, by_trial: dict[int, float]) -> dict[int, float]:
@@ -246,10 +246,10 @@ def rising(records: StudyRecords) -> list[Effect]:
     Unless the other knobs cancel out, a difference counts by how far it is from what they may do: else a row of one odd trial would win.
     """
     least = 1e-9 * max(records.rises.values(), default=0.0)  # less is rounding
-    found = [(e, e.rise) for e in effects(records) if e.rise and e.rise.size > least]
+    rising_knobs = [(e, e.rise) for e in effects(records) if e.rise and e.rise.size > least]
     if not records.balanced:
-        return [e for e, _ in sorted(found, key=lambda p: p[1].others / p[1].size if p[1].others is not None else math.inf)]
-    return [e for e, _ in sorted(found, key=lambda p: -p[1].size)]
+        return [e for e, _ in sorted(rising_knobs, key=lambda p: p[1].others / p[1].size if p[1].others is not None else math.inf)]
+    return [e for e, _ in sorted(rising_knobs, key=lambda p: -p[1].size)]
 
 
 def deciding(records: StudyRecords) -> Axis | None:

@@ -21,7 +21,7 @@ def take(path: Path) -> filelock.BaseFileLock | None:
     return lock
 
 
-class Place:
+class WorkerPlace:
     """A worker's place in a study, for as long as its process lives.
 
     Attributes:

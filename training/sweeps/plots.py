@@ -18,9 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from training.base.files import replacing
-from training.sweeps import effects, plot_style, ranking
+from training.sweeps import effects, plot_parallel, plot_style, ranking
 from training.sweeps.effects import Effect
-from training.sweeps.records import Axis, Cost, StudyRecords, Trial
+from training.sweeps.records import Cost, StudyRecords
 from training.sweeps.values import spans_decades
 
 GROUPS = ("#4a63d8", "#8a5fc9", "#bb5fae", "#dc6a78", "#e0803f", "#c9a227")  # in an order that the colour-blind see too, on white and black
@@ -29,9 +29,7 @@ APART = "#8d9196"  # has no group
 
 SHADES = "cividis_r"
 
-CURVES, LINES = 200, 150  # drawn at most: more would be a blot
-
-UNTURNED = -0.1  # where a line passes a knob that has no value in it
+CURVES = 200  # drawn at most: more would be a blot
 
 POINTS = 300  # more are drawn as one bitmap, or the page would be megabytes
 
@@ -50,10 +48,10 @@ def draw(records: StudyRecords, folder: Path) -> dict[str, str]:
         drawn = {
             "importance": _importance(records, knobs), "interaction": _interaction(records), "curves": _curves(records),
             "slices": _slices(records, knobs), "rise": _rises(records),
-            "parallel": _parallel(records), "time": _against(records, "seconds"),
+            "parallel": plot_parallel.draw(records), "time": _against(records, "seconds"),
             "front": _against(records, "second") if records.second not in (None, "seconds") else None,
         }  # fmt: skip
-        found: dict[str, str] = {}
+        as_svg: dict[str, str] = {}
         for name, figure in drawn.items():
             if figure is None:
                 (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier report
@@ -62,25 +60,25 @@ def draw(records: StudyRecords, folder: Path) -> dict[str, str]:
                 figure.savefig(file, dpi=130, facecolor="white", format="png")
             figure.set_layout_engine("none")  # everything has its place now
             if name != "slices":
-                found[name] = plot_style.svg(figure, name)
+                as_svg[name] = plot_style.svg(figure, name)
         for k, knob in enumerate(knobs if drawn["slices"] else []):
             figure = plot_style.figure(3.3, 2.1 + _names_take([knob]))
             _slice(figure.subplots(), records, knob)
-            found[f"slice-{k}"] = plot_style.svg(figure, f"slice-{k}")
-    return found
+            as_svg[f"slice-{k}"] = plot_style.svg(figure, f"slice-{k}")
+    return as_svg
 
 
 # ---- the pictures
 
 
 def _importance(records: StudyRecords, knobs: list[Effect]) -> Figure | None:
-    told = sorted((k for k in knobs if k.importance is not None), key=lambda k: k.importance or 0.0)  # drawn from below
-    if not told:
+    weighed = sorted((k for k in knobs if k.importance is not None), key=lambda k: k.importance or 0.0)  # drawn from below
+    if not weighed:
         return None
-    figure = plot_style.figure(5.0, 0.5 + 0.28 * len(told))
+    figure = plot_style.figure(5.0, 0.5 + 0.28 * len(weighed))
     axes = figure.subplots()
-    shares = [k.importance or 0.0 for k in told]
-    axes.barh([plot_style.short(k.axis.label) for k in told], shares, color=plot_style.POINT, height=0.6)
+    shares = [k.importance or 0.0 for k in weighed]
+    axes.barh([plot_style.short(k.axis.label) for k in weighed], shares, color=plot_style.POINT, height=0.6)
     for at, share in enumerate(shares):
         axes.annotate(f"{share:.0%}", (share, at), (4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_xlim(0, max([*shares, 0.01]) * 1.15)
@@ -91,30 +89,30 @@ def _importance(records: StudyRecords, knobs: list[Effect]) -> Figure | None:
 
 
 def _interaction(records: StudyRecords) -> Figure | None:
-    found = effects.interaction(records)
-    values = [v for row in found.mean for v in row if v is not None] if found else []
-    if found is None or not values:
+    pair = effects.interaction(records)
+    values = [v for row in pair.mean for v in row if v is not None] if pair else []
+    if pair is None or not values:
         return None
-    across, up = len(found.x_labels), len(found.y_labels)
+    across, up = len(pair.x_labels), len(pair.y_labels)
     figure = plot_style.figure(min(16, max(4.2, 1.6 + 0.85 * across)), min(14, 1.0 + 0.48 * up))
     axes = figure.subplots()
     low, high = min(values), max(values)
     norm = LogNorm(low, high) if spans_decades(values) else Normalize(low, high if high > low else low + 1)
     shades = colormaps[SHADES if not records.maximize else SHADES.removesuffix("_r")]
-    grid = np.array([[np.nan if v is None else v for v in row] for row in found.mean], dtype=float)
+    grid = np.array([[np.nan if v is None else v for v in row] for row in pair.mean], dtype=float)
     axes.pcolormesh(np.ma.masked_invalid(grid), cmap=shades, norm=norm, edgecolors="none")
     for row in range(up):
         for column in range(across):
-            value = found.mean[row][column]
+            value = pair.mean[row][column]
             if value is not None:
                 red, green, blue, _ = shades(norm(value))
                 colour = "#000000" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.45 else "#ffffff"
                 where = (column + 0.5, row + 0.5)
                 axes.annotate(plot_style.number(value), where, ha="center", va="bottom", color=colour, fontsize=9)
-                axes.annotate(f"n={found.runs[row][column]}", where, (0, -1), textcoords="offset points", ha="center", va="top", color=colour, fontsize=6.5)  # fmt: skip  # noqa: E501
-    axes.set_xticks(np.arange(across) + 0.5, [plot_style.cut(v) for v in found.x_labels])
-    axes.set_yticks(np.arange(up) + 0.5, [plot_style.cut(v) for v in found.y_labels])
-    axes.set(xlabel=plot_style.short(found.x.label), ylabel=plot_style.short(found.y.label))
+                axes.annotate(f"n={pair.runs[row][column]}", where, (0, -1), textcoords="offset points", ha="center", va="top", color=colour, fontsize=6.5)  # fmt: skip  # noqa: E501
+    axes.set_xticks(np.arange(across) + 0.5, [plot_style.cut(v) for v in pair.x_labels])
+    axes.set_yticks(np.arange(up) + 0.5, [plot_style.cut(v) for v in pair.y_labels])
+    axes.set(xlabel=plot_style.short(pair.x.label), ylabel=plot_style.short(pair.y.label))
     axes.tick_params(length=0)
     for side in axes.spines.values():
         side.set_visible(False)
@@ -122,17 +120,17 @@ def _interaction(records: StudyRecords) -> Figure | None:
 
 
 def _curves(records: StudyRecords) -> Figure | None:
-    told = [t for t in records.trials if t.curve]
-    if not told:
+    trials = [t for t in records.trials if t.curve]
+    if not trials:
         return None
     leaders = records.leaders[:1]
     best = {t.number for s in leaders for t in s.trials}
-    others = sorted((t for t in told if t.number not in best), key=lambda t: records.better(t.curve[-1][1]))
+    others = sorted((t for t in trials if t.number not in best), key=lambda t: records.better(t.curve[-1][1]))
     others = [others[k] for k in ranking.spread(len(others), CURVES)]
     knob = effects.deciding(records)
     labels, group = effects.groups(records, knob) if knob else ([], {})
     shades = [GROUPS[k] for k in ranking.spread(len(GROUPS), len(labels))]
-    colours = {t.number: (shades[group[t.number]] if t.number in group else APART) if knob else plot_style.POINT for t in told}
+    colours = {t.number: (shades[group[t.number]] if t.number in group else APART) if knob else plot_style.POINT for t in trials}
     figure = plot_style.figure(6.4 if knob else 5.0, 3.2)
     axes = figure.subplots()
     for trial in others:
@@ -141,23 +139,23 @@ def _curves(records: StudyRecords) -> Figure | None:
         )
         lines.set_linestyle("-" if trial.state == "complete" else ":")
         axes.add_collection(lines)
-    for trial in told:
+    for trial in trials:
         if trial.number in best:
             style: dict[str, Any] = {"marker": "o" if len(trial.curve) < 30 else None, "ms": 4}
             axes.plot(*zip(*_thinned(trial.curve)), color=plot_style.INK, lw=3.2, **style)
             axes.plot(*zip(*_thinned(trial.curve)), color=colours[trial.number], lw=1.6)
     if knob:
-        apart = [Line2D([], [], color=APART, label="—")] if any(t.number not in group for t in told) else []
-        lines_told = [Line2D([], [], color=c, label=plot_style.short(label, 24)) for c, label in zip(shades, labels)]
+        apart = [Line2D([], [], color=APART, label="—")] if any(t.number not in group for t in trials) else []
+        handles = [Line2D([], [], color=c, label=plot_style.short(label, 24)) for c, label in zip(shades, labels)]
         figure.legend(
-            handles=[*lines_told, *apart],
+            handles=[*handles, *apart],
             title=plot_style.short(knob.label),
             loc="outside right upper",
             frameon=False,
             fontsize=8,
             title_fontsize=8,
         )
-    shown = [v for t in told for _, v in t.curve]
+    shown = [v for t in trials for _, v in t.curve]
     plot_style.scale(axes, "y", shown, MaxNLocator(6))
     axes.autoscale_view()
     axes.set(xlabel="step", ylabel=records.metric)
@@ -226,9 +224,9 @@ def _slice(axes: Axes, records: StudyRecords, knob: Effect, rise: bool = False) 
         places, values, s=11, color=plot_style.POINT, alpha=0.65 if len(values) < 200 else 0.2, lw=0, rasterized=len(values) > POINTS
     )
     means = [(m.rise, 0.0) if rise else (m.mean, m.sd or 0.0) for m in knob.rows]
-    told = [(x, mean, sd) for x, (mean, sd) in zip(middle, means) if mean is not None]
-    if told:
-        xs, heights, spread = (list(column) for column in zip(*told))
+    points = [(x, mean, sd) for x, (mean, sd) in zip(middle, means) if mean is not None]
+    if points:
+        xs, heights, spread = (list(column) for column in zip(*points))
         down = spread
         if axes.get_yscale() == "log":  # a spread that reaches below zero has no place there
             low, high = min(values), max(max(values), *(m + sd for m, sd in zip(heights, spread)))
@@ -239,81 +237,18 @@ def _slice(axes: Axes, records: StudyRecords, knob: Effect, rise: bool = False) 
     axes.grid(True, axis="y")
 
 
-def _parallel(records: StudyRecords) -> Figure | None:
-    trials = [t for t in records.searched if t.done]
-    if len(trials) < 2 or not records.axes:
-        return None
-    trials.sort(key=lambda t: records.better(t.value or 0.0))
-    kept = trials[:20] + [trials[20:][k] for k in ranking.spread(len(trials) - 20, LINES - 20)]
-    ranks = {t.number: k / (len(trials) - 1) for k, t in enumerate(trials)}
-    columns = [_column(records, trials, axis) for axis in records.axes]
-    values = [float(t.value or 0) for t in trials]
-    columns.append(_numeric({t.number: float(t.value or 0) for t in trials}, spans_decades(values)))
-    figure = plot_style.figure(max(5.6, 1.15 * len(columns)), 3.9)
-    axes = figure.subplots()
-    for trial in reversed(kept):
-        heights = [places.get(trial.number, UNTURNED) for places, _ in columns]
-        good = 1 - ranks[trial.number]
-        axes.plot(
-            heights,
-            color=plot_style.BEST if good > 0.9 else plot_style.POINT,
-            alpha=0.9 if good > 0.9 else 0.1 + 0.35 * good,
-            lw=1.4 if good > 0.9 else 0.8,
-        )
-    under = {"facecolor": plot_style.PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
-    for at, (places, ticks) in enumerate(columns):
-        axes.plot([at, at], [0, 1], color=plot_style.INK, lw=0.7)
-        for height, label in ticks + ([(UNTURNED, "—")] if len(places) < len(trials) else []):
-            axes.annotate(
-                label, (at, height), (3, 0), textcoords="offset points", va="center", fontsize=7.5, annotation_clip=False, bbox=under
-            )
-    names = [plot_style.short(a.label, 18) for a in records.axes] + [plot_style.short(records.metric)]
-    axes.set_xticks(range(len(columns)), [name if at % 2 == 0 else f"\n{name}" for at, name in enumerate(names)])
-    axes.set_xlim(-0.1, len(columns) - 0.5)
-    axes.set_ylim(-0.15 if any(len(places) < len(trials) for places, _ in columns) else -0.04, 1.04)
-    axes.yaxis.set_visible(False)
-    axes.tick_params(axis="x", length=0)
-    for side in axes.spines.values():
-        side.set_visible(False)
-    return figure
-
-
-def _column(records: StudyRecords, trials: list[Trial], axis: Axis) -> tuple[dict[int, float], list[tuple[float, str]]]:
-    """Of one knob: the height of each trial, and where its values stand."""
-    have = {t.number: t for t in trials if axis.key in t.params}
-    if axis.values is None and have:
-        return _numeric({k: float(t.params[axis.key]) for k, t in have.items()}, axis.log)
-    bins = effects.rows(records, axis)
-    seen = {k: row for k, t in have.items() if (row := bins.of(t)) is not None}
-    heights = {row: at / max(1, len(set(seen.values())) - 1) for at, row in enumerate(sorted(set(seen.values())))}
-    return {k: heights[row] for k, row in seen.items()}, [
-        (height, plot_style.short(bins.labels[row], 10)) for row, height in heights.items()
-    ]
-
-
-def _numeric(have: dict[int, float], log: bool) -> tuple[dict[int, float], list[tuple[float, str]]]:
-    def height(value: float) -> float:
-        at = (np.log([value, low, high]) if log else np.array([value, low, high])).tolist()
-        return float((at[0] - at[1]) / ((at[2] - at[1]) or 1.0))
-
-    low, high = min(have.values()), max(have.values())
-    ticks = np.geomspace(low, high, 5) if log else np.linspace(low, high, 5)
-    labels = {plot_style.number(float(tick)): height(float(tick)) for tick in ticks}
-    return {k: height(v) for k, v in have.items()}, [(h, label) for label, h in labels.items()]
-
-
 def _against(records: StudyRecords, by: Cost) -> Figure | None:
     """The metric over a cost, a point a setting, with the Pareto front."""
-    told = [(cost, s.mean) for s in records.settings if (cost := s.cost(by)) is not None]
-    if not told:
+    points = [(cost, s.mean) for s in records.settings if (cost := s.cost(by)) is not None]
+    if not points:
         return None
     front = ranking.pareto(records, by)
     figure = plot_style.figure(5.0, 3.0)
     axes = figure.subplots()
-    costs, values = [c for c, _ in told], [v for _, v in told]
+    costs, values = [c for c, _ in points], [v for _, v in points]
     plot_style.scale(axes, "x", costs, MaxNLocator(6))
     plot_style.scale(axes, "y", values, MaxNLocator(6))
-    axes.scatter(costs, values, s=14, color=plot_style.POINT, alpha=0.55, lw=0, rasterized=len(told) > POINTS)
+    axes.scatter(costs, values, s=14, color=plot_style.POINT, alpha=0.55, lw=0, rasterized=len(points) > POINTS)
     axes.plot(
         [s.cost(by) or 0.0 for s in front], [s.mean for s in front], "o-", color=plot_style.BEST, drawstyle="steps-post", ms=5, lw=1.4
     )

@@ -32,11 +32,11 @@ def best(records: StudyRecords) -> Setting | None:
 
 def noise(records: StudyRecords) -> Difference | None:
     """The best setting beside the next best; None if there are not two."""
-    found = records.leaders
-    if len(found) == 1:  # only one was repeated: the next is a single trial (one that is better: `better_once`)
-        first = records.better(found[0].mean)
-        found = found + [s for s in records.settings if s is not found[0] and records.better(s.mean) >= first]
-    return difference(records, found[0], found[1]) if len(found) > 1 else None
+    leaders = records.leaders
+    if len(leaders) == 1:  # only one was repeated: the next is a single trial (one that is better: `better_once`)
+        first = records.better(leaders[0].mean)
+        leaders = leaders + [s for s in records.settings if s is not leaders[0] and records.better(s.mean) >= first]
+    return difference(records, leaders[0], leaders[1]) if len(leaders) > 1 else None
 
 
 def difference(records: StudyRecords, first: Setting, second: Setting) -> Difference:
@@ -78,8 +78,8 @@ def better_once(records: StudyRecords) -> tuple[Trial, float] | None:
     """The best single trial of a setting that was not repeated, if its number is better than the best setting's mean; and that number."""
     repeated = {s.trials[0].setting for s in records.leaders}
     others = [(t, float(t.value or 0.0)) for t in records.complete if t.setting not in repeated]
-    found = min(others, key=lambda p: records.better(p[1]), default=None)
-    return found if found and records.better(found[1]) < records.better(records.leaders[0].mean) else None
+    luckiest = min(others, key=lambda p: records.better(p[1]), default=None)
+    return luckiest if luckiest and records.better(luckiest[1]) < records.better(records.leaders[0].mean) else None
 
 
 def pareto(records: StudyRecords, by: Cost) -> list[Setting]:
@@ -114,9 +114,9 @@ class Speed:
 
 def gallery(records: StudyRecords, rungs: int = 10) -> list[tuple[int, Trial]]:
     """(rank, trial) of complete trials with samples, from the worst to the best, evenly spaced by rank; rank 1 is the best."""
-    told = [t for t in records.complete if t.samples]
-    told.sort(key=lambda t: records.better(t.value or 0.0))
-    return [(at + 1, told[at]) for at in reversed(spread(len(told), rungs))]
+    trials = [t for t in records.complete if t.samples]
+    trials.sort(key=lambda t: records.better(t.value or 0.0))
+    return [(at + 1, trials[at]) for at in reversed(spread(len(trials), rungs))]
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -130,14 +130,14 @@ def failures(records: StudyRecords) -> list[Failure]:
     for trial in records.trials:
         if trial.state == "failed":
             groups.setdefault((trial.ended, re.sub(r"\d+(\.\d+)?", "#", trial.reason)), []).append(trial)
-    found = [Failure(ended, trials[0].reason, [t.number for t in trials]) for (ended, _), trials in groups.items()]
-    return sorted(found, key=lambda f: -len(f.numbers))
+    kinds = [Failure(ended, trials[0].reason, [t.number for t in trials]) for (ended, _), trials in groups.items()]
+    return sorted(kinds, key=lambda f: -len(f.numbers))
 
 
 def counts(records: StudyRecords) -> dict[str, int]:
     """Runs in each state, and `repeats` among them."""
-    found = {state: sum(t.state == state for t in records.trials) for state in STATES}
-    return found | {"repeats": sum(t.repeat_of is not None for t in records.trials)}
+    by_state = {state: sum(t.state == state for t in records.trials) for state in STATES}
+    return by_state | {"repeats": sum(t.repeat_of is not None for t in records.trials)}
 
 
 def speed(records: StudyRecords) -> Speed:

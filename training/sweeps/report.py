@@ -53,17 +53,17 @@ def write(folder: Path, language: str) -> list[str]:
 
 
 def _blocks(records: StudyRecords, words: dict[str, Any], drawn: dict[str, str], language: Language) -> list[Block]:
-    told: list[Block] = [
+    blocks: list[Block] = [
         Heading(words["title"].format(name=records.name), 1),
         Text(_intro(records, words)),
         KeyNumbers(_facts(records, words)),
     ]
-    told += _best(records, words)
+    blocks += _best(records, words)
     if records.complete:
-        told += _knobs(records, words, drawn) + _overfit(records, words)
-    said = {"metric": records.metric, "second": records.second}
-    if found := effects.interaction(records):
-        said |= {"x": found.x.label, "y": found.y.label}
+        blocks += _knobs(records, words, drawn) + _overfit(records, words)
+    names = {"metric": records.metric, "second": records.second}
+    if pair := effects.interaction(records):
+        names |= {"x": pair.x.label, "y": pair.y.label}
     knob = effects.deciding(records)
     for name, title in (
         ("interaction", "interaction"),
@@ -73,13 +73,13 @@ def _blocks(records: StudyRecords, words: dict[str, Any], drawn: dict[str, str],
         ("front", "second"),
     ):
         if name in drawn:
-            heading = words["second_plot" if name == "front" else title].format(**said)
-            about = words[f"{title}_how"].format(**said)
-            told += [
+            heading = words["second_plot" if name == "front" else title].format(**names)
+            about = words[f"{title}_how"].format(**names)
+            blocks += [
                 Heading(heading),
                 Plot(name, about + words["curves_knob"].format(knob=knob.label) if name == "curves" and knob else about),
             ]
-    return told + _gallery(records, words, language) + _failures(records, words)
+    return blocks + _gallery(records, words, language) + _failures(records, words)
 
 
 def _intro(records: StudyRecords, words: dict[str, Any]) -> str:
@@ -90,53 +90,53 @@ def _intro(records: StudyRecords, words: dict[str, Any]) -> str:
 
 
 def _facts(records: StudyRecords, words: dict[str, Any]) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    facts: list[tuple[str, str]] = []
     if best := ranking.best(records):
-        found.append((_mean(best), words["facts_best"].format(metric=records.metric)))
+        facts.append((_mean(best), words["facts_best"].format(metric=records.metric)))
     elif records.complete:
-        found.append((f"{len(ranking.pareto(records, 'second'))}", words["facts_front"]))
-    found.append((f"{len(records.trials):,}", f"{words['facts_trials']}{words['comma']}{_counts(records, words)}"))
+        facts.append((f"{len(ranking.pareto(records, 'second'))}", words["facts_front"]))
+    facts.append((f"{len(records.trials):,}", f"{words['facts_trials']}{words['comma']}{_counts(records, words)}"))
     how = [words["facts_task"].format(task=records.task)]
     if records.prune:
         how = [words["facts_no_prune"] if records.prune == "none" else words["facts_prune"].format(prune=records.prune), *how]
-    found.append((records.search, words["comma"].join([words["facts_search"], *how])))
+    facts.append((records.search, words["comma"].join([words["facts_search"], *how])))
     speed = ranking.speed(records)
     if speed.per_minute is not None:
-        found.append((number(speed.per_minute), words["facts_speed"]))
+        facts.append((number(speed.per_minute), words["facts_speed"]))
     if speed.idle is not None:
         overhead = (
             words["comma"] + words["facts_overhead"].format(seconds=_maybe(speed.overhead, ".2f")) if speed.overhead is not None else ""
         )
-        found.append((f"{speed.idle:.1%}", words["facts_idle"] + overhead))
-    return found
+        facts.append((f"{speed.idle:.1%}", words["facts_idle"] + overhead))
+    return facts
 
 
 def _counts(records: StudyRecords, words: dict[str, Any]) -> str:
-    told = [words[k].format(count=f"{n:,}") for k, n in ranking.counts(records).items() if n or k == "complete"]
-    return str(words["comma"]).join(told + ([words["grid"].format(count=f"{records.grid_points:,}")] if records.grid_points else []))
+    parts = [words[k].format(count=f"{n:,}") for k, n in ranking.counts(records).items() if n or k == "complete"]
+    return str(words["comma"]).join(parts + ([words["grid"].format(count=f"{records.grid_points:,}")] if records.grid_points else []))
 
 
 def _best(records: StudyRecords, words: dict[str, Any]) -> list[Block]:
-    told: list[Block] = [Heading(words["best"])]
+    blocks: list[Block] = [Heading(words["best"])]
     if not records.complete:
-        return [*told, Text(words["none_complete"], lead=True)]
+        return [*blocks, Text(words["none_complete"], lead=True)]
     if records.second:
-        return [*told, Text(words["two_aims"], lead=True), Heading(words["front_table"], 3), _settings(records, words, "second")]
-    found, every = records.leaders, records.settings
-    best = found[0]
-    said = {"number": best.trials[0].number, "metric": records.metric, "mean": _mean(best), "value": number(best.mean), "of": len(every)}
+        return [*blocks, Text(words["two_aims"], lead=True), Heading(words["front_table"], 3), _settings(records, words, "second")]
+    leaders, every = records.leaders, records.settings
+    best = leaders[0]
+    values = {"number": best.trials[0].number, "metric": records.metric, "mean": _mean(best), "value": number(best.mean), "of": len(every)}
     kind = "best_repeated" if best.error is not None else "best_single" if len(every) > 1 else "only_setting"
-    told.append(Text(words[kind].format(**said, runs=len(best.trials)), lead=True))
+    blocks.append(Text(words[kind].format(**values, runs=len(best.trials)), lead=True))
     if compared := ranking.noise(records):
         key = {True: "within_noise", False: "beyond_noise", None: "noise_unknown"}[compared.within_noise]
-        told.append(Text(words[key].format(size=number(compared.size), noise=_maybe(compared.noise, ".3g")), lead=True))
+        blocks.append(Text(words[key].format(size=number(compared.size), noise=_maybe(compared.noise, ".3g")), lead=True))
     if best.lost:
-        told.append(Text(words["lost"].format(count=best.lost)))
+        blocks.append(Text(words["lost"].format(count=best.lost)))
     if once := ranking.better_once(records):
-        told.append(Text(words["luckier"].format(number=once[0].number, value=number(once[1])), lead=True))
+        blocks.append(Text(words["luckier"].format(number=once[0].number, value=number(once[1])), lead=True))
     rows: list[list[Cell]] = [[a.key, as_yaml(best.params[a.key])] for a in records.axes if a.key in best.params]
     return [
-        *told,
+        *blocks,
         Table([words["knob"], words["value"]], rows, words=2),
         Heading(words["leaders_table"], 3),
         _settings(records, words, None),
@@ -161,41 +161,41 @@ def _settings(records: StudyRecords, words: dict[str, Any], by: Cost | None) -> 
 
 
 def _knobs(records: StudyRecords, words: dict[str, Any], drawn: dict[str, str]) -> list[Block]:
-    found = effects.effects(records)
-    weighed = any(e.importance is not None for e in found)
-    told: list[Block] = [
+    knobs = effects.effects(records)
+    weighed = any(e.importance is not None for e in knobs)
+    blocks: list[Block] = [
         Heading(words["knobs"]),
         Text(words["knobs_how"]),
         Text(words["importance_what"] if weighed else _unweighed(records, words)),
     ]
     rows: list[list[Cell]] = []
-    for e in found:
+    for e in knobs:
         c = e.metric
         ends = [f"{m.label} ({number(m.mean)})" for m in (c.best, c.worst)] if c else ["—", "—"]
         beside = words[c.verdict] if c else "—"
         rows.append([e.axis.key, f"{e.importance:.1%}" if e.importance is not None else "—", number(e.size), beside, *ends])
-    told.append(Table([words[k] for k in ("knob", "importance", "effect", "against_noise", "best_value", "worst_value")], rows))
+    blocks.append(Table([words[k] for k in ("knob", "importance", "effect", "against_noise", "best_value", "worst_value")], rows))
     if "importance" in drawn:
-        told.append(Plot("importance", words["importance_how"]))
-    told.append(Plot("slices", words["slices"], only_file=True))
+        blocks.append(Plot("importance", words["importance_how"]))
+    blocks.append(Plot("slices", words["slices"], only_file=True))
     rise = ("rise",) if records.rises else ()
     head = [words[k] for k in ("value", "mean", "sd", "best_run", *rise, "runs")]
     head += [words[k].format(count="").strip() for k in ("pruned", "failed")]
-    for at, e in enumerate(found):
-        told.append(Heading(e.axis.key, 3))
+    for at, e in enumerate(knobs):
+        blocks.append(Heading(e.axis.key, 3))
         if c := e.metric:
-            said = {"effect": number(c.size), "best": c.best.label, "worst": c.worst.label}
-            line = words["effect_line"].format(**said, best_mean=number(c.best.mean), worst_mean=number(c.worst.mean))
-            told.append(Text(line + _by_chance(c, words)))
+            values = {"effect": number(c.size), "best": c.best.label, "worst": c.worst.label}
+            line = words["effect_line"].format(**values, best_mean=number(c.best.mean), worst_mean=number(c.worst.mean))
+            blocks.append(Text(line + _by_chance(c, words)))
         else:
-            told.append(Text(words["effect_none"]))
+            blocks.append(Text(words["effect_none"]))
         rows = []
         for m in e.rows:
             numbers = [number(v) for v in (m.mean, m.sd, m.best, *((m.rise,) if rise else ()))]
             counts = [str(n) for n in (len(m.values), m.pruned, m.failed)]
             rows.append([m.label if m.turned else words["not_turned"], *numbers, *counts])
-        told.append(Table(head, rows, plot=f"slice-{at}"))
-    return told
+        blocks.append(Table(head, rows, plot=f"slice-{at}"))
+    return blocks
 
 
 def _unweighed(records: StudyRecords, words: dict[str, Any]) -> str:
@@ -207,36 +207,41 @@ def _unweighed(records: StudyRecords, words: dict[str, Any]) -> str:
 
 def _overfit(records: StudyRecords, words: dict[str, Any]) -> list[Block]:
     """Which knob the trials' rise hangs on: how much worse they ended than they had been."""
-    told: list[Block] = [Heading(words["overfit"]), Text(words["overfit_how"].format(metric=records.metric))]
+    blocks: list[Block] = [Heading(words["overfit"]), Text(words["overfit_how"].format(metric=records.metric))]
     rises = list(records.rises.values())
     if not rises:
-        return [*told, Text(words["overfit_unknown"], lead=True)]
+        return [*blocks, Text(words["overfit_unknown"], lead=True)]
     rose = [v for v in rises if v > 0]
     if not rose:
-        return [*told, Text(words["overfit_none"], lead=True)]
+        return [*blocks, Text(words["overfit_none"], lead=True)]
     mean = number(statistics.fmean(rose))
     count = words["overfit_count"].format(count=f"{len(rose):,}", of=f"{len(rises):,}", mean=mean, metric=records.metric)
     knobs = effects.rising(records)
     if not knobs or not (c := knobs[0].rise):
-        return [*told, Text(count, lead=True)]
+        return [*blocks, Text(count, lead=True)]
     line = words["overfit_line"].format(
         knob=knobs[0].axis.label, most=c.worst.label, most_mean=number(c.worst.rise), most_runs=len(c.worst.rises), least=c.best.label,
         least_mean=number(c.best.rise), least_runs=len(c.best.rises),
     )  # fmt: skip
-    return [*told, Text(line + _by_chance(c, words), lead=True), Text(count), Plot("rise", words["rise_how"].format(metric=records.metric))]
+    return [
+        *blocks,
+        Text(line + _by_chance(c, words), lead=True),
+        Text(count),
+        Plot("rise", words["rise_how"].format(metric=records.metric)),
+    ]
 
 
-def _by_chance(found: Contrast, words: dict[str, Any]) -> str:
+def _by_chance(contrast: Contrast, words: dict[str, Any]) -> str:
     """Whether a difference between two values of a knob is more than noise."""
-    return str(words[f"effect_{found.verdict}"].format(noise=_maybe(found.noise, ".3g"), others=_maybe(found.others, ".3g")))
+    return str(words[f"effect_{contrast.verdict}"].format(noise=_maybe(contrast.noise, ".3g"), others=_maybe(contrast.others, ".3g")))
 
 
 def _gallery(records: StudyRecords, words: dict[str, Any], language: Language) -> list[Block]:
-    told: list[Block] = [Heading(words["gallery"])]
+    blocks: list[Block] = [Heading(words["gallery"])]
     shown = ranking.gallery(records)
     if not shown:
-        return [*told, Text(words["gallery_none"])]
-    told.append(Text(words["gallery_how"]))
+        return [*blocks, Text(words["gallery_none"])]
+    blocks.append(Text(words["gallery_how"]))
     of = max(rank for rank, _ in shown)
     for rank, trial in shown:
         line = words["gallery_line"].format(metric=records.metric, value=number(trial.value), step=f"{trial.best_step or 0:,}")
@@ -247,42 +252,42 @@ def _gallery(records: StudyRecords, words: dict[str, Any], language: Language) -
             texts.append(parts if sample.get("text") else [*parts[:1], (words["text"], words["nothing_written"]), *parts[1:]])
         notes = [f"{words['doctor']}: {v.get(language) or v.get('id', '')}" for v in trial.verdicts]
         title = f"{words['rank'].format(rank=f'{rank:,}', of=f'{of:,}')} · {line}"
-        told.append(Rung(title, f"{words['trial']} {trial.number}: {setting}", texts, notes))
-    return told
+        blocks.append(Rung(title, f"{words['trial']} {trial.number}: {setting}", texts, notes))
+    return blocks
 
 
 def _failures(records: StudyRecords, words: dict[str, Any]) -> list[Block]:
-    told: list[Block] = [Heading(words["failures"])]
-    found = ranking.failures(records)
-    if found:
-        told.append(Text(words["failures_how"]))
+    blocks: list[Block] = [Heading(words["failures"])]
+    failures = ranking.failures(records)
+    if failures:
+        blocks.append(Text(words["failures_how"]))
         rows: list[list[Cell]] = []
-        for f in found[:FAILURES]:
+        for f in failures[:FAILURES]:
             some = ", ".join(map(str, f.numbers[:6])) + (", …" if len(f.numbers) > 6 else "")
             rows.append([f.reason, ended_in_words(f.ended, words), some, str(len(f.numbers))])
-        told.append(Table([words["reason"], words["ended"], words["trial"], words["count"]], rows, words=3))
+        blocks.append(Table([words["reason"], words["ended"], words["trial"], words["count"]], rows, words=3))
     else:
-        told.append(Text(words["failures_none"]))
+        blocks.append(Text(words["failures_none"]))
     if pruned := ranking.counts(records)["pruned"]:
-        told.append(Text(words["pruned_line"].format(pruned=f"{pruned:,}", metric=records.metric)))
-    return [*told, Heading(words["speed"]), Text(_speed(records, words))]
+        blocks.append(Text(words["pruned_line"].format(pruned=f"{pruned:,}", metric=records.metric)))
+    return [*blocks, Heading(words["speed"]), Text(_speed(records, words))]
 
 
 def _speed(records: StudyRecords, words: dict[str, Any]) -> str:
     s = ranking.speed(records)
     if s.per_minute is None:
         return str(words["speed_none"])
-    told = str(words["speed_line"]).format(per_minute=number(s.per_minute))
-    told += "" if s.idle is None else words["speed_idle"].format(idle=f"{s.idle:.1%}")
-    return told + (words["speed_overhead"].format(overhead=f"{s.overhead:.2f}") if s.overhead is not None else "")
+    sentence = str(words["speed_line"]).format(per_minute=number(s.per_minute))
+    sentence += "" if s.idle is None else words["speed_idle"].format(idle=f"{s.idle:.1%}")
+    return sentence + (words["speed_overhead"].format(overhead=f"{s.overhead:.2f}") if s.overhead is not None else "")
 
 
 def _printed(records: StudyRecords, words: dict[str, Any], folder: Path) -> list[str]:
     lines = []
     if best := ranking.best(records):
-        said = {"metric": records.metric, "mean": _mean(best), "runs": len(best.trials), "number": best.trials[0].number}
+        values = {"metric": records.metric, "mean": _mean(best), "runs": len(best.trials), "number": best.trials[0].number}
         key = "print_best" if best.error is not None else "print_single"
-        lines.append(words[key].format(**said, setting=_setting(records, best.params, as_yaml)))
+        lines.append(words[key].format(**values, setting=_setting(records, best.params, as_yaml)))
     elif records.complete:
         count = len(ranking.pareto(records, "second"))
         lines.append(words["print_front"].format(count=count, metric=records.metric, second=records.second))
@@ -293,8 +298,8 @@ def _printed(records: StudyRecords, words: dict[str, Any], folder: Path) -> list
     return [*lines, words["print_report"].format(path=folder / "report.html")]
 
 
-def _setting(records: StudyRecords, params: dict[str, Any], told: Callable[[Any], str]) -> str:
-    return ", ".join(f"{a.label} {told(params[a.key])}" for a in records.axes if a.key in params)
+def _setting(records: StudyRecords, params: dict[str, Any], text: Callable[[Any], str]) -> str:
+    return ", ".join(f"{a.label} {text(params[a.key])}" for a in records.axes if a.key in params)
 
 
 def _link(trial: Trial) -> Cell:

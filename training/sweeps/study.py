@@ -31,7 +31,7 @@ from training.settings.config import Config
 from training.settings.task_specs import HIGHER_IS_BETTER
 from training.sweeps import identity, sampling, space
 from training.sweeps.knob import label, number_of
-from training.sweeps.locks import Lock, Place, take
+from training.sweeps.locks import Lock, WorkerPlace, take
 from training.sweeps.space import SweepConfig
 
 NAME = "study"  # a journal may hold several; ours has one
@@ -83,7 +83,7 @@ class Study:
         with self.turn:
             self.optuna = self._journal(self.dir / "study.journal")
             if not sweep.report:  # who only reads takes nobody's cores
-                self.place = Place(self.dir / ".locks")
+                self.place = WorkerPlace(self.dir / ".locks")
                 self.optuna.sampler = self._sampler(len(self.trials()))
         self.points = self._grid()
         self.written = 0.0
