@@ -2,6 +2,7 @@
 
 import ast
 import glob
+import importlib
 import itertools
 import os
 import subprocess
@@ -150,10 +151,69 @@ def test_every_command_starts_as_a_script_and_says_what_it_takes(command, wanted
     assert (run.returncode, run.stderr) == (0, "") and wanted in run.stdout
 
 
+COMMANDS = ("train", "preflight", "doctor", "sweep", "score", "scoreboard", "translate", "export")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_lang_and_the_nearest_option_are_the_same_everywhere(command, write, capsys):
+    """`--lang` is in every help; an option that is nearly one is a single line and exit 2."""
+    main = importlib.import_module(f"training.{command}").main
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert not ended.value.code and "--lang {zh,en}" in shown and "training/" in shown
+    files = {"train": write(GOOD), "preflight": write(GOOD), "sweep": "configs/sweep/sentence.yaml"}
+    config = ["--config", files[command]] if command in files else []
+    assert main([*config, "--lnag", "zh"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and told.count("\n") == 1 and "did you mean --lang?" in told, told
+    assert main([*config, "--lang", "fr"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "--lang" in told and "zh" in told and "'fr'" in told, told
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("task：gpt\ncorpus: {train: a.txt}\n", "line 1: ： is full-width, which YAML takes for text; write : and a space"),
+        (GOOD.replace("type: gpt2, ", "type: gpt2， "), "line 3: ， is full-width, which YAML takes for text; write , and a space"),
+        (GOOD + "optim:\n  columns： {a: 1}\n", "unknown key optim.columns： {a; ： is full-width"),
+        (GOOD + "evaluation:\n  prompts: ['甲：乙']\n\tsamples: 2\n", "line 8 begins with a tab (samples: 2); indent with spaces"),
+        ('run_dir: "C:\\Users"\n' + GOOD, 'a backslash in double quotes has a meaning of its own (run_dir: "C:\\Users")'),
+    ],
+)
+def test_what_yaml_itself_says_badly(write, text, wanted):
+    (told,) = problems("--config", write(text))
+    assert wanted in told, told
+
+
+def test_texts_in_quotes_stay_texts_and_a_bare_no_is_one_where_it_is_a_choice(write):
+    model = "model: {type: gpt2, a: 'no', b: '5', c: '[1]', d: {e: 'true'}}"
+    c = load_config(
+        write(GOOD.replace("model: {type: gpt2, n_layer: 2}", model).replace("max_steps: 3", "max_steps: 3, mixed_precision: no"))
+    )
+    assert c.model == {"type": "gpt2", "a": "no", "b": "5", "c": "[1]", "d": {"e": "true"}}
+    assert c.train.mixed_precision == "no"
+    c = parse_args(["--config", write(GOOD), "--train.mixed_precision", "no", "--train.max_steps", "１００", "--model.x.y", "1"])
+    assert (c.train.mixed_precision, c.train.max_steps, c.model["x"]) == ("no", 100, {"y": 1})
+    assert "True is not valid here; wanted a whole number" in problems("--config", write(GOOD + "seed: true"))[0]
+
+
+def test_options_add_to_lists_and_to_keys_and_replace_what_is_in_braces(write):
+    c = parse_args(["--config", write(GOOD), "--corpus.train+", "b.txt", "--evaluation.prompts+", "[鸟]", "--model.n_head=2"])
+    assert c.corpus.train == ["a.txt", "b.txt"] and c.evaluation.prompts == ["", "鸟"] and c.model["n_layer"] == c.model["n_head"] == 2
+    assert parse_args(["--config", write(GOOD), "--model", "{type: llama}", "--model.x", "1"]).model == {"type": "llama", "x": 1}
+    told = problems("--config", write(GOOD), "—seed", "--optim.eps")
+    assert told == [
+        "the command line: unrecognized argument —seed; did you mean --seed?",
+        "the command line: optim.eps: no value given; wanted a number",
+    ]
+
+
 def test_reading_a_config_imports_nothing_heavy(write):
     code = (
         "import sys; from training.settings.load import load_config; load_config(sys.argv[1]);"
-        "print([m for m in ('torch', 'transformers', 'datasets', 'numpy', 'accelerate') if m in sys.modules])"
+        "print([m for m in ('torch', 'transformers', 'datasets', 'numpy', 'accelerate', 'pydantic', 'jsonargparse') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code, write(GOOD)], cwd=ROOT, capture_output=True, text=True)
     assert run.stdout.strip() == "[]", run.stdout + run.stderr

@@ -1,15 +1,16 @@
 """Values that no run can have: null, nan, endless and negative numbers, wherever they stand."""
 
-from typing import get_args
+from typing import Annotated, get_args
 
 import pytest
 import yaml
+from annotated_types import Ge, Gt, Le, Lt
 from test_config import GOOD, problems
 
 from training.base.errors import ConfigError
-from training.settings import checks
-from training.settings.config import Config
-from training.settings.load import load_config
+from training.settings import bounds, checks
+from training.settings.config import Config, CorpusConfig, SourceConfig, TrainConfig
+from training.settings.load import check_config, load_config
 
 
 def tree_with(key, value):
@@ -84,6 +85,34 @@ def test_a_value_that_no_run_can_have(write, key, value, wanted):
 def test_a_large_corpus_and_the_largest_seed_are_fine(write):
     assert load_config(write(tree_with("train.max_tokens", 10**12))).train.max_tokens == 10**12
     assert load_config(write(tree_with("seed", 2**32 - 65537))).seed == 2**32 - 65537
+
+
+def test_bounds_in_words():
+    for value, hint, wanted in (
+        (0, Annotated[int, Gt(0)] | None, "is not a positive number"),
+        (-1, Annotated[int, Ge(0)], "must not be negative"),
+        (1, Annotated[float, Ge(0), Lt(1)], "must be at least 0 and below 1"),
+        (2, Annotated[float, Ge(0), Le(1)], "must lie between 0 and 1"),
+        (1, Annotated[int, Ge(2)], "is too small; at least 2"),
+        (11, Annotated[int, Gt(0), Le(10)], "is too large; at most 10"),
+        (2**31, int, "is too large; at most 2147483647"),
+        (float("nan"), float, "is not a finite number"),
+        (2.0**40, float, ""),
+        (1, Annotated[int, Gt(0)], ""),
+    ):
+        assert bounds.wrong(value, bounds.bounds(hint)) == wanted, (value, hint)
+
+
+def test_a_config_made_in_python_is_held_to_the_same_bounds():
+    config = Config(
+        task="gpt", model={"type": "gpt2"}, corpus=CorpusConfig(train=[SourceConfig("a", weight=0.0)]), train=TrainConfig(max_steps=-1)
+    )
+    with pytest.raises(ConfigError) as caught:
+        check_config(config)
+    assert str(caught.value).splitlines() == [
+        "corpus.train: weight 0.0 of a is not a positive number",
+        "train.max_steps: -1 is not a positive number",
+    ]
 
 
 LEAVES = checks.fields_below(Config)

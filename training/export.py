@@ -18,7 +18,8 @@ from pathlib import Path
 import jsonargparse
 
 from inference.folders import COPY
-from training.base.console import command_parser, one_line, options_of
+from training.base.console import command_parser, loading, one_line, options_of
+from training.base.words import phrases, spoken
 from training.publish.model_folder import PARITY, Weights, export_model, parity_table
 from training.scoring.test_sets import model_folder
 
@@ -36,17 +37,17 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--shard_mb", type=jsonargparse.typing.NonNegativeFloat, default=0.0, help="most MB of a file of weights; 0: one file")
     p.add_argument("--license", type=str, default="", help="of the copied weights, for the card, e.g. cc-by-4.0")
     args = options_of(p, argv)
+    loading(spoken())
+    words = phrases("commands", spoken())
     out = Path(args.out) if args.out else None
     told = export_model(Path(args.model), out, args.test, args.sentences, args.weights, args.shard_mb, args.columns, args.license)
     place = out or model_folder(Path(args.model))
     if not told:
-        print(f"{place}: made; a gpt is served by transformers and needs no int8 copy")
+        print(words["no_copy"].format(place=place))
         return
-    print(f"{parity_table(told)}\n\n{place / COPY}: the app uses it on a CPU")
+    print(f"{parity_table(told)}\n\n{words['for_cpu'].format(place=place / COPY)}")
     if told["int8"]["agree"] < PARITY:
-        print(
-            f"warning: in int8 {1 - told['int8']['agree']:.1%} of the translations differ; score both before you ship it", file=sys.stderr
-        )
+        print(words["differ"].format(share=1 - told["int8"]["agree"]), file=sys.stderr)
 
 
 if __name__ == "__main__":

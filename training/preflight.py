@@ -24,7 +24,7 @@ import jsonargparse
 
 from training.base.console import command_parser, known_options, loading, options_of, printed
 from training.base.errors import ConfigError
-from training.base.words import spoken
+from training.base.words import prefer, spoken
 from training.estimate import fit, page
 from training.estimate.gather import as_object, device_names, of_config
 from training.settings.config import Config
@@ -56,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    finally:
+        prefer(None)
     printed(as_object(found, language) if options.json else page.page(config, found, language))
     return 0
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import jsonargparse
 
-from training.base.console import command_parser, one_line, options_of
+from training.base.console import command_parser, loading, one_line, options_of
+from training.base.words import spoken
 from training.scoring.scores import score, scores_table
 from training.scoring.translator import free_to_write
 
@@ -31,6 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--out", type=str | None, help="write one JSON line a sentence here: source, hyp, ref")
     p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
     args = options_of(p, argv)
+    loading(spoken())
     if args.out:
         free_to_write("--out", Path(args.out))
     records, lines = score(Path(args.model), args.test, args.beams, args.columns)

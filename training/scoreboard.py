@@ -20,9 +20,10 @@ from typing import Any
 
 import jsonargparse
 
-from training.base.console import command_parser, one_line, options_of
+from training.base.console import command_parser, loading, one_line, options_of
 from training.base.errors import ConfigError
 from training.base.files import write_text
+from training.base.words import spoken
 from training.scoring import writers
 from training.scoring.board import COMMAND, board, speeds, to_read
 from training.scoring.systems import SUFFIXES, systems, translated
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         help="beam sizes, e.g. 1 4; 1 is greedy, others are for what the app serves",
     )
     args = options_of(p, argv)
+    loading(spoken())
     tests: dict[str, list[dict[str, Any]]] = {}
     for path in args.test:
         name = writers.cell(SUFFIXES.sub("", Path(path).name))

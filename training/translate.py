@@ -17,8 +17,9 @@ from pathlib import Path
 
 import jsonargparse
 
-from training.base.console import command_parser, one_line, options_of
+from training.base.console import command_parser, loading, one_line, options_of
 from training.base.errors import ConfigError
+from training.base.words import spoken
 from training.scoring.texts import read_texts, translate_file
 from training.scoring.translator import free_to_write
 
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--beams", type=jsonargparse.typing.PositiveInt, default=1, help="beam size; 1 is greedy")
     p.add_argument("--int8", type=bool, default=True, help="compute with the int8 copy where there is one")
     args = options_of(p, argv)
+    loading(spoken())
     out = Path(args.out)
     if out.is_file():
         raise ConfigError(f"--out: {out} is there already; choose another name")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from training.base.errors import ConfigError
-from training.base.words import LANGUAGES, Language, phrases
+from training.base.words import LANGUAGES, Language, phrases, prefer
 
 if TYPE_CHECKING:
     import jsonargparse
@@ -65,7 +65,7 @@ def command_parser(description: str | None, epilog: str = "") -> jsonargparse.Ar
 
 
 def options_of(p: jsonargparse.ArgumentParser, argv: list[str] | None) -> jsonargparse.Namespace:
-    """What `argv` says, by default that of this process.
+    """What `argv` says, by default that of this process; what is said from here on is in the language of `--lang`.
 
     Raises:
         ConfigError: for an option that there is not, with the nearest one that there is.
@@ -77,7 +77,9 @@ def options_of(p: jsonargparse.ArgumentParser, argv: list[str] | None) -> jsonar
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.5)
             raise ConfigError(f"{name}: no such option; " + (f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"))
-    return p.parse_args(argv)
+    options = p.parse_args(argv)
+    prefer(options.lang)
+    return options
 
 
 def known_options(p: argparse.ArgumentParser) -> list[str]:
@@ -101,6 +103,8 @@ def one_line(command: Callable[[list[str] | None], None]) -> Callable[..., int]:
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
             return 130
+        finally:
+            prefer(None)
         return 0
 
     return main

@@ -41,8 +41,18 @@ def _book(book: str, language: Language) -> dict[str, Any]:
     return words
 
 
+_preferred: str | None = None  # what the command's `--lang` says while it runs
+
+
+def prefer(language: str | None) -> None:
+    """From here on `spoken` takes this language where it took the locale's; None: the locale's again."""
+    global _preferred
+    _preferred = language
+
+
 def spoken(*asked_for: str | None) -> Language:
-    """The first language asked for, `auto` and None aside; otherwise the locale's (LC_ALL, LC_MESSAGES, LANG, the system's), or English."""
-    lang = next((one for one in asked_for if one and one != "auto"), None)
+    """The first language asked for, `auto` and None aside; otherwise that of `prefer`, the locale's (LC_ALL, LC_MESSAGES, LANG, the
+    system's), or English."""
+    lang = next((one for one in asked_for if one and one != "auto"), _preferred)
     asked = lang or os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or locale.getlocale()[0] or ""
     return "zh" if asked.lower().startswith(("zh", "chinese")) else "en"

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from inference.folders import COPY, TOLD
 from training.base.errors import ConfigError
 from training.base.files import replacing
+from training.base.words import phrases, spoken
 from training.scoring.test_sets import model_folder, read_pairs
 from training.settings.task_specs import TASKS, TaskSpec
 from training.setup.run_folder import home_of_model
@@ -134,7 +135,7 @@ def _convert(folder: Path, place: Path, lines: list[str]) -> dict[str, Any]:
 
     logging.disable_progress_bar()
     translate = translator(folder)
-    say(f"transformers translates {len(lines):,} sentences to compare with …")
+    say(phrases("commands", spoken())["comparing"].format(count=len(lines)))
     begin = time.monotonic()
     wanted = translate(lines, 1)
     told: dict[str, Any] = {"sentences": len(lines), "transformers": {"sentences_per_second": len(lines) / (time.monotonic() - begin)}}
@@ -213,9 +214,10 @@ def _keep_others(place: Path, made: Path) -> None:
 
 def parity_table(told: dict[str, Any]) -> str:
     """What came out, as a Markdown table."""
+    words = phrases("commands", spoken())
     rows = [
-        f"Greedy translations of {told['sentences']:,} sentences:", "",
-        "| | as transformers' | sentences/s | MB |", "|---|---:|---:|---:|",
+        words["agreement"].format(count=told["sentences"]), "",
+        words["agreement_table"], "|---|---:|---:|---:|",
         f"| transformers, float32 | | {told['transformers']['sentences_per_second']:.0f} | |",
     ]  # fmt: skip
     for kind in ("float32", "int8"):

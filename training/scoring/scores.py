@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from training.base.words import phrases, spoken
 from training.scoring.test_sets import model_folder, read_pairs
 from training.scoring.translator import in_pieces, translator
 
@@ -37,7 +38,7 @@ def score(
 
 def scores_table(records: list[dict[str, Any]]) -> str:
     """The records as a Markdown table, signatures below."""
-    rows = ["| test set | pairs | BLEU | chrF2 | sentences/s |", "|---|---:|---:|---:|---:|"]
+    rows = [phrases("commands", spoken())["scores"], "|---|---:|---:|---:|---:|"]
     for r in records:
         rows.append(f"| {Path(r['test']).stem} | {r['pairs']:,} | {r['bleu']:.2f} | {r['chrf']:.2f} | {r['pairs'] / r['seconds']:.0f} |")
     signatures = [f"{name} {r[key]}" for name, key in (("BLEU", "bleu_signature"), ("chrF2", "chrf_signature")) for r in records]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from training.base.errors import ConfigError
+from training.base.words import phrases, spoken
 from training.scoring import writers
 from training.scoring.translator import in_pieces, translator
 from training.settings.task_specs import TASKS
@@ -85,15 +86,15 @@ def systems(roots: list[Path], beams: list[int]) -> list[System]:
 
 def translated(found: list[System], tests: dict[str, list[dict[str, Any]]]) -> list[Outputs]:
     """What every system makes of every test set. One that is damaged is left out, and said to be."""
-    made = []
+    made, words = [], phrases("commands", spoken())
     for system in found:
         try:
             run = translator(system.folder, system.copy)
         except ConfigError as error:
-            print(f"{system.name} is left out: {error}", file=sys.stderr, flush=True)
+            print(words["left_out"].format(name=system.name, problem=error), file=sys.stderr, flush=True)
             continue
         for test, rows in tests.items():
-            print(f"{system.name}: {test}, {len(rows):,} sentences …", file=sys.stderr, flush=True)
+            print(words["translating"].format(name=system.name, test=test, count=len(rows)), file=sys.stderr, flush=True)
             begin = time.monotonic()
             hyps = list(in_pieces(run, [r["source"] for r in rows], system.beams, f"{system.name}, {test}"))
             made.append(Outputs(system, test, rows, hyps, time.monotonic() - begin))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training.base.errors import ConfigError
+from training.base.words import phrases, spoken
 from training.settings.config import SourceConfig
 from training.settings.task_specs import TRANSLATION
 
@@ -67,5 +68,5 @@ def read_rows(source: SourceConfig, names: dict[str, str], option: str, columns:
     except ConfigError as error:  # the readers speak to those who train
         raise ConfigError(str(error).replace("corpus.columns", columns)) from None
     if bad:
-        print(f"{source.path}: {len(bad)} unusable rows left out; the first: {bad[0][1]}", file=sys.stderr)
+        print(phrases("commands", spoken())["unusable"].format(path=source.path, count=len(bad), problem=bad[0][1]), file=sys.stderr)
     return rows, {reason for reason, _ in bad}

@@ -9,6 +9,7 @@ from pathlib import Path
 from training.base.characters import HAN
 from training.base.errors import ConfigError
 from training.base.files import replacing
+from training.base.words import phrases, spoken
 from training.scoring.test_sets import model_folder, read_rows
 from training.scoring.translator import in_pieces, translator
 from training.settings.config import SourceConfig
@@ -40,7 +41,7 @@ def translate_file(model: Path, texts: list[str], beams: int, copy: bool, out: P
     folder = model_folder(model)
     served = copy and usable(folder)
     if copy and not served and (folder / COPY).exists():
-        print(f"{folder / COPY} was made of other weights and is left alone; training/export.py makes it anew", file=sys.stderr)
+        print(phrases("commands", spoken())["other_copy"].format(copy=folder / COPY), file=sys.stderr)
     run = translator(folder, folder / COPY if served else None)
     chinese = sum(bool(HAN.search(text)) for text in texts) >= len(texts) / 2
     ours, theirs = ("chinese", "english") if chinese else ("english", "chinese")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.base.errors import ConfigError
+from training.base.words import phrases, spoken
 
 Translate = Callable[[list[str], int], list[str]]  # source lines and a beam size to translations, in the order of the lines
 
@@ -69,8 +70,7 @@ def translator(folder: Path, copy: Path | None = None) -> Translate:
         most = max(map(len, sources), default=0)
         if most > longest and not said:
             said = True
-            told = f"a line of {most} tokens is longer than the model's {longest}: of such lines only the beginning is translated"
-            print(told, file=sys.stderr)
+            print(phrases("commands", spoken())["long_line"].format(tokens=most, most=longest), file=sys.stderr)
         if copy is None:
             return translation.translate(inner, tokenizer, lines, longest, longest - 1, beams)
         if most > longest:
@@ -83,7 +83,6 @@ def translator(folder: Path, copy: Path | None = None) -> Translate:
 def in_pieces(translate: Translate, lines: list[str], beams: int, what: str) -> Iterator[str]:
     """Translations of all lines, one after the other, with a bar that says `what` is going on."""
     from training.base.console import Progress
-    from training.base.words import phrases, spoken
 
     bar = Progress(what, total=len(lines), left=phrases("training", spoken())["left"])
     try:

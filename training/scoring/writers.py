@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from training.base.errors import ConfigError
+from training.base.words import phrases, spoken
 from training.settings.config import Config
 from training.settings.load import load_config
 from training.settings.task_specs import TASKS
@@ -57,16 +58,17 @@ def written(roots: list[Path]) -> list[Written]:
     """What every gpt model below `roots` writes, temperature by temperature."""
     from inference.folders import find_models
 
-    made = []
+    made, words = [], phrases("commands", spoken())
     for info in find_models(roots):
         if not TASKS[info.task].open_ended:
             continue
-        print(f"{info.name}: {SAMPLES * len(PROMPTS)} samples at temperatures {TEMPERATURES[0]} and {TEMPERATURES[1]} …", file=sys.stderr)
+        planned = {"name": info.name, "count": SAMPLES * len(PROMPTS), "low": TEMPERATURES[0], "high": TEMPERATURES[1]}
+        print(words["sampling"].format(**planned), file=sys.stderr)
         size = sum(p.stat().st_size for p in info.path.glob("*.safetensors"))
         try:
             numbers = measured(info.path)
         except Exception as error:  # a damaged file fails in as many ways as there are layers that read it
-            print(f"{info.name} is left out: {' '.join(str(error).split())[:200]}", file=sys.stderr, flush=True)
+            print(words["left_out"].format(name=info.name, problem=" ".join(str(error).split())[:200]), file=sys.stderr, flush=True)
             continue
         made += [Written(cell(info.name), info.parameters, size, temperature, found, samples) for temperature, found, samples in numbers]
     return made

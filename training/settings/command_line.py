@@ -132,6 +132,8 @@ def _options(cls: type, argv: list[str], language: str) -> tuple[list[str], dict
         own = difflib.get_close_matches(name, ["--config", "--lang", "--help"], 1, 0.7)
         if name == "--config":
             files.append(value)
+        elif name == "--lang" and value not in (*LANGUAGES, "auto"):
+            problems.append(f"{COMMAND_LINE}: --lang: {value!r} is not valid here; wanted {' or '.join(LANGUAGES)}")
         elif own and name != "--lang" and not name.startswith("--print_") and key.partition(".")[0] not in bounds.hints_of(cls):
             problems.append(f"{COMMAND_LINE}: unknown option {name}; did you mean {own[0]}?")
         elif not name.startswith("--print_"):
