@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ from training.loop.pages import draw_curves, write_samples
 from training.model.build import model_config, new_model
 from training.settings.config import Config, CorpusConfig, SourceConfig, TokenizerConfig
 from training.settings.load import load_config
-from training.setup.data import _differences, config_of_run
-from training.setup.run_folder import lock_folder, refuse_foreign
+from training.setup import checkpoint
+from training.setup.run_folder import config_of_run, differences, lock_folder, refuse_foreign
 from training.train import main
 
 SHORT: dict[str, Any] = {
@@ -145,7 +146,7 @@ def test_another_config_is_told_key_by_key(folder: tuple[Path, Path], tmp_path: 
     assert "or choose another --run_dir" in last
     before = Config("gpt", corpus=config_of_run(run_dir).corpus, model={"type": "gpt2"})
     now = Config("gpt", corpus=before.corpus, model={"type": "gpt2", "n_head": 2}, tokenizer=TokenizerConfig(path="x"))
-    assert _differences(before, now).splitlines()[:2] == [
+    assert differences(before, now).splitlines()[:2] == [
         "resume: tokenizer.path was not set when the run began and is x now",
         "resume: model.n_head was not set when the run began and is 2 now",
     ]
@@ -210,29 +211,119 @@ def test_a_damaged_state_cannot_be_resumed_from(key: str, folder: tuple[Path, Pa
     name = key.strip()
     state[name] = {**state[name], **damage} if name == "state" and isinstance(damage, dict) else damage
     path.write_text(json.dumps(state))
+    without_checksums(newest)
     told = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
     assert told.startswith(f"{newest}: cannot be resumed from: trainer_state/state.json")
 
 
-@pytest.mark.parametrize("damage", ["weights cut", "empty", "another model", "a list"])
-def test_a_damaged_checkpoint_names_the_older_one(damage: str, folder: tuple[Path, Path]) -> None:
+def without_checksums(checkpoint: Path) -> None:
+    """As the checkpoints of before there were any."""
+    meta = json.loads((checkpoint / "meta.json").read_text(encoding="utf-8"))
+    del meta["sha256"]
+    (checkpoint / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+
+
+@pytest.mark.parametrize("damage", ["empty", "another model"])
+def test_a_checkpoint_of_another_model_names_the_older_one(damage: str, folder: tuple[Path, Path]) -> None:
     config, run_dir = folder
     older, newest = sorted((run_dir / "checkpoints").iterdir())
     tensors = newest / "trainer_state/tensors.safetensors"
-    if damage == "weights cut":
-        os.truncate(newest / "model.safetensors", 1000)
-    elif damage == "empty":
-        save_file({}, tensors)
-    elif damage == "another model":
-        save_file({**load_file(tensors), "optimizer.0.999.exp_avg": torch.zeros(3)}, tensors)
-    else:
-        (newest / "trainer_state/state.json").write_text("[]")
+    save_file({} if damage == "empty" else {**load_file(tensors), "optimizer.0.999.exp_avg": torch.zeros(3)}, tensors)
+    without_checksums(newest)
     told = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
     assert told.startswith(f"{newest}: cannot be resumed from") and "\n" not in told
     assert f"delete {newest}, and --resume true goes on from {older.name}" in told
     if damage == "empty":
         shutil.rmtree(newest)
         assert resume(config, run_dir).step == 3
+
+
+def flipped(data: bytes) -> bytes:
+    """One bit in the middle is another."""
+    return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes | None]] = {
+    "emptied": lambda data: b"", "zeroed": lambda data: bytes(len(data)), "halved": lambda data: data[: len(data) // 2],
+    "missing": lambda data: None, "a bit flipped": flipped, "longer": lambda data: data + b"x",
+}  # fmt: skip
+DAMAGED = [
+    ("model.safetensors", "a bit flipped"), ("model.safetensors", "halved"), ("trainer_state/tensors.safetensors", "zeroed"),
+    ("trainer_state/tensors.safetensors", "missing"), ("trainer_state/state.json", "emptied"), ("meta.json", "emptied"),
+    ("meta.json", "halved"), ("tokenizer.json", "a bit flipped"), ("config.json", "longer"), ("config.json", "missing"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "how"), DAMAGED)
+def test_a_damaged_newest_checkpoint_is_left_out_and_kept(
+    file: str, how: str, folder: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, run_dir = folder
+    older, newest = sorted((run_dir / "checkpoints").iterdir())
+    damaged = DAMAGE[how]((newest / file).read_bytes())
+    (newest / file).unlink()
+    if damaged is not None:
+        (newest / file).write_bytes(damaged)
+    result = resume(config, run_dir)
+    lines = capsys.readouterr().err
+    assert result.step == 3 and f"resuming from {older} " in lines
+    assert f"{newest.name} is damaged (" in lines and (newest.with_name(f"damaged-{newest.name}") / "README.md").is_file()
+    assert newest.is_dir() == (newest.name == "step-00000002" and newest.exists())
+
+
+def test_a_folder_that_was_published_does_not_take_later_checkpoints_along(folder: tuple[Path, Path]) -> None:
+    """The README invites people to delete trainer_state: what is saved after that must stay, however few are kept."""
+    config, run_dir = folder
+    _, newest = sorted((run_dir / "checkpoints").iterdir())
+    shutil.rmtree(newest / "trainer_state")
+    newest.rename(newest.with_name("step-00000099"))  # of a longer run, say, or copied here
+    result = resume(config, run_dir, "--checkpoint.keep", "1")
+    assert result.step == 3 and (run_dir / "checkpoints/step-00000003/trainer_state").is_dir()
+    assert (run_dir / "checkpoints/step-00000099").is_dir() and checkpoint.newest(run_dir) == run_dir / "checkpoints/step-00000003"
+
+
+def test_records_of_a_run_whose_checkpoints_are_gone_are_moved_aside(folder: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    config, run_dir = folder
+    shutil.rmtree(run_dir / "checkpoints")  # for want of space, say
+    before = {name: (run_dir / name).read_bytes() for name in ("metrics.jsonl", "report.md", "curves.png", "tokenizer/tokenizer.json")}
+    told = refused(config, run_dir, "--corpus.train", "nowhere.txt")
+    assert "nowhere.txt" in told
+    assert {name: (run_dir / name).read_bytes() for name in before} == before, "nothing is touched by a launch that is refused"
+    run_here(config, "--run_dir", str(run_dir))
+    assert {name: (run_dir / "earlier-1" / name).read_bytes() for name in before} == before
+    assert str(run_dir / "earlier-1") in capsys.readouterr().err
+
+
+def test_a_model_folder_is_no_run_folder(folder: tuple[Path, Path], tmp_path: Path) -> None:
+    config, run_dir = folder
+    model = Path(shutil.copytree(sorted((run_dir / "checkpoints").iterdir())[-1], tmp_path / "model"))
+    shutil.rmtree(model / "trainer_state")
+    shutil.copy(run_dir / "config.yaml", model)
+    shutil.copy(run_dir / "curves.png", model)
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    assert "is a model folder" in refused(config, model)
+    assert {path.name: path.read_bytes() for path in model.iterdir() if path.name != ".lock"} == before
+
+
+def test_resume_goes_on_from_the_same_bytes_under_another_name(folder: tuple[Path, Path], tmp_path: Path) -> None:
+    config, run_dir = folder
+    corpus = Path(config_of_run(run_dir).corpus.train if isinstance(config_of_run(run_dir).corpus.train, str) else "")
+    moved = shutil.copy(corpus, tmp_path / f"moved{corpus.suffix}")
+    assert resume(config, run_dir, "--corpus.train", str(moved)).step == 3
+    with open(moved, "a", encoding="utf-8") as f:
+        f.write("\n")
+    assert "is not what this run began with" in refused(
+        config, run_dir, "--resume", "true", "--corpus.train", str(moved), "--train.max_steps", "4"
+    )
+
+
+def test_where_every_checkpoint_is_damaged_nothing_begins_anew(folder: tuple[Path, Path]) -> None:
+    config, run_dir = folder
+    for place in (run_dir / "checkpoints").iterdir():
+        os.truncate(place / "model.safetensors", 100)
+    told = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
+    assert "No other checkpoint" in told and told.count("is damaged") == 2
+    assert len(list((run_dir / "checkpoints").glob("damaged-*"))) == 2 and read_metrics(run_dir)
 
 
 # ---- models that build and cannot do the rest, and the signal before the first step
@@ -309,7 +400,7 @@ def test_a_few_rows_of_a_small_weight_may_be_left_out_for_some_epochs(tmp_path: 
 def test_a_signal_before_the_first_step_is_told(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     config = gpt_config(tmp_path, **SHORT)
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("training.loop.run.open_data", lambda *_: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(9))
+    monkeypatch.setattr("training.loop.run.open_data", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM) or time.sleep(9))
     assert main(["--config", str(config)]) == 143
     assert capsys.readouterr().err == "stopped before the first step\n"
     assert signal.getsignal(signal.SIGTERM) == before

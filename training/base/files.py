@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from training.base.errors import ConfigError
+from training.base.errors import DISK, ConfigError
 
 
 @contextmanager
@@ -53,7 +54,10 @@ def replacing(path: Path) -> Iterator[Path]:
                 with contextlib.suppress(OSError):  # not every file system has modes
                     shutil.copymode(path, beside)
             os.replace(beside, path)
+            folder_to_disk(path.parent)
             return
+        for folder in (beside, *(inner for inner in beside.rglob("*") if inner.is_dir())):
+            folder_to_disk(folder)
         if path.is_dir():
             _remove(old)
             os.replace(path, old)
@@ -63,6 +67,7 @@ def replacing(path: Path) -> Iterator[Path]:
             if old.is_dir() and not path.exists():
                 os.replace(old, path)
             raise
+        folder_to_disk(path.parent)
         _remove(old)
     finally:
         _remove(beside)
@@ -81,6 +86,28 @@ def _to_disk(path: Path) -> None:
             os.close(handle)
 
 
+def folder_to_disk(path: Path) -> None:
+    """Wait until the names in a folder are on disk: after a loss of power a rename that is not may never have been."""
+    if os.name == "nt":  # where a folder cannot be opened, and renames are written through
+        return
+    with contextlib.suppress(OSError):  # some network file systems have no such thing
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def refusal_of_the_disk(error: Exception) -> str:
+    """What the file system refused, in words; empty if the error is about something else.
+
+    The Rust parts of safetensors and tokenizers tell of a full disk in errors of their own, with the system's number in the text.
+    """
+    if isinstance(error, OSError):
+        return (error.strerror or " ".join(str(error).split())) if error.errno in DISK else ""
+    return " ".join(str(error).split()) if re.search(r"\(os error \d+\)", str(error)) else ""
+
+
 def _remove(path: Path) -> None:
     """Remove a file or a folder, if it is there and the file system lets us."""
     if path.is_dir() and not path.is_symlink():
@@ -94,6 +121,18 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole file or none of it, in UTF-8."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def digest(path: str | Path, empty: Any) -> str:
+    """The hash of a file's bytes, as hexadecimal digits.
+
+    Args:
+        empty: a hash of hashlib, into which nothing has been put yet.
+    """
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            empty.update(block)
+    return empty.hexdigest()
 
 
 def finite(value: Any) -> Any:

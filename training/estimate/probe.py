@@ -5,6 +5,7 @@ The weights stay as they were: the optimizers of the probe have a learning rate 
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from training.base.errors import Stopped
+from training.base.files import refusal_of_the_disk
 from training.corpus.batches import Batch, to_tensors
 from training.model.optim import make_optimizers
 from training.settings.config import Config
@@ -211,8 +214,16 @@ def _texts_seconds(config: Config, data: Data, net: PreTrainedModel, device: tor
 
 def _save_seconds(net: PreTrainedModel, config: Config) -> float:
     """A checkpoint: the weights are written once, and counted three times for the optimizer's moments."""
-    Path(config.run_dir).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=config.run_dir, prefix=".probe-") as folder:
-        began = time.perf_counter()
-        save_file({f"{k}": p.detach().cpu().contiguous() for k, p in enumerate(net.parameters())}, Path(folder) / "weights.safetensors")
-        return 3 * (time.perf_counter() - began) + 0.1
+    run_dir = Path(config.run_dir)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        for left in run_dir.glob(".probe-*"):  # by a run that was killed here
+            shutil.rmtree(left, ignore_errors=True)
+        with TemporaryDirectory(dir=run_dir, prefix=".probe-") as folder:
+            began = time.perf_counter()
+            save_file({f"{k}": p.detach().cpu().contiguous() for k, p in enumerate(net.parameters())}, Path(folder) / "weights.safetensors")
+            return 3 * (time.perf_counter() - began) + 0.1
+    except Exception as error:
+        if not (why := refusal_of_the_disk(error)):
+            raise
+        raise Stopped(f"{run_dir}: not even the weights of one checkpoint can be written: {why}; there is no checkpoint yet") from None

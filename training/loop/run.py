@@ -35,8 +35,9 @@ from training.model.tokenizer import tokenizer_summary
 from training.settings.config import Config
 from training.setup import checkpoint
 from training.setup.checkpoint import Tensors
-from training.setup.data import Data, build_model, check_before_reading, choose_precision, look_at_vocabulary, open_data, open_folder
+from training.setup.data import Data, build_model, check_before_reading, choose_precision, look_at_vocabulary, open_data
 from training.setup.processes import Processes
+from training.setup.run_folder import open_folder
 from training.tasks.base import Memory
 
 
@@ -217,7 +218,9 @@ def open_run(config: Config, memory: Memory | None = None, workers: int = 1, sig
         lock, place = open_folder(config, processes)
         if lock:
             opened.callback(lock.release)
-        data = open_data(config, processes, memory)
+        if config.resume and not place:
+            processes.say(phrases("training", spoken(config.log.language))["nothing_to_resume"].format(dir=config.run_dir))
+        data = open_data(config, processes, memory, fresh=place is None, resumed=place)
         held = numbers.resident() - resident_at_first  # by the data
         network = build_model(config, data)
         if processes.device.type == "cpu":

@@ -96,7 +96,7 @@ class Snapshots:
                     run_dir, state.step, self.network, weights, self.data.tokenizer, meta, card, trainer_state, tensors, raw
                 )  # fmt: skip
                 point(place, state)
-                checkpoint.prune(run_dir, self.config.checkpoint.keep)
+                checkpoint.prune(run_dir, self.config.checkpoint.keep, place)
             except (Stopped, OSError) as error:
                 problem = str(error)
         processes.stop_if(problem, Stopped)

@@ -6,6 +6,8 @@ safetensors, the rest in JSON: nothing here is ever unpickled.
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -14,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, load_model, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.base.errors import ConfigError, Stopped
-from training.base.files import complaints, replacing, write_text
+from training.base.files import complaints, digest, refusal_of_the_disk, replacing, write_text
 from training.model.optim import like, whole
 
 Tensors = dict[str, torch.Tensor]
@@ -59,14 +61,66 @@ def save(
             write_text(inner / "state.json", json.dumps(state, indent=1))
             for path in folder.rglob("*.safetensors"):  # which safetensors lets only their owner read
                 shutil.copymode(folder / "README.md", path)
-            write_text(folder / "meta.json", json.dumps(meta, ensure_ascii=False, indent=1))
+            write_text(folder / "meta.json", json.dumps({**meta, "sha256": checksums(folder)}, ensure_ascii=False, indent=1))
     except Exception as error:
-        # The Rust parts of safetensors and tokenizers tell of a full disk in errors of their own.
-        if not isinstance(error, OSError | SafetensorError) and type(error) is not Exception:
+        if not isinstance(error, OSError) and not refusal_of_the_disk(error):
             raise
-        told = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+        told = refusal_of_the_disk(error) or str(error)
         raise Stopped(f"the checkpoint of step {step:,} cannot be written to {place.parent}: {told}") from None
     return place
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a model folder by its path in it, but for meta.json, which holds them, and the card, which people edit."""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return {name: digest(folder / name, hashlib.sha256()) for name in files if name not in ("meta.json", "README.md")}
+
+
+def damage(place: Path) -> str:
+    """What is wrong with the files of a checkpoint, in words; empty if nothing is. One of before there were checksums is opened."""
+    try:
+        meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
+        known = meta.get("sha256", {})
+        for name, checksum in known.items():
+            if not (place / name).is_file():
+                return f"{name} is missing"
+            if digest(place / name, hashlib.sha256()) != checksum:
+                return f"{name} is not what was written (its checksum differs)"
+        if not known:
+            for path in (place / "model.safetensors", *(place / "trainer_state").glob("*.safetensors")):
+                with safe_open(path, "pt"):
+                    pass
+            for name in ("config.json", "trainer_state/state.json"):
+                json.loads((place / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, AttributeError, TypeError, SafetensorError, RecursionError) as error:
+        return " ".join(str(error).split())[:200]
+    return ""
+
+
+def leave_damaged_out(run_dir: Path) -> list[str]:
+    """Set every damaged checkpoint that is newer than the newest whole one aside; a line for each.
+
+    Raises:
+        ConfigError: if that leaves none, or the folder cannot be written.
+    """
+    lines: list[str] = []
+    while place := newest(run_dir):
+        why = damage(place)
+        if not why:
+            return lines
+        aside = place.with_name(f"damaged-{place.name}")
+        with complaints(f"run_dir: {place} is damaged ({why}) and cannot be set aside"):
+            for number in itertools.count(2):
+                if not aside.exists():
+                    break
+                aside = place.with_name(f"damaged-{place.name}-{number}")
+            os.replace(place, aside)
+        lines.append(f"{place.name} is damaged ({why}) and was left out; it is kept as {aside}")
+    if lines:
+        raise ConfigError(
+            "resume: " + "; ".join(lines) + f". No other checkpoint of {run_dir} can be gone on from: choose another --run_dir"
+        )
+    return lines
 
 
 def point(run_dir: Path, name: str, place: Path) -> None:
@@ -132,10 +186,14 @@ def recover(run_dir: Path) -> None:
                 os.replace(old, place)
 
 
-def prune(run_dir: Path, keep: int) -> None:
-    """Remove all but the `keep` latest checkpoints and the best one, and what a kill left half written."""
+def prune(run_dir: Path, keep: int, written: Path) -> None:
+    """Remove whole checkpoints older than `written` until it and `keep - 1` of them are left, and what a kill left half written.
+
+    The best one stays, and whatever else is no older than `written` or not whole: somebody else put it there, or may want to look at it.
+    """
     best = pointed(run_dir, "best")
-    for place in sorted((run_dir / "checkpoints").glob("step-*"))[:-keep]:
+    older = [place for place in all_whole(run_dir) if place.name < written.name]
+    for place in older[: max(0, len(older) - (keep - 1))]:
         if place != best:
             shutil.rmtree(place, ignore_errors=True)
     for left in [*(run_dir / "checkpoints").glob(".tmp-*"), *(run_dir / "checkpoints").glob(".old-*")]:

@@ -6,18 +6,17 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 import torch
 from accelerate.tracking import get_available_trackers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.base.console import Progress
-from training.base.errors import ConfigError
-from training.base.files import complaints, replacing, write_text
+from training.base.errors import ConfigError, Stopped
+from training.base.files import complaints, digest, refusal_of_the_disk, replacing, write_text
 from training.base.words import phrases, spoken
 from training.corpus.batches import Batch, to_tensors
 from training.corpus.order import Corpus, corpus_summary, open_corpus
@@ -25,12 +24,9 @@ from training.corpus.readers import Shard
 from training.model.build import checkpoint_activations, model_config, new_model
 from training.model.hardware import pick_precision
 from training.model.tokenizer import StandIn, load_tokenizer, train_tokenizer, vocabulary_report
-from training.settings import checks
-from training.settings.config import Config, source_list
-from training.settings.load import load_config
-from training.setup import checkpoint
+from training.settings.config import Config
 from training.setup.processes import Processes
-from training.setup.run_folder import clear_folder, lock_folder, refuse_foreign
+from training.setup.run_folder import config_of_run, set_aside
 from training.tasks.base import Memory, Task, task_class
 
 VOCABULARY_ROWS, VOCABULARY_CHARACTERS = 30_000, 4_000_000  # of the corpus, on which the report on the vocabulary is made
@@ -38,44 +34,6 @@ VOCABULARY_ROWS, VOCABULARY_CHARACTERS = 30_000, 4_000_000  # of the corpus, on 
 TOKENIZER_CHARACTERS = 200_000_000  # that a tokenizer is trained on at most, whatever `sample_rows` allows: they are held in memory
 
 SAMPLE_ROWS, SAMPLE_CHARACTERS = 2000, 16_000_000  # of the corpus, at hand for choices such as packing
-
-SAME = ("task", "seed", "tokenizer", "model", "batch")  # a run cannot go on with other values of these
-
-
-def open_folder(config: Config, processes: Processes) -> tuple[filelock.BaseFileLock | None, Path | None]:
-    """Lock the run folder (the main process does) and find the checkpoint to go on from, if there is one.
-
-    Raises:
-        ConfigError: if another run is writing there, or a run would be overwritten or cannot be gone on with.
-    """
-    folder, held, problem = Path(config.run_dir), None, ""
-    if processes.main:
-        try:
-            if not checkpoint.all_whole(folder):
-                refuse_foreign(folder)
-            held = lock_folder(folder)
-            checkpoint.recover(folder)
-            whole, here = checkpoint.all_whole(folder), checkpoint.newest(folder)
-            if whole and not config.resume:
-                problem = (
-                    f"run_dir: {folder} already holds a run (at {whole[-1].name}); "
-                    "go on with --resume true, or choose another --run_dir"
-                )  # fmt: skip
-            elif whole and here is None:
-                problem = f"resume: the checkpoints in {folder} have no trainer_state any more; choose another --run_dir"
-            elif here:
-                problem = _differences(_moved(config_of_run(folder), config), config)
-            else:
-                clear_folder(folder)
-        except ConfigError as error:
-            problem = str(error)
-    try:
-        processes.stop_if(problem)
-    except ConfigError:
-        if held:
-            held.release()
-        raise
-    return held, checkpoint.newest(folder) if config.resume else None
 
 
 def check_before_reading(config: Config, processes: Processes) -> None:
@@ -99,40 +57,6 @@ def check_before_reading(config: Config, processes: Processes) -> None:
         raise ConfigError("\n".join(problems))
 
 
-def config_of_run(folder: Path) -> Config:
-    """The config that a run began with."""
-    return load_config(folder / "config.yaml")
-
-
-def _moved(before: Config, now: Config) -> Config:
-    """`before` as if it had named the tokenizer as `now` does, where that is the one it began with: its folder may have moved."""
-    own, named = Path(now.run_dir) / "tokenizer/tokenizer.json", Path(now.tokenizer.path or "") / "tokenizer.json"
-    try:
-        same = bool(before.tokenizer.path and now.tokenizer.path) and own.read_bytes() == named.read_bytes()
-    except OSError:
-        same = False
-    return replace(before, tokenizer=replace(before.tokenizer, path=now.tokenizer.path)) if same else before
-
-
-def _differences(before: Config, now: Config) -> str:
-    """What a resumed run must not change and does, told key by key; empty if there is nothing."""
-    old, new = (dict(checks.leaves("", _unchanging(config))) for config in (before, now))
-    told = [
-        f"resume: {name} was {checks.shown(old.get(name))} when the run began and is {checks.shown(new.get(name))} now"
-        for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
-    ]
-    return "\n".join([*told, f"resume: go on with {before.run_dir}/config.yaml, or choose another --run_dir"]) if told else ""
-
-
-def _unchanging(config: Config) -> dict[str, Any]:
-    """The sections that stay as they were, as a tree."""
-    tree = asdict(replace(config, corpus=replace(config.corpus, workers=0, strict=False)))  # these do not change what is read
-    for key in ("train", "validation"):  # a path alone is a source with nothing else said
-        tree["corpus"][key] = [asdict(replace(s, license="")) for s in source_list(getattr(config.corpus, key))]
-    return {**{name: tree[name] for name in (*SAME, "corpus")}, "optim": {"name": config.optim.name}}
-
-
 @dataclass
 class Data:
     """What is trained on. `sample` has some training rows, `held_out` the validation rows; `contents`: see `contents_of`."""
@@ -153,11 +77,15 @@ class Data:
         return (row[first] for row in self.corpus.some(rows, characters))
 
 
-def open_data(config: Config, processes: Processes, memory: Memory | None = None) -> Data:
+def open_data(
+    config: Config, processes: Processes, memory: Memory | None = None, fresh: bool = False, resumed: Path | None = None
+) -> Data:  # fmt: skip
     """Scan the corpus and train the tokenizer on the main process; the others read what it left in the run folder.
 
     Args:
         memory: of token ids, for callers that train several runs on the same rows.
+        fresh: a run begins here: what an earlier one left makes room, once the corpus has been found to be good.
+        resumed: the checkpoint that a run goes on from, which has its tokenizer too.
     """
 
     words = _words(config)
@@ -172,7 +100,10 @@ def open_data(config: Config, processes: Processes, memory: Memory | None = None
         if validation is not corpus:
             processes.say(words["validation"].format(line=corpus_summary(validation.report, words)))
         shards = corpus.shards + (validation.shards if validation is not corpus else [])
-        return corpus, validation, _tokenizer(config, corpus, processes), contents_of(shards, Path(config.run_dir) / "corpus/contents.json")
+        if fresh and processes.main and (aside := set_aside(Path(config.run_dir))):
+            processes.say(words["set_aside"].format(place=aside))
+        tokenizer = _tokenizer(config, corpus, processes, resumed)
+        return corpus, validation, tokenizer, contents_of(shards, Path(config.run_dir) / "corpus/contents.json")
 
     corpus, validation, tokenizer, contents = processes.in_turn(read)
     sample = list(corpus.some(SAMPLE_ROWS, SAMPLE_CHARACTERS))
@@ -205,21 +136,14 @@ def contents_of(shards: list[Shard], remembered: Path) -> list[list[str]]:
             if path not in known:
                 kept = before.get(path) if isinstance(before, dict) else None
                 same = isinstance(kept, list) and kept[:2] == [size, time] and len(kept) == 3
-                known[path] = kept if same and kept else [size, time, _hash(path)]
+                with complaints(f"{path}: cannot be read"):
+                    known[path] = kept if same and kept else [size, time, digest(path, hashlib.blake2b(digest_size=16))]
             whole.update(str(known[path][2]).encode())
         found.append([shard.label, whole.hexdigest() if files else ""])
     if known != before:  # the other processes find what the main one wrote
         with complaints(f"run_dir: cannot write in {remembered.parent}"):
             write_text(remembered, json.dumps(known))
     return found
-
-
-def _hash(path: str) -> str:
-    found = hashlib.blake2b(digest_size=16)
-    with complaints(f"{path}: cannot be read"), open(path, "rb") as f:
-        while block := f.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
 
 
 def changed_contents(before: list[list[str]], now: list[list[str]]) -> str:
@@ -237,9 +161,11 @@ def _words(config: Config) -> dict[str, Any]:
     return {**phrases("training", language), **phrases("report", language)}
 
 
-def _tokenizer(config: Config, corpus: Corpus, processes: Processes) -> PreTrainedTokenizerFast:
+def _tokenizer(config: Config, corpus: Corpus, processes: Processes, resumed: Path | None) -> PreTrainedTokenizerFast:
     """The run's tokenizer: the one it began with, the one that the config names, or a new one."""
     saved = Path(config.run_dir) / "tokenizer"
+    if resumed:
+        return load_tokenizer(resumed, config.task)
     if not (saved / "tokenizer.json").is_file():
         if config.tokenizer.path:
             tokenizer = load_tokenizer(config.tokenizer.path, config.task)
@@ -258,8 +184,13 @@ def _tokenizer(config: Config, corpus: Corpus, processes: Processes) -> PreTrain
 
             tokenizer = train_tokenizer(config.tokenizer, texts(), config.task)
             bar.close()
-        with complaints(f"run_dir: cannot write in {config.run_dir}"), replacing(saved) as folder:
-            tokenizer.save_pretrained(folder)
+        try:
+            with replacing(saved) as folder:
+                tokenizer.save_pretrained(folder)
+        except Exception as error:
+            if not (why := refusal_of_the_disk(error)):
+                raise
+            raise Stopped(f"the tokenizer cannot be written to {saved}: {why}; there is no checkpoint yet") from None
     return load_tokenizer(saved, config.task)
 
 

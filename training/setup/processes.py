@@ -16,7 +16,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from tqdm import tqdm
 
-from training.base.errors import ConfigError
+from training.base.errors import ConfigError, Stopped
 
 T = TypeVar("T")
 
@@ -78,11 +78,13 @@ class Processes:
         """`work` on the main process, then on the others, which find what it left on disk."""
         result: list[T] = []
         for turn in (self.main, not self.main):
-            problem = ""
+            failure: tuple[type[Exception], str] | None = None
             if turn:
                 try:
                     result.append(work())
-                except ConfigError as error:
-                    problem = str(error)
-            self.stop_if(problem)
+                except (ConfigError, Stopped) as error:
+                    failure = type(error), str(error)
+            if failures := [f for f in self.gather(failure) if f]:
+                kind, problem = failures[0]
+                raise kind(problem)
         return result[0]
