@@ -15,7 +15,7 @@ from typing import Any
 
 from training.base.errors import OutOfMemory
 from training.diagnosis.finding import Finding
-from training.diagnosis.run_records import Records
+from training.diagnosis.run_records import RunRecords
 from training.settings.config import Config
 from training.settings.load import load_config
 
@@ -101,10 +101,10 @@ def one(verdicts: list[Finding], name: str) -> dict[str, Any]:
     return dict(found.evidence)
 
 
-def ended(**known: Any) -> Records:
+def ended(**known: Any) -> RunRecords:
     """The records of a finished run without anything but what is given."""
     config = config_of("healthy_phrasebook")
-    return Records(config, **{**known, "end": {"event": "end", "step": 100, "ended": "finished", **known.get("end", {})}})
+    return RunRecords(config, **{**known, "end": {"event": "end", "step": 100, "ended": "finished", **known.get("end", {})}})
 
 
 def losses(*values: float) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from doctor_recordings import (
 from training.base.words import phrases
 from training.diagnosis import verdicts_text, verdicts_training
 from training.diagnosis.diagnose import diagnose, judge
-from training.diagnosis.run_records import Records, count_lost_rows, read_run
+from training.diagnosis.run_records import RunRecords, count_lost_rows, read_run
 from training.estimate.overfitting import FACTOR
 from training.settings.config import SourceConfig
 from training.settings.load import load_config
@@ -111,7 +111,7 @@ def test_filters_that_leave_out_little_are_nobodys_fault():
     records = read_run(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook"))
     for rejected, said in (({"ratio": 8000}, False), ({"ratio": 30000}, True), ({"not_utf8": 3}, False), ({"missing": 600}, True)):
         corpus = records.corpus | {"rejected": rejected, "rows_read": 41_845}
-        found = judge(Records(records.config, corpus=corpus, end={"ended": "finished", "step": 100}))
+        found = judge(RunRecords(records.config, corpus=corpus, end={"ended": "finished", "step": 100}))
         assert (found != []) == said, rejected
     records = replace(records, corpus={"rejected": {"ratio": 8000, "not_utf8": 600}, "rows_read": 41_845}, train=[])
     told = one(judge(replace(records, evaluations=[], samples=[])), "rows_quarantined")
@@ -123,7 +123,7 @@ def test_memory_is_compared_with_that_of_a_device():
     records = read_run(RUNS / "healthy_phrasebook", config)
     sharded = {"memory": {"peak_bytes": 40e9, "each_device_bytes": 6.1e9}}
     for measured, said in ((6.0e9, False), (12e9, True)):
-        found = judge(Records(records.config, end=records.end | {"peak_memory_bytes": measured}, preflight=sharded))
+        found = judge(RunRecords(records.config, end=records.end | {"peak_memory_bytes": measured}, preflight=sharded))
         assert ("prediction_memory" in {v.id for v in found}) == said
 
 
@@ -156,7 +156,7 @@ def test_a_validation_loss_that_stands_still_while_the_training_goes_on_is_overf
         for s in range(10, 100 * len(values) + 1, 10)
     ]
     evaluations = [{"event": "evaluate", "step": 100 * k, "val_loss": v} for k, v in enumerate(values, 1)]
-    r = Records(
+    r = RunRecords(
         config_of("healthy_phrasebook"), train=train, evaluations=evaluations, end={"ended": "interrupted", "step": 100 * len(values)}
     )
     assert (verdicts_training.overfitting(r) is not None) == said
@@ -176,7 +176,7 @@ def test_a_forecast_is_compared_with_the_step_where_the_loss_turned():
             (349, "prediction_overfit"),
             (1500, "prediction_overfit"),
         ):
-            r = Records(config, train=train, evaluations=evaluations, end=end, preflight={"forecast": {"overfit_step": forecast}})
+            r = RunRecords(config, train=train, evaluations=evaluations, end=end, preflight={"forecast": {"overfit_step": forecast}})
             said = {v.id: v for v in judge(r)}
             assert said["overfitting"].evidence["step"] == 700 and said["overfitting"].severity == severity
             assert [name for name in said if name.startswith("prediction")] == [verdict]
@@ -207,7 +207,7 @@ def test_the_names_of_a_sources_own_columns_count(tmp_path):
     own = "train:\n    path: data/phrasebook/train.jsonl\n    columns: {source: english, target: chinese}\n"
     (tmp_path / "config.yaml").write_text(text.replace("train: data/phrasebook/train.jsonl\n", own, 1), encoding="utf-8")
     config = load_config(tmp_path / "config.yaml")
-    records = Records(config, end={"ended": "finished", "step": 100}, preflight={"data": {"chinese_targets": 1.0}})
+    records = RunRecords(config, end={"ended": "finished", "step": 100}, preflight={"data": {"chinese_targets": 1.0}})
     assert judge(records) == []
     aligned = replace(config.corpus, train=[SourceConfig("a.en", target_path="a.zh")])  # which have no columns' names
     assert judge(replace(records, config=replace(config, corpus=aligned))) == []
@@ -226,7 +226,7 @@ def test_before_and_after_a_run_a_batch_is_small_below_the_same_number(task):
     config, rng = read_run(RUNS / name, config_of(name)).config, random.Random(3)
     for tokens, said in ((TASKS[task].small_batch - 6, True), (TASKS[task].small_batch + 6, False)):
         noisy = [{"event": "train", "step": 10 * i, "loss": rng.gauss(4.0, 0.3), "tokens": 10 * tokens * i} for i in range(1, 41)]
-        found = [v for v in judge(Records(config, train=noisy)) if v.id == "batch_too_small"]
+        found = [v for v in judge(RunRecords(config, train=noisy)) if v.id == "batch_too_small"]
         assert [v.source for v in found] == [verdicts_training.BATCHES] * said
 
 

@@ -21,7 +21,7 @@ from training.base.console import printed
 from training.base.errors import ConfigError
 from training.base.words import LANGUAGES, phrases
 from training.diagnosis import verdicts_training
-from training.diagnosis.diagnose import as_json, diagnose, judge, tell
+from training.diagnosis.diagnose import as_json, diagnose, judge, verdict_lines
 from training.diagnosis.finding import Finding
 from training.diagnosis.run_records import read_metrics, read_run
 from training.doctor import main
@@ -44,7 +44,7 @@ def test_both_languages_say_the_same_things():
 def test_every_verdict_can_be_said(name, tmp_path):
     folder = changed(name, tmp_path) if name in CHANGED else RUNS / name
     for language in LANGUAGES:
-        said = "\n".join(tell(diagnose(folder, config_of(name)), language))
+        said = "\n".join(verdict_lines(diagnose(folder, config_of(name)), language))
         assert said and not {"{", "}"} & set(said.replace("…", "")) and "None" not in said, said
 
 
@@ -241,7 +241,7 @@ def test_a_metrics_file_cut_anywhere_is_no_error(name, tmp_path):
         (tmp_path / "run" / "metrics.jsonl").write_bytes(whole[: int(share * len(whole))])
         verdicts = diagnose(tmp_path / "run", config_of(name))
         assert "unfinished" in {v.id for v in verdicts}
-        tell(verdicts, "zh")
+        verdict_lines(verdicts, "zh")
 
 
 @pytest.mark.parametrize("name", [*BROKEN, *HEALTHY])
@@ -258,7 +258,7 @@ def test_nulls_and_wrong_types_are_no_error(name, tmp_path):
             tree = json.loads((RUNS / name / path).read_text(encoding="utf-8"))
             (tmp_path / "run" / path).write_text(json.dumps(damage(tree, rng)), encoding="utf-8")
         for language in LANGUAGES:
-            tell(diagnose(tmp_path / "run", config_of(name)), language)
+            verdict_lines(diagnose(tmp_path / "run", config_of(name)), language)
 
 
 def damage(tree: Any, rng: random.Random) -> Any:

@@ -19,7 +19,7 @@ from doctor_recordings import (
 
 from training.diagnosis import verdicts_training
 from training.diagnosis.diagnose import diagnose, judge
-from training.diagnosis.run_records import Records, read_run
+from training.diagnosis.run_records import RunRecords, read_run
 
 
 def memory(foretold: float, measured: float) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def test_the_worst_comes_first():
 )  # fmt: skip
 def test_a_warmup_that_never_ended_is_told_from_the_last_step_alone(how, step, warmup, said):
     c = config_of("healthy_phrasebook")
-    r = Records(replace(c, optim=replace(c.optim, warmup_steps=warmup)), end={"ended": how, "step": step})
+    r = RunRecords(replace(c, optim=replace(c.optim, warmup_steps=warmup)), end={"ended": how, "step": step})
     found = [v.evidence["share"] for v in judge(r) if v.id == "warmup_unended"]
     assert found == ([step / warmup] if said else [])
 
@@ -135,7 +135,7 @@ def test_a_warmup_that_never_ended_is_told_from_the_last_step_alone(how, step, w
 )
 def test_jumps_of_the_loss_are_a_rate_too_high_and_noise_is_not(values, sign, step):
     config = read_run(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook")).config
-    found = judge(Records(config, train=losses(*values), end={"ended": "interrupted", "step": 999}))
+    found = judge(RunRecords(config, train=losses(*values), end={"ended": "interrupted", "step": 999}))
     said = [dict(v.evidence) for v in found if v.id == "learning_rate_too_high"]
     assert [(s["sign"], s["step"]) for s in said] == ([(sign, step)] if sign else [])
 
@@ -169,5 +169,5 @@ def test_muon_is_idle_where_its_rate_cannot_have_moved_a_matrix(name: str, rate:
     config = config_of("muon_idle")
     config = replace(config, optim=replace(config.optim, name=name, muon_learning_rate=rate))
     train = [{"event": "train", "step": s, "loss": 6.0, "tokens": 100 * s, "epoch": s / 10} for s in range(1, steps + 1)]
-    r = Records(config, train=train, evaluations=[], end={"ended": "finished", "step": steps})
+    r = RunRecords(config, train=train, evaluations=[], end={"ended": "finished", "step": steps})
     assert (verdicts_training.muon_idle(r) is not None) == said

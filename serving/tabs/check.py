@@ -15,7 +15,7 @@ from serving.runs import Listing, find_runs
 from serving.strings import LABELS, Language, language, say
 from training.base.errors import ConfigError
 from training.base.words import phrases
-from training.diagnosis.diagnose import diagnose, tell
+from training.diagnosis.diagnose import diagnose, verdict_lines
 from training.diagnosis.finding import finding_lines
 from training.estimate import facts, gather, page
 from training.settings.config import Config, TrainConfig
@@ -142,7 +142,7 @@ def diagnosed(folder: str | None, speaks: Language) -> tuple[Image | None, str]:
         return None, say(speaks, "no_run")
     path = Path(str(folder))
     try:
-        told = "\n".join(tell(diagnose(path), speaks))
+        told = "\n".join(verdict_lines(diagnose(path), speaks))
     except ConfigError as error:
         told = html.escape(str(error))
     try:

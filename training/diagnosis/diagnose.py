@@ -8,7 +8,7 @@ from typing import Any
 
 from training.base.words import Language
 from training.diagnosis.finding import Finding, finding_lines, worst_first
-from training.diagnosis.run_records import Records, read_run
+from training.diagnosis.run_records import RunRecords, read_run
 from training.diagnosis.verdicts_text import TEXT_AND_DATA
 from training.diagnosis.verdicts_training import TRAINING
 from training.settings.config import Config
@@ -28,12 +28,12 @@ def diagnose(folder: Path, config: Config | None = None) -> list[Finding]:
     return judge(read_run(folder, config))
 
 
-def judge(records: Records) -> list[Finding]:
+def judge(records: RunRecords) -> list[Finding]:
     """The verdicts on records that have been read."""
     return worst_first([found for verdict in (*TRAINING, *TEXT_AND_DATA) if (found := verdict(records)) is not None])
 
 
-def tell(verdicts: list[Finding], language: Language) -> list[str]:
+def verdict_lines(verdicts: list[Finding], language: Language) -> list[str]:
     """The verdicts as Markdown list items; if there are none, that."""
     if verdicts:
         return finding_lines(verdicts, language)

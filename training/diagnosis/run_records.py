@@ -80,7 +80,7 @@ STEP = operator.itemgetter(0)  # of a point
 
 
 @dataclass(frozen=True)
-class Records:
+class RunRecords:
     """A run, as its folder tells it.
 
     Attributes:
@@ -168,7 +168,7 @@ class Records:
         return plausible(keys[-1], found)
 
 
-def read_run(folder: Path, config: Config | None = None) -> Records:
+def read_run(folder: Path, config: Config | None = None) -> RunRecords:
     """The records of a run folder.
 
     Args:
@@ -201,7 +201,7 @@ def read_run(folder: Path, config: Config | None = None) -> Records:
     if ends and train and train[-1]["step"] > ends[-1]["step"]:
         ends = []  # the run was resumed after that
     parts = _json(folder / "corpus" / "report.json").get("parts")
-    return Records(
+    return RunRecords(
         config, train, [r for r in events if r.get("event") == "evaluate"],
         [s for s in samples[-1] if isinstance(s, dict)] if samples else [], ends[-1] if ends else {},
         parts[0] if isinstance(parts, list) and parts and isinstance(parts[0], dict) else {},

@@ -14,7 +14,7 @@ from training.diagnosis.finding import Finding, Severity
 from training.diagnosis.run_records import (
     MIXED,
     SWAPPED,
-    Records,
+    RunRecords,
     count_lost_rows,
     level,
     missing,
@@ -68,7 +68,7 @@ WAITED = 30.0  # seconds
 # ---- output
 
 
-def memorised_text(r: Records) -> Finding | None:
+def memorised_text(r: RunRecords) -> Finding | None:
     """Samples stand in the training text, and the model knows that text far better than text of the same kind."""
     copied, longest, loss = r.last("copied_share"), r.last("longest_copied"), level(r.losses, 0.95, 1.0)
     if copied is None or longest is None or loss is None or source_list(r.config.corpus.validation) == source_list(r.config.corpus.train):
@@ -83,7 +83,7 @@ def memorised_text(r: Records) -> Finding | None:
     return finding("memorised_text", "warning", evidence, "Carlini et al. 2022, arXiv:2202.07646")
 
 
-def repetition_loops(r: Records) -> Finding | None:
+def repetition_loops(r: RunRecords) -> Finding | None:
     """The same words over and over at the last evaluation."""
     repeated = r.last("repetition")
     if repeated is None or repeated < REPEATED:
@@ -92,7 +92,7 @@ def repetition_loops(r: Records) -> Finding | None:
     return finding("repetition_loops", "warning", evidence, "Holtzman et al. 2019, arXiv:1904.09751; Welleck et al. 2019, arXiv:1908.04319")
 
 
-def empty_output(r: Records) -> Finding | None:
+def empty_output(r: RunRecords) -> Finding | None:
     """Nothing at all where a text was asked for."""
     texts = [s["text"] for s in r.samples if isinstance(s.get("text"), str)]
     share = r.last("empty_share")
@@ -104,7 +104,7 @@ def empty_output(r: Records) -> Finding | None:
     return finding("empty_output", "problem" if share >= EMPTY_MANY else "warning", evidence)
 
 
-def truncated_output(r: Records) -> Finding | None:
+def truncated_output(r: RunRecords) -> Finding | None:
     """Texts that do not come to an end: cut at the longest length, where those of the corpus would have ended."""
     if repetition_loops(r):
         return None  # a loop has no end
@@ -128,7 +128,7 @@ def truncated_output(r: Records) -> Finding | None:
     return finding("truncated_output", "warning", evidence)
 
 
-def untranslated_output(r: Records) -> Finding | None:
+def untranslated_output(r: RunRecords) -> Finding | None:
     """The source's script in the translations."""
     share = r.last("untranslated_share")
     if share is None or share < UNTRANSLATED:
@@ -136,11 +136,11 @@ def untranslated_output(r: Records) -> Finding | None:
     return finding("untranslated_output", "warning", {"step": r.evaluations[-1]["step"], "share": round(share, 3)})
 
 
-def _temperature(r: Records) -> float:
+def _temperature(r: RunRecords) -> float:
     return r.config.evaluation.temperature if r.config.spec.open_ended else 0.0
 
 
-def _mean_tokens(r: Records) -> float | None:
+def _mean_tokens(r: RunRecords) -> float | None:
     """Tokens of a text, in the mean; without a preflight its characters, which are no fewer (bytes apart)."""
     column = r.config.spec.target_column
     known = r.predicted("vocabulary", "columns", column, "tokens_per_text")
@@ -154,7 +154,7 @@ def _mean_tokens(r: Records) -> float | None:
 # ---- tokenizer
 
 
-def tokenizer_unknowns(r: Records) -> Finding | None:
+def tokenizer_unknowns(r: RunRecords) -> Finding | None:
     """Tokens that say only "something that I do not know"; they can be neither read nor written."""
     share, size = r.predicted("vocabulary", "unknown"), r.predicted("vocabulary", "size")
     if share is None or share < UNKNOWN:
@@ -164,7 +164,7 @@ def tokenizer_unknowns(r: Records) -> Finding | None:
     return finding("tokenizer_unknowns", "problem" if share >= UNKNOWN_MANY else "warning", evidence)
 
 
-def tokenizer_too_fine(r: Records) -> Finding | None:
+def tokenizer_too_fine(r: RunRecords) -> Finding | None:
     """BPE that hardly merges: English nearly by letters, Chinese by bytes. Long sequences cost time and context."""
     if r.config.tokenizer.type != "bpe":
         return None  # a token a character was asked for
@@ -182,7 +182,7 @@ def tokenizer_too_fine(r: Records) -> Finding | None:
     return finding("tokenizer_too_fine", "warning", evidence, "Petrov et al. 2023, arXiv:2305.15425")
 
 
-def _is_chinese(r: Records, column: str) -> bool:
+def _is_chinese(r: RunRecords, column: str) -> bool:
     """By what the samples show; without samples yes, for which the limit is the looser one."""
     spec = r.config.spec
     key = "prompt" if column != spec.target_column else "text" if spec.open_ended else "reference"
@@ -193,7 +193,7 @@ def _is_chinese(r: Records, column: str) -> bool:
 # ---- data
 
 
-def rows_quarantined(r: Records) -> Finding | None:
+def rows_quarantined(r: RunRecords) -> Finding | None:
     """Rows that cannot be read or are incomplete; or filters that leave out most of a corpus."""
     lost, rows = count_lost_rows(r.corpus, r.config.task)
     filters = set(FILTERS) | ({"too_long"} if r.config.corpus.filters.max_chars else set())
@@ -212,7 +212,7 @@ def rows_quarantined(r: Records) -> Finding | None:
     return finding("rows_quarantined", "problem" if share >= QUARANTINED_MANY else "warning", evidence)
 
 
-def rows_duplicate(r: Records) -> Finding | None:
+def rows_duplicate(r: RunRecords) -> Finding | None:
     """The corpus is smaller than its number of lines says."""
     reasons, rows = rejected(r.corpus)
     duplicates = reasons.get("duplicate", 0)
@@ -223,7 +223,7 @@ def rows_duplicate(r: Records) -> Finding | None:
     return finding("rows_duplicate", severity, evidence, "Lee et al. 2021, arXiv:2107.06499")
 
 
-def validation_trained(r: Records) -> Finding | None:
+def validation_trained(r: RunRecords) -> Finding | None:
     """Validation rows that were trained on: loss, scores, the best checkpoint and early stopping are about training text then."""
     counts = r.corpus.get("validation_trained")
     if not (isinstance(counts, list) and len(counts) == 2 and all(type(n) is int and n >= 0 for n in counts)):
@@ -232,7 +232,7 @@ def validation_trained(r: Records) -> Finding | None:
     return finding("validation_trained", *found) if found and found[0] != "note" else None
 
 
-def sides_swapped(r: Records) -> Finding | None:
+def sides_swapped(r: RunRecords) -> Finding | None:
     """The columns say Chinese to English, and most pairs go the other way."""
     against, names = r.predicted("data", "chinese_targets"), says_chinese_to_english(r.config)
     if against is None or against <= SWAPPED or names is None:
@@ -240,7 +240,7 @@ def sides_swapped(r: Records) -> Finding | None:
     return finding("sides_swapped", "problem", {"share": round(against, 4), "source": names["source"], "target": names["target"]})
 
 
-def sides_mixed(r: Records) -> Finding | None:
+def sides_mixed(r: RunRecords) -> Finding | None:
     """Some pairs go the other way than most."""
     share = r.predicted("data", "swapped_share")
     if share is None or share < MIXED:
@@ -252,7 +252,7 @@ def sides_mixed(r: Records) -> Finding | None:
 # ---- speed, predictions, the end
 
 
-def throughput_low(r: Records) -> Finding | None:
+def throughput_low(r: RunRecords) -> Finding | None:
     """Far slower than the probe before the run; the median, so that a pause does not count."""
     probe = r.predicted("time", "tokens_per_second")
     speeds = [v for t in r.train if (v := number(t.get("tokens_per_second"))) is not None]
@@ -265,14 +265,14 @@ def throughput_low(r: Records) -> Finding | None:
     return finding("throughput_low", "warning", {"measured": round(measured), "probe": round(probe), "share": round(measured / probe, 3)})
 
 
-def prediction_time(r: Records) -> Finding | None:
+def prediction_time(r: RunRecords) -> Finding | None:
     """The whole run against its forecast; of a few seconds nobody minds how many."""
     if abs((r.predicted("time", "seconds") or 0) - (plausible("seconds", r.end.get("seconds")) or 0)) < WAITED:
         return None
     return _missed(r, "prediction_time", r.predicted("time", "seconds"), plausible("seconds", r.end.get("seconds")), TIME_FACTOR)
 
 
-def prediction_memory(r: Records) -> Finding | None:
+def prediction_memory(r: RunRecords) -> Finding | None:
     """The measured peak against its forecast; a miss that no machine would notice is none."""
     predicted, measured = r.predicted_peak, plausible("bytes", r.end.get("peak_memory_bytes"))
     if abs((predicted or 0) - (measured or 0)) < NOTICED:
@@ -280,7 +280,7 @@ def prediction_memory(r: Records) -> Finding | None:
     return _missed(r, "prediction_memory", predicted, measured, MEMORY_FACTOR)
 
 
-def prediction_overfit(r: Records) -> Finding | None:
+def prediction_overfit(r: RunRecords) -> Finding | None:
     """Where the validation loss turned, or how far it came without turning, against the forecast."""
     forecast = r.predicted("forecast", "overfit_step")
     if not forecast or len(r.validation) < 3:
@@ -296,7 +296,9 @@ def prediction_overfit(r: Records) -> Finding | None:
     return finding("prediction_overfit_right", "note", evidence)
 
 
-def _missed(r: Records, name: str, predicted: float | None, measured: float | None, factor: float, any_end: bool = False) -> Finding | None:
+def _missed(
+    r: RunRecords, name: str, predicted: float | None, measured: float | None, factor: float, any_end: bool = False
+) -> Finding | None:
     if not predicted or not measured or not (any_end or r.ended == "finished"):
         return None
     times = measured / predicted
@@ -316,7 +318,7 @@ ENDS: dict[str, tuple[str, Severity]] = {
 }  # fmt: skip
 
 
-def records_unreadable(r: Records) -> Finding | None:
+def records_unreadable(r: RunRecords) -> Finding | None:
     """Lines of the metrics that are no record of ours: nothing that they say was looked at."""
     if not r.unreadable:
         return None
@@ -324,14 +326,14 @@ def records_unreadable(r: Records) -> Finding | None:
     return finding("records_unreadable", "warning" if r.train else "problem", evidence)
 
 
-def records_empty(r: Records) -> Finding | None:
+def records_empty(r: RunRecords) -> Finding | None:
     """A run that has its report, which is written at the end, and no records: silence would be a clean bill."""
     if r.unreadable or r.train or r.evaluations or r.end or not r.reported:
         return None
     return finding("records_empty", "problem", {})
 
 
-def losses_missing(r: Records) -> Finding | None:
+def losses_missing(r: RunRecords) -> Finding | None:
     """Losses that are no numbers, in a run that did not stop because of them."""
     train, validation = missing(r.train, "loss"), missing(r.evaluations, "val_loss")
     if r.ended == "not finite" or not (train or validation):
@@ -343,7 +345,7 @@ def losses_missing(r: Records) -> Finding | None:
     return finding("losses_missing", "problem", evidence)
 
 
-def ending(r: Records) -> Finding | None:
+def ending(r: RunRecords) -> Finding | None:
     """How the run ended, if not at its horizon; without a record of it, it is still running or was killed."""
     if r.ended not in ENDS or (r.unreadable and not r.steps):  # with nothing that can be read, there is nothing to go by
         return None

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from training.diagnosis.finding import Finding, Severity
-from training.diagnosis.run_records import Records, at, curve, level, noise, number
+from training.diagnosis.run_records import RunRecords, at, curve, level, noise, number
 
-Verdict = Callable[[Records], Finding | None]
+Verdict = Callable[[RunRecords], Finding | None]
 
 # The report of a run has called a rise of 2% overfitting from the start; the floor is for losses near zero.
 OVERFIT_RISE, OVERFIT_NATS = 0.02, 0.05
@@ -76,7 +76,7 @@ def finding(name: str, severity: Severity, evidence: dict[str, Any], source: str
     return Finding(name, severity, evidence, source, "doctor")
 
 
-def overfitting(r: Records) -> Finding | None:
+def overfitting(r: RunRecords) -> Finding | None:
     """The validation loss turned while the training loss went on falling.
 
     Turned is (Prechelt 1998): it lies well above its minimum (criterion GL), or it does not get below that for several evaluations while
@@ -100,7 +100,7 @@ def overfitting(r: Records) -> Finding | None:
     return finding("overfitting", "note" if stopped else "warning", evidence, "Prechelt 1998, Early Stopping – But When?")
 
 
-def bleu_elsewhere(r: Records) -> Finding | None:
+def bleu_elsewhere(r: RunRecords) -> Finding | None:
     """The checkpoint with the lowest loss is not the one that translates best; `best` goes by the loss."""
     bleu = curve(r.evaluations, "bleu")
     if not bleu or not r.validation:
@@ -113,7 +113,7 @@ def bleu_elsewhere(r: Records) -> Finding | None:
     return finding("bleu_elsewhere", "note", evidence)
 
 
-def underfitting(r: Records) -> Finding | None:
+def underfitting(r: RunRecords) -> Finding | None:
     """The loss was still falling fast when the run reached its horizon.
 
     Without validation the training loss tells, but only as long as the text is not read so often that it is being learnt by heart.
@@ -136,7 +136,7 @@ def underfitting(r: Records) -> Finding | None:
 # ---- the learning rate
 
 
-def learning_rate_too_high(r: Records) -> Finding | None:
+def learning_rate_too_high(r: RunRecords) -> Finding | None:
     """The loss jumps, climbs, or is no longer a number; or nothing was learnt at a rate at which nothing learns."""
     if _no_warmup(r) and _excess(r) < 1:
         return None
@@ -149,7 +149,7 @@ def learning_rate_too_high(r: Records) -> Finding | None:
     return finding("learning_rate_too_high", "problem", evidence, "Wortsman et al. 2023, arXiv:2309.14322")
 
 
-def warmup_missing(r: Records) -> Finding | None:
+def warmup_missing(r: RunRecords) -> Finding | None:
     """Trouble, at a rate that is ordinary, in a run that began at it (deep post-norm models need the warmup most)."""
     trouble = None if not _no_warmup(r) or _excess(r) >= 1 else _jumps(r) or _still(r)
     if trouble is None:
@@ -161,7 +161,7 @@ def warmup_missing(r: Records) -> Finding | None:
     return finding("warmup_missing", "problem", evidence, "Xiong et al. 2020, arXiv:2002.04745; Goyal et al. 2017, arXiv:1706.02677")
 
 
-def warmup_unended(r: Records) -> Finding | None:
+def warmup_unended(r: RunRecords) -> Finding | None:
     """The rate was still rising when the run reached its horizon; from the config and the last step alone, however few records."""
     warmup = r.config.optim.warmup_steps
     if r.ended not in ("finished", "stopped early") or not 0 < r.steps <= warmup:
@@ -170,7 +170,7 @@ def warmup_unended(r: Records) -> Finding | None:
     return finding("warmup_unended", "problem", evidence)
 
 
-def learning_rate_too_low(r: Records) -> Finding | None:
+def learning_rate_too_low(r: RunRecords) -> Finding | None:
     """Slow, steady progress that never bends, at a small rate (the left end of a range test, Smith 2017)."""
     key, rate = _rate(r)
     low = MUON_LOW if key == "optim.muon_learning_rate" else ADAMW_LOW
@@ -188,7 +188,7 @@ def learning_rate_too_low(r: Records) -> Finding | None:
     return finding("learning_rate_too_low", "problem", evidence, "Smith 2017, arXiv:1506.01186")
 
 
-def muon_idle(r: Records) -> Finding | None:
+def muon_idle(r: RunRecords) -> Finding | None:
     """A Muon rate so low that the hidden matrices are where they began: what was learnt is in the embeddings, which AdamW trains.
 
     An update has unit spectral norm, so that many steps move a matrix by no more than rate times steps.
@@ -200,7 +200,7 @@ def muon_idle(r: Records) -> Finding | None:
     return finding("muon_idle", "problem", evidence, "Jordan et al. 2024, https://kellerjordan.github.io/posts/muon")
 
 
-def loss_plateau(r: Records) -> Finding | None:
+def loss_plateau(r: RunRecords) -> Finding | None:
     """The training loss stands still near where token frequencies alone lead: nothing of the order of words was learnt."""
     still = _still(r)
     if still is None or any(cause(r) for cause in CAUSES):
@@ -208,7 +208,7 @@ def loss_plateau(r: Records) -> Finding | None:
     return finding("loss_plateau", "problem", still | {"key": _rate(r)[0], "learning_rate": _rate(r)[1]})
 
 
-def _jumps(r: Records) -> dict[str, Any] | None:
+def _jumps(r: RunRecords) -> dict[str, Any] | None:
     """Where the training loss jumped, climbed for good, or stopped being a number."""
     points = r.losses
     if r.ended == "not finite":
@@ -229,7 +229,7 @@ def _jumps(r: Records) -> dict[str, Any] | None:
     return _trouble(r, sign, points[first].step, values[first - 1], values[first], final) | {"jumps": len(spikes)}
 
 
-def _still(r: Records, drop: float = STUCK_DROP) -> dict[str, Any] | None:
+def _still(r: RunRecords, drop: float = STUCK_DROP) -> dict[str, Any] | None:
     """The training loss of the second half, if it ends at a high level and has fallen by no more than `drop` of the start.
 
     The fall is that of the validation loss where there is one: it has no batch's noise in it.
@@ -246,13 +246,13 @@ def _still(r: Records, drop: float = STUCK_DROP) -> dict[str, Any] | None:
     return _trouble(r, "plateau", r.steps // 2, r.losses[0].value, middle, final)
 
 
-def _trouble(r: Records, sign: str, step: int, before: float | None, after: float | str, final: float | str) -> dict[str, Any]:
+def _trouble(r: RunRecords, sign: str, step: int, before: float | None, after: float | str, final: float | str) -> dict[str, Any]:
     """Evidence: losses before and at `step` and at the end, beside that of a model that knows nothing."""
     numbers = {"before": before, "after": after, "final": final, "start": r.start}
     return {"sign": sign, "step": step, **{k: round(v, 3) if isinstance(v, float) else v or "?" for k, v in numbers.items()}}
 
 
-def _rate(r: Records) -> tuple[str, float]:
+def _rate(r: RunRecords) -> tuple[str, float]:
     """The peak rate that matters and its key: under Muon, that of the two which is further above its usual value."""
     o = r.config.optim
     if o.name == "muon" and o.muon_learning_rate / MUON_HIGH >= o.learning_rate / ADAMW_HIGH:
@@ -260,20 +260,20 @@ def _rate(r: Records) -> tuple[str, float]:
     return "optim.learning_rate", o.learning_rate
 
 
-def _excess(r: Records) -> float:
+def _excess(r: RunRecords) -> float:
     """The peak rate over the one at which nothing learns."""
     key, rate = _rate(r)
     return rate / (MUON_HIGH if key == "optim.muon_learning_rate" else ADAMW_HIGH)
 
 
-def _no_warmup(r: Records) -> bool:
+def _no_warmup(r: RunRecords) -> bool:
     return r.config.optim.warmup_steps < NO_WARMUP
 
 
 # ---- gradients
 
 
-def gradients_clipped(r: Records) -> Finding | None:
+def gradients_clipped(r: RunRecords) -> Finding | None:
     """Every step is scaled down, and by a lot: max_grad_norm sets the step, not the gradient.
 
     Adam divides by the gradient's running size, so a constant factor does little; what is lost is that a large gradient counts more
@@ -290,7 +290,7 @@ def gradients_clipped(r: Records) -> Finding | None:
     return finding("gradients_clipped", "warning", evidence, "Pascanu et al. 2013, arXiv:1211.5063")
 
 
-def batch_too_small(r: Records) -> Finding | None:
+def batch_too_small(r: RunRecords) -> Finding | None:
     """The loss of a few batches scatters so much that what the second half gained is lost in it."""
     tokens, final, middle = r.tokens_per_step, level(r.losses, 0.9, 1.0), level(r.losses, 0.5, 0.6)
     enough = r.config.spec.small_batch

@@ -15,8 +15,8 @@ from training.base.characters import HAN
 from training.base.files import replacing, write_text
 from training.base.words import phrases, spoken
 from training.corpus.order import corpus_summary
-from training.diagnosis.diagnose import judge, tell
-from training.diagnosis.run_records import Records, plausible, read_metrics, read_run
+from training.diagnosis.diagnose import judge, verdict_lines
+from training.diagnosis.run_records import RunRecords, plausible, read_metrics, read_run
 from training.model.tokenizer import tokenizer_summary
 from training.settings.config import Config, source_list
 
@@ -235,13 +235,13 @@ def write_report(
     if not told.end:  # a report says how a run ended before its record does
         told = replace(told, end={"step": told.steps, "ended": ended})
     lines += _came_out(told, words)
-    lines += ["", f"## {words['doctor']}", "", *tell(judge(told), language)]
+    lines += ["", f"## {words['doctor']}", "", *verdict_lines(judge(told), language)]
     text = "\n".join(lines) + "\n"
     write_text(run_dir / "report.md", f"{text}\n![curves](curves.png)\n\n{words['more']}\n")
     return text
 
 
-def _came_out(told: Records, words: dict[str, Any]) -> list[str]:
+def _came_out(told: RunRecords, words: dict[str, Any]) -> list[str]:
     """What preflight.json predicted beside what was measured, in one line; nothing where either is not known."""
     turned = min(told.validation, key=lambda p: p.value).step if told.validation else None
     if turned == told.steps and turned < (told.predicted("forecast", "overfit_step") or 0):
