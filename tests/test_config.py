@@ -272,7 +272,7 @@ def test_a_bare_command_says_how_to_begin() -> None:
         ("log: &a [*a]", "an alias (*name) that contains itself"),
         (
             "a: &a [" + "1, " * 30 + "]\n" + "\n".join(f"{b}: &{b} [" + f"*{a}, " * 30 + "]" for a, b in itertools.pairwise("abcdefgh")),
-            "more than 1,000,000 values, with its aliases (*name) written out",
+            "more than 100,000 values, with its aliases (*name) written out",
         ),
         ("log: !!python/object:os.system {}", "not valid YAML"),
     ],

@@ -171,7 +171,10 @@ def _help(cls: type, description: str, argv: list[str]) -> NoReturn:
     p.add_argument("--config", action="config", help="a YAML file")
     p.add_argument("--lang", choices=LANGUAGES, help=LANG_HELP)
     p.add_class_arguments(cls)
-    p.parse_args(argv)
+    try:
+        p.parse_args(argv)
+    except jsonargparse.ArgumentError as error:
+        raise ConfigError(" ".join(str(error).split())) from None
     raise SystemExit(0)
 
 

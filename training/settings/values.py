@@ -62,7 +62,11 @@ def read_section(cls: type, tree: dict[Any, Any], into: dict[str, Any], prefix: 
             if isinstance(value, dict):
                 lines += read_section(hints[key], value, into.setdefault(key, {}), f"{place}.", root or cls)
             else:
-                what = "is empty; leave it out or give it keys" if value is None else f"{value!r} is not valid here; wanted keys and values"
+                what = (
+                    "is empty; leave it out or give it keys"
+                    if value is None
+                    else f"{_short(value)} is not valid here; wanted keys and values"
+                )
                 lines.append(f"{place}: {what}: {', '.join(hints_of(hints[key]))}")
         else:
             try:
@@ -82,10 +86,10 @@ def read(hint: Any, value: Any, place: str, root: type) -> Any:
         try:
             value = _from_text(value, kinds)
         except yaml_text.NotReadable as error:
-            raise Wrong(f"{place}: {value!r}: {error}") from None
+            raise Wrong(f"{place}: {_short(value)}: {error}") from None
     kind = next((kind for kind in kinds if _takes(kind, value)), None)
     if kind is None:
-        raise Wrong(f"{place}: {given!r} is not valid here; wanted {in_words(hint)}")
+        raise Wrong(f"{place}: {_short(given)} is not valid here; wanted {in_words(hint)}")
     if kind is Any:
         return _plain(value)
     if dataclasses.is_dataclass(kind):
@@ -99,6 +103,12 @@ def read(hint: Any, value: Any, place: str, root: type) -> Any:
     if get_origin(kind) is Literal:
         return "no" if value is False else str(value)
     return float(value) if kind is float else str(value) if kind is str else value
+
+
+def _short(value: Any) -> str:
+    """A value as Python writes it, cut where it would fill the screen."""
+    text = repr(value)
+    return text if len(text) <= 200 else text[:199] + "…"
 
 
 def _all(hint: Any, items: list[tuple[str, Any]], root: type) -> list[Any]:
@@ -164,7 +174,7 @@ def _made(cls: type, tree: dict[Any, Any], place: str, root: type) -> Any:
     values: dict[str, Any] = {}
     lines = read_section(cls, tree, values, f"{place}.", root)
     required = [f.name for f in dataclasses.fields(cls) if default(cls, f.name) is dataclasses.MISSING]
-    lines += [f"{place}: {tree!r} has no {name}" for name in required if name not in tree]
+    lines += [f"{place}: {_short(tree)} has no {name}" for name in required if name not in tree]
     if lines:
         raise Wrong(*lines)
     return cls(**values)

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-DEEPEST, MOST_VALUES = 100, 1_000_000  # with aliases written out: beyond, copying a config would recurse too deeply or never end
+DEEPEST, MOST_VALUES = 100, 100_000  # with aliases written out: beyond, copying a config would recurse too deeply or never end
 
 SPACE = " and a space"
 FULL_WIDTH = {"：": ":" + SPACE, "，": "," + SPACE, "｛": "{", "｝": "}", "［": "[", "］": "]", "＃": "#"}  # as input methods write them
