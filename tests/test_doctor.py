@@ -21,9 +21,10 @@ from doctor_recordings import (
 )
 
 from training.base.words import phrases
-from training.diagnosis import verdicts_text, verdicts_training
+from training.diagnosis import verdicts_outcome, verdicts_training
+from training.diagnosis.corpus_report import count_lost_rows
 from training.diagnosis.diagnose import diagnose, judge
-from training.diagnosis.run_records import RunRecords, count_lost_rows, read_run
+from training.diagnosis.run_records import RunRecords, read_run
 from training.estimate.overfitting import FACTOR
 from training.settings.config import SourceConfig
 from training.settings.load import load_config
@@ -164,7 +165,7 @@ def test_a_validation_loss_that_stands_still_while_the_training_goes_on_is_overf
 
 def test_a_forecast_is_compared_with_the_step_where_the_loss_turned():
     """The course of a large model on a small corpus: the overfit is found, and the forecast said to have held or not."""
-    assert verdicts_text.STEP_FACTOR == FACTOR
+    assert verdicts_outcome.STEP_FACTOR == FACTOR
     config = read_run(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook")).config
     train = [{"event": "train", "step": s, "loss": 9 - s / 250, "tokens": 1900 * s, "epoch": s / 208} for s in range(10, 1201, 10)]
     evaluations = [{"event": "evaluate", "step": s, "val_loss": 5.0 + abs(s - 700) / 500} for s in range(100, 1201, 100)]

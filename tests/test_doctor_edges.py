@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from doctor_recordings import ended, predicted
 
+from training.diagnosis.curves import Point, noise
 from training.diagnosis.diagnose import judge
-from training.diagnosis.run_records import Point, noise
 
 
 def speeds(count: int) -> dict[str, Any]:

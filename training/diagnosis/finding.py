@@ -1,4 +1,4 @@
-"""What preflight and doctor have to say: a finding is an id, a severity and numbers; its words are in base/wording/*.yaml.
+"""A finding of preflight or the doctor: an id, a severity and numbers. Its sentences are in base/wording/*.yaml.
 
 Light: no torch, so that the app can show findings in the language of its page.
 """
@@ -22,10 +22,10 @@ class Finding:
 
     Attributes:
         id: names the sentence in `wording/<book>.<language>.yaml`.
-        severity: `problem`: it will not work or did not; `warning`: it costs something; `note`: worth knowing.
-        evidence: the numbers that the sentence is made from, and that a program can read.
-        source: the paper or rule that the judgement is from; empty for plain arithmetic.
-        book: `preflight` or `doctor`.
+        severity: `problem` (the run cannot work or did not), `warning` (it costs something) or `note` (worth knowing).
+        evidence: the numbers in the sentence, for programs too.
+        source: the paper or rule behind the judgement; empty for plain arithmetic.
+        book: whose sentences these are, `preflight` or `doctor`.
     """
 
     id: str
@@ -35,24 +35,27 @@ class Finding:
     book: str = "preflight"
 
     def text(self, language: Language) -> str:
-        """What was found, in one or two sentences with its numbers."""
-        return _book(self.book, language)[self.id]["text"].format(**self._told(language))
+        """One or two sentences that say what is the matter, with the numbers."""
+        return _book(self.book, language)[self.id]["text"].format(**self._values(language))
 
     def advice(self, language: Language) -> str:
         """One thing to try."""
-        return _book(self.book, language)[self.id]["try"].format(**self._told(language))
+        return _book(self.book, language)[self.id]["try"].format(**self._values(language))
 
-    def _told(self, language: Language) -> dict[str, Any]:
-        """The evidence as a sentence has it: a part of the memory by its name in that language, gigabytes as two that differ."""
-        told, part = dict(self.evidence), self.evidence.get("part")
+    def _values(self, language: Language) -> dict[str, Any]:
+        """The values that go into the sentence: the evidence, with a part of the memory named in that language.
+
+        Needed and available memory get as many digits as it takes to tell them apart.
+        """
+        values, part = dict(self.evidence), self.evidence.get("part")
         if part:
-            told["part"] = _book("page", language)[part]
-        if "available" in told:
-            told["needed"], told["there"] = sizes(1e9 * told["gigabytes"], 1e9 * told["available"])
-        return told
+            values["part"] = _book("page", language)[part]
+        if "available" in values:
+            values["needed"], values["there"] = sizes(1e9 * values["gigabytes"], 1e9 * values["available"])
+        return values
 
     def as_dict(self, language: Language) -> dict[str, Any]:
-        """For `--json true`: id, severity, text, evidence, try, source."""
+        """The finding as an object of `--json true`: id, severity, text, evidence, try, source."""
         return {
             "id": self.id, "severity": self.severity, "text": self.text(language), "evidence": dict(self.evidence),
             "try": self.advice(language), "source": self.source,
@@ -60,15 +63,15 @@ class Finding:
 
 
 def worst_first(findings: list[Finding]) -> list[Finding]:
-    """Problems, then warnings, then notes; otherwise in the order given."""
+    """Problems, then warnings, then notes; each kind keeps its order."""
     return sorted(findings, key=lambda f: SEVERITIES.index(f.severity))
 
 
 def finding_lines(findings: list[Finding], language: Language) -> list[str]:
-    """Findings as Markdown list items, each with what to try."""
+    """The findings as Markdown list items, the worst first, each with one thing to try."""
     names = phrases("findings", language)
-    told = []
+    lines = []
     for f in worst_first(findings):
-        told.append(f"- **{names[f.severity]}** {f.text(language)}  ")  # two spaces: Markdown's line break
-        told.append(f"  → {f.advice(language)}" + (f" ({f.source})" if f.source else ""))
-    return told
+        lines.append(f"- **{names[f.severity]}** {f.text(language)}  ")  # two spaces: Markdown's line break
+        lines.append(f"  → {f.advice(language)}" + (f" ({f.source})" if f.source else ""))
+    return lines

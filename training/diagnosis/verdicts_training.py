@@ -10,8 +10,9 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+from training.diagnosis.curves import at, curve, level, noise, number
 from training.diagnosis.finding import Finding, Severity
-from training.diagnosis.run_records import RunRecords, at, curve, level, noise, number
+from training.diagnosis.run_records import RunRecords
 
 Verdict = Callable[[RunRecords], Finding | None]
 

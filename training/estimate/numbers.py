@@ -16,7 +16,7 @@ import torch
 from training.base.device_sheets import SHEETS
 from training.corpus.batches import to_tensors
 from training.corpus.filters import chinese, length
-from training.diagnosis.run_records import count_lost_rows
+from training.diagnosis.corpus_report import count_lost_rows
 from training.estimate import facts, footprint
 from training.estimate.footprint import Footprint, Shapes
 from training.estimate.probe import Probe

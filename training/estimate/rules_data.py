@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 
+from training.diagnosis.corpus_report import MIXED, SWAPPED, count_lost_rows, says_chinese_to_english, validation_on_training_text
 from training.diagnosis.finding import Finding, Severity
-from training.diagnosis.run_records import MIXED, SWAPPED, count_lost_rows, says_chinese_to_english, validation_on_training_text
 from training.estimate.facts import MEMORY_PARTS, Facts, Rule
 from training.estimate.overfitting import FACTOR, SOURCE, tokens_wanted
 from training.estimate.rules_settings import (

@@ -15,8 +15,9 @@ from training.base.characters import HAN
 from training.base.files import replacing, write_text
 from training.base.words import phrases, spoken
 from training.corpus.order import corpus_summary
+from training.diagnosis.curves import plausible
 from training.diagnosis.diagnose import judge, verdict_lines
-from training.diagnosis.run_records import RunRecords, plausible, read_metrics, read_run
+from training.diagnosis.run_records import RunRecords, read_metrics, read_run
 from training.model.tokenizer import tokenizer_summary
 from training.settings.config import Config, source_list
 
