@@ -213,7 +213,7 @@ def measured_text(folder: Path, config: Any) -> dict[str, Any]:
     """What a preflight would have found in the first 2,000 rows, with the run's own tokenizer."""
     from transformers import AutoTokenizer
 
-    from training.corpus.filters import chinese
+    from training.corpus.filters import is_chinese
     from training.settings.config import source_list
 
     tokenizer = AutoTokenizer.from_pretrained(str(folder / "tokenizer"))
@@ -230,7 +230,7 @@ def measured_text(folder: Path, config: Any) -> dict[str, Any]:
         found[ours] = {"tokens_per_text": round(tokens / len(texts), 2), "tokens_per_character": round(tokens / sum(map(len, texts)), 4)}
     data: dict[str, Any] = {"rows": len(rows)}
     if config.task == "translation":
-        sides = [(chinese(row[columns["source"]]), chinese(row[columns["target"]])) for row in rows]
+        sides = [(is_chinese(row[columns["source"]]), is_chinese(row[columns["target"]])) for row in rows]
         forward, backward = (sum(a and not b for a, b in pairs) for pairs in (sides, [(b, a) for a, b in sides]))
         data |= {"chinese_sources": round(forward / len(rows), 4), "chinese_targets": round(backward / len(rows), 4)}
         data["swapped_share"] = round(min(forward, backward) / (forward + backward), 4)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from doctor_recordings import BROKEN, CHANGED, FALLING, HEALTHY, ROOT, RUNS, changed, config_of, ended, losses, one, places, predicted
 
-from training.base.console import printed
+from training.base.console import print_result
 from training.base.errors import ConfigError
 from training.base.words import LANGUAGES, phrases
 from training.diagnosis import verdicts_training
@@ -140,12 +140,12 @@ def test_a_reader_that_goes_away_is_no_failure(options):
 def test_an_output_that_has_no_arrow_gets_what_it_has(encoding, monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, write_through=True))
-    printed("a → 预热 \ud800")
-    printed({"a": "→ 预热"})
+    print_result("a → 预热 \ud800")
+    print_result({"a": "→ 预热"})
     first, rest = raw.getvalue().decode(encoding).split("\n", 1)
     assert first == ("a → 预热 ?" if encoding == "utf-8" else "a ? ?? ?") and json.loads(rest) == {"a": "→ 预热"}
     with pytest.raises(ValueError, match="JSON"):
-        printed({"a": float("inf")})
+        print_result({"a": float("inf")})
 
 
 # ---- damaged folders

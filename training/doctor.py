@@ -16,7 +16,7 @@ if __name__ == "__main__":  # see train.py
 
 from pathlib import Path
 
-from training.base.console import command_parser, one_line, options_of, printed
+from training.base.console import command_parser, one_line, options_of, print_result
 from training.base.words import spoken
 from training.diagnosis.diagnose import as_json, judge, verdict_lines
 from training.diagnosis.run_records import read_run
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     args = options_of(p, argv)
     records = read_run(args.run)
     verdicts, language = judge(records), spoken(args.lang, records.config.log.language)
-    printed(as_json(args.run, verdicts, language) if args.json == "true" else "\n".join(verdict_lines(verdicts, language)))
+    print_result(as_json(args.run, verdicts, language) if args.json == "true" else "\n".join(verdict_lines(verdicts, language)))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from dataclasses import replace
 
 import jsonargparse
 
-from training.base.console import command_parser, known_options, loading, options_of, printed
+from training.base.console import command_parser, loading, option_names, options_of, print_result
 from training.base.errors import ConfigError
 from training.base.words import prefer, spoken
 from training.estimate import fit, page
@@ -58,14 +58,14 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     finally:
         prefer(None)
-    printed(as_object(found, language) if options.json else page.page(config, found, language))
+    print_result(as_object(found, language) if options.json else page.page(config, found, language))
     return 0
 
 
 def _split(argv: list[str]) -> tuple[jsonargparse.Namespace, list[str]]:
     """The options of this command, and all others, which are settings of the run."""
     p = _parser()
-    known, own, rest = known_options(p), [], []  # type: tuple[list[str], list[str], list[str]]
+    known, own, rest = option_names(p), [], []  # type: tuple[list[str], list[str], list[str]]
     waiting = list(argv)
     while waiting:
         option = waiting.pop(0)

@@ -1,1 +1,1 @@
-__version__ = "0.2.0"  # of the project: pyproject.toml reads it here, and every checkpoint's meta.json records it
+__version__ = "0.2.0"  # the project's version: pyproject.toml reads it, and every checkpoint's meta.json records it

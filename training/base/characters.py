@@ -1,4 +1,4 @@
-"""Which characters are Chinese and which are Latin: one definition for the trainer's filters and scores and for the page."""
+"""Which characters are Chinese and which are Latin: one definition for filters, scores and the page."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ HAN = re.compile("[\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000
 
 HAN_RUN, LATIN_RUN = re.compile(f"{HAN.pattern}+"), re.compile("[A-Za-z\u00c0-\u024f]+")
 
-LETTER = re.compile(r"[^\W_]")  # of any script, and digits
+LETTER = re.compile(r"[^\W_]")  # a letter of any script, or a digit

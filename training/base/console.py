@@ -1,4 +1,4 @@
-"""What a command says and how it ends: lines on a terminal or in a pipe, signs of life, exit codes."""
+"""How commands talk to the user: parsing options, printing results, showing progress, and exit codes."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ from training.base.words import LANGUAGES, Language, phrases, prefer
 if TYPE_CHECKING:
     import jsonargparse
 
-LANG_HELP = "language of what is said, zh or en; otherwise log.language of the run's config, or that of the locale"
+LANG_HELP = "language of the output, zh or en; by default log.language of the run's config, or the language of the locale"
 
 
 def loading(language: Language) -> None:
-    """On a terminal, a line before the libraries are loaded, which takes seconds without another sign of life."""
+    """On a terminal, print a line before the libraries are imported, which takes several seconds."""
     if sys.stderr.isatty() and "torch" not in sys.modules and os.environ.get("RANK", "0") == "0":
         print(phrases("training", language)["loading"], file=sys.stderr, flush=True)
 
 
-def printed(said: str | dict[str, Any]) -> None:
-    """Print lines, or an object as JSON.
+def print_result(result: str | dict[str, Any]) -> None:
+    """Print text as it is, or an object as JSON.
 
-    A reader that has gone (`| head`) wants no more, which is no failure of ours. What the output's encoding lacks becomes `?`; in JSON,
-    an escape.
+    A pipe that the reader has closed (`| head`) is not an error. Characters that the output's encoding lacks become `?`, in JSON an
+    escape.
 
     Raises:
-        ValueError: if a number in the object is not finite; JSON has no name for it.
+        ValueError: if a number in the object is not finite, because JSON cannot express it.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    if not isinstance(said, str):
-        complete = (sys.stdout.encoding or "utf-8").lower().replace("-", "").startswith("utf")
-        said = json.dumps(said, ensure_ascii=not complete, indent=1, allow_nan=False)
+    if not isinstance(result, str):
+        unicode = (sys.stdout.encoding or "utf-8").lower().replace("-", "").startswith("utf")
+        result = json.dumps(result, ensure_ascii=not unicode, indent=1, allow_nan=False)
     try:
-        print(said, flush=True)
+        print(result, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise the interpreter complains when it exits
 
 
 def command_parser(description: str | None, epilog: str = "") -> jsonargparse.ArgumentParser:
-    """A parser of a command's options, which has `--lang` already."""
-    import jsonargparse  # a tenth of a second, which a run's config does not need
+    """Make the parser of a command's options; it already has `--lang`."""
+    import jsonargparse  # takes a tenth of a second, and reading a run's config does not need it
 
     p = jsonargparse.ArgumentParser(
         description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter, exit_on_error=False
@@ -65,30 +65,30 @@ def command_parser(description: str | None, epilog: str = "") -> jsonargparse.Ar
 
 
 def options_of(p: jsonargparse.ArgumentParser, argv: list[str] | None) -> jsonargparse.Namespace:
-    """What `argv` says, by default that of this process; what is said from here on is in the language of `--lang`.
+    """Parse `argv`, by default the arguments of this process. From here on, output is in the language of `--lang`.
 
     Raises:
-        ConfigError: for an option that there is not, with the nearest one that there is.
-        argparse.ArgumentError: for a value that an option cannot have.
+        ConfigError: for an unknown option, with the nearest valid one.
+        argparse.ArgumentError: for an invalid value.
     """
     argv = sys.argv[1:] if argv is None else argv
-    known = known_options(p)
+    valid = option_names(p)
     for name in (word.partition("=")[0] for word in argv if word.startswith("--") and len(word) > 2):
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.5)
-            raise ConfigError(f"{name}: no such option; " + (f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"))
+        if name not in valid:
+            near = difflib.get_close_matches(name, valid, 1, 0.5)
+            raise ConfigError(f"{name}: no such option; " + (f"did you mean {near[0]}?" if near else f"valid: {', '.join(valid)}"))
     options = p.parse_args(argv)
     prefer(options.lang)
     return options
 
 
-def known_options(p: argparse.ArgumentParser) -> list[str]:
-    """The options of a parser, `--help` aside."""
+def option_names(p: argparse.ArgumentParser) -> list[str]:
+    """The long names of a parser's options, such as `--lang`."""
     return [name for action in p._actions for name in action.option_strings if name.startswith("--")]
 
 
 def one_line(command: Callable[[list[str] | None], None]) -> Callable[..., int]:
-    """A command that returns its exit code: 0, 2 after a user's mistake, which is one line on stderr, or 130 after Ctrl-C."""
+    """Make a command return its exit code: 0, 130 after Ctrl-C, or 2 after a user's mistake, which becomes one line on stderr."""
 
     @functools.wraps(command)
     def main(argv: list[str] | None = None) -> int:
@@ -111,22 +111,23 @@ def one_line(command: Callable[[list[str] | None], None]) -> Callable[..., int]:
 
 
 class Progress:
-    """How far something is: a bar on a terminal, elsewhere (a file, a pipe) a line every half minute.
+    """Shows the progress of some work: a bar on a terminal, elsewhere (a file, a pipe) a line every half minute.
 
     Args:
-        total: what `done` goes up to, if that is known.
-        delay: seconds before anything is shown.
-        left: the words for `time` that is left.
+        what: the work, in words.
+        total: the value of `done` at the end, if it is known.
+        delay: seconds before the bar is shown.
+        left: the words for the time that is left, with a place for `time`.
     """
 
-    EVERY = 30.0
+    EVERY = 30.0  # seconds between two lines
 
     def __init__(
         self, what: str, total: float | None = None, done: float = 0, shown: bool = True, delay: float = 2.0, left: str = "{time} left"
     ):
         self._what, self.left, self.total, self.first, self.done, self.note = what, left, total, done, done, ""
-        self.stream = sys.stderr  # of now: a study sends what its trials say elsewhere
-        self.began = self.told = time.monotonic()
+        self.stream = sys.stderr  # looked up at each call, because a study redirects its trials' stderr
+        self.began = self.last_line = time.monotonic()
         self.shown = shown
         form = "{desc}: {percentage:3.0f}%|{bar:20}| [{elapsed}<{remaining}{postfix}]" if total else "{desc}: {n_fmt} [{elapsed}]"
         self.bar = tqdm(
@@ -136,23 +137,23 @@ class Progress:
 
     @property
     def what(self) -> str:
-        """What is going on; setting it shows it at once, since what follows may take long without a word."""
+        """The work, in words. Setting it shows it at once, because the next update may be long in coming."""
         return self._what
 
     @what.setter
     def what(self, what: str) -> None:
         self._what = what
-        self.bar.delay = 0  # else tqdm does not wipe what is shown before that
+        self.bar.delay = 0  # otherwise tqdm does not erase a bar that was shown before the delay is over
         self.bar.set_description_str(what, refresh=self.shown)
 
     def to(self, done: float, note: str = "") -> None:
-        """It has come as far as `done`."""
+        """Update the progress to `done`, with a note behind it."""
         self.done, self.note = done, note or self.note
         self.bar.set_postfix_str(self.note, refresh=False)
         self.bar.update(done - self.bar.n)
         now = time.monotonic()
-        if self.shown and self.bar.disable and now - self.told >= self.EVERY:
-            self.told = now
+        if self.shown and self.bar.disable and now - self.last_line >= self.EVERY:
+            self.last_line = now
             parts = [f"{self.what}: {done / self.total:.0%}" if self.total else f"{self.what}: {done:,.0f}"]
             parts += [self.note] if self.note else []
             if self.total and self.first < done < self.total:
@@ -162,30 +163,30 @@ class Progress:
 
     @contextmanager
     def alive(self) -> Iterator[None]:
-        """While something goes on that does not tell how far it is, what is known is shown again, with the time so far."""
+        """Refresh the display once a second while the caller does work that cannot report its progress."""
         over = threading.Event()
 
-        def beat() -> None:
+        def refresh() -> None:
             while not over.wait(1.0):
                 self.to(self.done)
 
-        beating = threading.Thread(target=beat, daemon=True)
+        thread = threading.Thread(target=refresh, daemon=True)
         if self.shown:
-            beating.start()
+            thread.start()
         try:
             yield
         finally:
             over.set()
             if self.shown:
-                beating.join()
+                thread.join()
 
     def close(self) -> None:
-        """Nothing more is shown."""
+        """Remove the bar."""
         self.bar.close()
 
 
 def die_with_the_launcher() -> None:
-    """When `accelerate launch` is killed, its only child gets a SIGTERM, instead of training on unseen (Linux)."""
+    """Have this process get a SIGTERM when `accelerate launch` is killed, so that it does not train on unseen (Linux only)."""
     if sys.platform == "linux" and "ACCELERATE_MIXED_PRECISION" in os.environ:
         import ctypes
 

@@ -1,4 +1,4 @@
-"""Devices by name, as their makers describe them. Light: no torch."""
+"""Speed and memory of GPUs by name, from their makers' data sheets. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Literal, NamedTuple
 
 
 class Sheet(NamedTuple):
-    """What a data sheet says of dense matrix products.
+    """One device: its speed at dense matrix products, and its memory.
 
     Attributes:
-        half: FLOP/s in fp16 with float32 accumulation; in bf16 too, where the device has it.
-        single: FLOP/s in float32. Without TF32, which torch leaves off.
+        half: FLOP/s in fp16 with float32 accumulation; also in bf16, if the device has it.
+        single: FLOP/s in float32, without TF32, because torch leaves that off.
         memory: bytes.
-        bf16: whether its matrix units have bf16; elsewhere it is done as float32.
+        bf16: whether its matrix units have bf16. Without them, bf16 runs at the speed of float32.
     """
 
     half: float
@@ -22,11 +22,11 @@ class Sheet(NamedTuple):
 
     @property
     def precision(self) -> Literal["bf16", "fp16"]:
-        """What `train.mixed_precision: auto` chooses there."""
+        """The precision that `train.mixed_precision: auto` chooses on this device."""
         return "bf16" if self.bf16 else "fp16"
 
     def flops(self, precision: str) -> float:
-        """FLOP/s in a value of `train.mixed_precision`."""
+        """FLOP/s under a value of `train.mixed_precision`: no, bf16 or fp16."""
         return self.half if precision == "fp16" or (precision == "bf16" and self.bf16) else self.single
 
 

@@ -1,4 +1,4 @@
-"""Files and folders that are replaced whole or not at all, and the file system's refusals as mistakes in the config."""
+"""Files and folders that are replaced whole or not at all, and errors of the file system as ConfigError."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from training.base.errors import DISK, ConfigError
 
 
 @contextmanager
-def complaints(about: str) -> Iterator[None]:
-    """Turn what the file system refuses inside into a ConfigError that begins with `about`."""
+def as_config_error(about: str) -> Iterator[None]:
+    """Turn an OSError raised inside into a ConfigError whose message begins with `about`."""
     try:
         yield
     except OSError as error:
@@ -25,15 +25,14 @@ def complaints(about: str) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write a file or a folder beside `path`; it takes that name once it is whole and on disk.
+    """Write a file or a folder beside `path`, and rename it to `path` once it is complete and on disk.
 
-    Yields a path in the same folder, with the same ending, at which there is nothing yet: the caller writes a file there, or makes a
-    folder. If the caller fails, what it wrote is removed and what was at `path` stays. A kill leaves the old one or the new one at
-    `path`, and perhaps the unfinished `.tmp-*` beside it. A folder cannot replace another in one rename: a kill between the two leaves
-    the old one as `.old-NAME`.
+    Yields an unused path in the same folder, with the same ending; the caller writes a file there, or makes a folder. If the caller
+    fails, its file is removed and `path` stays as it was. A kill leaves the old or the new version at `path`, and perhaps an unfinished
+    `.tmp-*` beside it. Replacing a folder takes two renames; a kill between them leaves the old folder as `.old-NAME`.
 
-    A file keeps the mode of the one that it replaces, and a link leads to the new one. What is neither a file nor a folder (a pipe,
-    /dev/null) is yielded itself. Several processes may write the same path at once: the last one wins.
+    A file keeps the mode of the file that it replaces. A symbolic link is kept, and its target is replaced. A path that is neither a
+    file nor a folder (a pipe, /dev/null) is yielded itself. Several processes may write the same path at once: the last one wins.
 
     Raises:
         OSError: if the file system refuses.
@@ -44,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield path
         return
     beside, old = path.with_name(f".tmp-{os.getpid()}-{path.name}"), path.with_name(f".old-{path.name}")
-    _remove(beside)  # left by a killed process that had the same number
+    _remove(beside)  # a killed process with the same process id may have left it
     try:
         yield beside
         for file in beside.rglob("*") if beside.is_dir() else [beside]:
@@ -74,10 +73,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until the contents of a file are on disk; links and folders need no waiting for."""
+    """Wait until a file's contents are on disk. Links and folders are ignored."""
     if path.is_symlink() or not path.is_file():
         return
-    # Windows flushes only what is open for writing, and elsewhere a file that is read-only can be flushed too.
+    # Windows flushes only files that are open for writing; other systems flush read-only files too.
     with contextlib.suppress(PermissionError):
         handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
         try:
@@ -87,10 +86,10 @@ def _to_disk(path: Path) -> None:
 
 
 def folder_to_disk(path: Path) -> None:
-    """Wait until the names in a folder are on disk: after a loss of power a rename that is not may never have been."""
-    if os.name == "nt":  # where a folder cannot be opened, and renames are written through
+    """Wait until the names in a folder are on disk; otherwise a power failure could undo a rename."""
+    if os.name == "nt":  # Windows cannot open a folder, and writes renames to disk at once
         return
-    with contextlib.suppress(OSError):  # some network file systems have no such thing
+    with contextlib.suppress(OSError):  # some network file systems do not support it
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -98,10 +97,10 @@ def folder_to_disk(path: Path) -> None:
             os.close(handle)
 
 
-def refusal_of_the_disk(error: Exception) -> str:
-    """What the file system refused, in words; empty if the error is about something else.
+def disk_error(error: Exception) -> str:
+    """The message of an error that comes from the disk; empty if the error is about something else.
 
-    The Rust parts of safetensors and tokenizers tell of a full disk in errors of their own, with the system's number in the text.
+    The Rust code of safetensors and tokenizers raises exceptions of its own for a full disk, with the system's error number in the text.
     """
     if isinstance(error, OSError):
         return (error.strerror or " ".join(str(error).split())) if error.errno in DISK else ""
@@ -109,7 +108,7 @@ def refusal_of_the_disk(error: Exception) -> str:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there and the file system lets us."""
+    """Remove a file or a folder if it exists; errors are ignored."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -118,25 +117,21 @@ def _remove(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or none of it, in UTF-8."""
+    """Replace a file by `text` in UTF-8, completely or not at all."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")
 
 
-def digest(path: str | Path, empty: Any) -> str:
-    """The hash of a file's bytes, as hexadecimal digits.
-
-    Args:
-        empty: a hash of hashlib, into which nothing has been put yet.
-    """
+def digest(path: str | Path, hasher: Any) -> str:
+    """The hash of a file's bytes, as hexadecimal digits; `hasher` is a new hash object of hashlib."""
     with open(path, "rb") as f:
         while block := f.read(1 << 20):
-            empty.update(block)
-    return empty.hexdigest()
+            hasher.update(block)
+    return hasher.hexdigest()
 
 
 def finite(value: Any) -> Any:
-    """`value`, or None for a float that JSON has no word for (NaN and the infinities)."""
+    """`value`, or None if it is NaN or infinite, which JSON cannot express."""
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value

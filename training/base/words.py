@@ -1,4 +1,4 @@
-"""Sentences in two languages: the books in wording/*.yaml, which language is spoken, and sizes in words. Light: no torch."""
+"""Sentences in two languages (wording/*.yaml), the choice between them, and sizes in words. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ LANGUAGES: tuple[Language, ...] = ("zh", "en")
 
 
 def size(count: float, digits: int = 2) -> str:
-    """Bytes in words."""
+    """A number of bytes in words, such as "1.25 GB"; `digits` are those after the point of gigabytes."""
     return f"{count / 1e9:.{digits}f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB" if count >= 1e7 else f"{count / 1e6:.1f} MB"
 
 
 def sizes(a: float, b: float) -> tuple[str, str]:
-    """Two numbers of bytes in words, with so many digits that they differ, if they do."""
+    """Two numbers of bytes in words, with enough digits to tell different numbers apart."""
     for digits in range(1, 10):
-        told = (size(a, digits), size(b, digits))
-        if told[0] != told[1]:
-            return told
+        texts = (size(a, digits), size(b, digits))
+        if texts[0] != texts[1]:
+            return texts
     return f"{a:,.0f} B", f"{b:,.0f} B"
 
 
 def phrases(book: str, language: Language) -> dict[str, Any]:
-    """The words of `wording/<book>.<language>.yaml`."""
+    """The sentences in `wording/<book>.<language>.yaml`, by key."""
     return _book(book, language)
 
 
@@ -41,18 +41,19 @@ def _book(book: str, language: Language) -> dict[str, Any]:
     return words
 
 
-_preferred: str | None = None  # what the command's `--lang` says while it runs
+_preferred: str | None = None  # the value of `--lang` while a command runs
 
 
 def prefer(language: str | None) -> None:
-    """From here on `spoken` takes this language where it took the locale's; None: the locale's again."""
+    """Make `spoken` prefer this language to the locale's from here on; None undoes that."""
     global _preferred
     _preferred = language
 
 
 def spoken(*asked_for: str | None) -> Language:
-    """The first language asked for, `auto` and None aside; otherwise that of `prefer`, the locale's (LC_ALL, LC_MESSAGES, LANG, the
-    system's), or English."""
-    lang = next((one for one in asked_for if one and one != "auto"), _preferred)
-    asked = lang or os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or locale.getlocale()[0] or ""
-    return "zh" if asked.lower().startswith(("zh", "chinese")) else "en"
+    """The language of the output: the first of `asked_for` that is not None or `auto`, else the one set by `prefer`, else the locale's
+    (LC_ALL, LC_MESSAGES, LANG, the system's), else English."""
+    choice = next((language for language in asked_for if language and language != "auto"), _preferred)
+    environment = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG")
+    name = choice or environment or locale.getlocale()[0] or ""
+    return "zh" if name.lower().startswith(("zh", "chinese")) else "en"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.corpus.filters import FILTERS, chinese
+from training.corpus.filters import FILTERS, is_chinese
 from training.diagnosis.corpus_report import (
     MIXED,
     SWAPPED,
@@ -170,7 +170,7 @@ def _is_chinese(r: RunRecords, column: str) -> bool:
     spec = r.config.spec
     key = "prompt" if column != spec.target_column else "text" if spec.open_ended else "reference"
     text = "".join(s[key] for s in r.samples if isinstance(s.get(key), str))
-    return chinese(text) or not text.strip()
+    return is_chinese(text) or not text.strip()
 
 
 # ---- data

@@ -15,7 +15,7 @@ import torch
 
 from training.base.device_sheets import SHEETS
 from training.corpus.batches import to_tensors
-from training.corpus.filters import chinese, length
+from training.corpus.filters import is_chinese, length
 from training.diagnosis.corpus_report import count_lost_rows
 from training.estimate import facts, footprint
 from training.estimate.footprint import Footprint, Shapes
@@ -163,7 +163,7 @@ def of_data(config: Config, data: Data, vocabulary: dict[str, Any], world: int) 
         "longest_tokens": max((int(b["labels"].shape[1]) for b in batches), default=0),
     }  # fmt: skip
     if config.spec.two_languages:
-        pairs = [(chinese(r["source"]), chinese(r["target"])) for r in data.sample]
+        pairs = [(is_chinese(r["source"]), is_chinese(r["target"])) for r in data.sample]
         forward = sum(s and not t for s, t in pairs)
         backward = sum(t and not s for s, t in pairs)
         found |= {"chinese_sources": _share(forward, len(pairs)), "chinese_targets": _share(backward, len(pairs))}

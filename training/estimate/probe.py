@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from training.base.errors import Stopped
-from training.base.files import refusal_of_the_disk
+from training.base.files import disk_error
 from training.corpus.batches import Batch, to_tensors
 from training.model.optim import make_optimizers
 from training.settings.config import Config
@@ -224,6 +224,6 @@ def _save_seconds(net: PreTrainedModel, config: Config) -> float:
             save_file({f"{k}": p.detach().cpu().contiguous() for k, p in enumerate(net.parameters())}, Path(folder) / "weights.safetensors")
             return 3 * (time.perf_counter() - began) + 0.1
     except Exception as error:
-        if not (why := refusal_of_the_disk(error)):
+        if not (why := disk_error(error)):
             raise
         raise Stopped(f"{run_dir}: not even the weights of one checkpoint can be written: {why}; there is no checkpoint yet") from None

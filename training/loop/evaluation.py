@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from training.base.console import Progress
 from training.base.words import phrases, spoken
 from training.corpus.batches import to_tensors
-from training.corpus.filters import chinese
+from training.corpus.filters import is_chinese
 from training.settings.config import Config
 from training.setup.data import Data
 from training.setup.processes import Processes
@@ -94,7 +94,7 @@ class Evaluation:
             if self.index is None:
                 texts = self.data.texts(INDEXED_ROWS, INDEXED_CHARACTERS)
                 first = list(islice(texts, 50))
-                n = 8 if chinese("".join(t[:1000] for t in first)) else 30  # eight letters of English are anybody's
+                n = 8 if is_chinese("".join(t[:1000] for t in first)) else 30  # eight letters of English are anybody's
                 self.index = copied_text.NgramIndex(n).add(chain(first, texts))
             stopped = sum(s["stopped"] for s in samples) / len(samples)
             return {"stopped": stopped} | text_metrics(self.index).compute(predictions=[s["text"] for s in samples])

@@ -11,7 +11,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from training.base.console import Progress
-from training.base.files import complaints, finite, write_text
+from training.base.files import as_config_error, finite, write_text
 from training.base.words import phrases, spoken
 from training.diagnosis.run_records import read_metrics
 from training.loop.evaluation import evaluation_line
@@ -71,7 +71,7 @@ class Journal:
         self.words = phrases("training", spoken(config.log.language))
         over = step > 0 and done >= 1
         if processes.main:
-            with complaints(f"run_dir: cannot write in {self.dir}"):
+            with as_config_error(f"run_dir: cannot write in {self.dir}"):
                 self.metrics = Metrics(self.dir, step, evaluated, over)
                 if not over:  # what ends before it has begun does not say how the run was made
                     write_text(self.dir / "config.yaml", dump_config(replace(config, resume=False)))

@@ -16,9 +16,9 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, parse_flag_from_env, set_seed
 from transformers import PreTrainedModel
 
-from training.base.console import printed
+from training.base.console import print_result
 from training.base.errors import NotFinite, TrainResult
-from training.base.files import complaints, write_text
+from training.base.files import as_config_error, write_text
 from training.base.words import phrases, spoken
 from training.corpus.batches import MicroBatches
 from training.estimate import gather, numbers, page
@@ -194,8 +194,8 @@ class Run:
             processes.say(words["interrupted"].format(signal=name, step=s.step, dir=self.dir))
         elif processes.main:
             scan, left_out = self.data.corpus.report, self.batches.left_out
-            printed(write_report(self.dir, self.config, self.parameters, scan, left_out, self.vocabulary, ended))
-            printed(words["model"].format(place=place))
+            print_result(write_report(self.dir, self.config, self.parameters, scan, left_out, self.vocabulary, ended))
+            print_result(words["model"].format(place=place))
         return TrainResult(self.dir, s.step, ended, {k: v for k, v in (s.best or {}).items() if k != "step"}, self.parameters, place)
 
     def close(self) -> None:
@@ -285,7 +285,7 @@ def _predict(
     language, run_dir = spoken(config.log.language), Path(config.run_dir)
     sharded = processes.world > 1 and parse_flag_from_env("ACCELERATE_USE_FSDP")  # there is no Accelerator to ask yet
     estimate = gather.before_run(config, data, network, seconds, held, processes.world, sharded)
-    with complaints(f"run_dir: cannot write in {run_dir}"):
+    with as_config_error(f"run_dir: cannot write in {run_dir}"):
         write_text(run_dir / "preflight.json", gather.as_json(estimate, language) + "\n")
     for line in page.short(estimate, language):
         processes.say(line)

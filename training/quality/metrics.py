@@ -29,7 +29,7 @@ from datasets import Sequence as ListOf
 from sacrebleu.metrics import BLEU, CHRF
 
 from training.base.characters import HAN, LATIN_RUN, LETTER
-from training.corpus.filters import chinese
+from training.corpus.filters import is_chinese
 from training.quality.copied_text import NgramIndex, squeeze
 
 TOKENIZERS = ("13a", "intl", "zh", "char", "none")  # sacrebleu's others download a model or need a package
@@ -228,7 +228,7 @@ class CopiedShare(_Metric):
 
 def bleu_tokenizer(references: Iterable[str]) -> str:
     """sacrebleu's tokenizer for these references: its 13a leaves a Chinese sentence in one piece."""
-    return "zh" if chinese("".join(references)) else "13a"
+    return "zh" if is_chinese("".join(references)) else "13a"
 
 
 def translation_metrics(tokenize: str = "13a") -> evaluate.CombinedEvaluations:
@@ -249,7 +249,7 @@ def _streams(references: list[list[str]]) -> list[Sequence[str]]:
 
 def _untranslated(texts: list[str], references: list[str]) -> float:
     """Share of the letters of `texts` that are of the other script than the references'; 0.0 where there are none."""
-    to_chinese = chinese("".join(references))
+    to_chinese = is_chinese("".join(references))
     wrong = letters = 0
     for text, reference in zip(texts, references):
         han, latin = len(HAN.findall(text)), sum(map(len, LATIN_RUN.findall(text)))

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, load_model, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.base.errors import ConfigError, Stopped
-from training.base.files import complaints, digest, refusal_of_the_disk, replacing, write_text
+from training.base.files import as_config_error, digest, disk_error, replacing, write_text
 from training.model.optim import like, whole
 
 Tensors = dict[str, torch.Tensor]
@@ -63,9 +63,9 @@ def save(
                 shutil.copymode(folder / "README.md", path)
             write_text(folder / "meta.json", json.dumps({**meta, "sha256": checksums(folder)}, ensure_ascii=False, indent=1))
     except Exception as error:
-        if not isinstance(error, OSError) and not refusal_of_the_disk(error):
+        if not isinstance(error, OSError) and not disk_error(error):
             raise
-        told = refusal_of_the_disk(error) or str(error)
+        told = disk_error(error) or str(error)
         raise Stopped(f"the checkpoint of step {step:,} cannot be written to {place.parent}: {told}") from None
     return place
 
@@ -109,7 +109,7 @@ def leave_damaged_out(run_dir: Path) -> list[str]:
         if not why:
             return lines
         aside = place.with_name(f"damaged-{place.name}")
-        with complaints(f"run_dir: {place} is damaged ({why}) and cannot be set aside"):
+        with as_config_error(f"run_dir: {place} is damaged ({why}) and cannot be set aside"):
             for number in itertools.count(2):
                 if not aside.exists():
                     break
@@ -146,7 +146,7 @@ def last_in_words(run_dir: Path) -> str:
 def _listed(run_dir: Path, beginning: str) -> list[Path]:
     """What is in checkpoints/; raises ConfigError if that cannot be seen. `glob` would take it for empty, and the run for new."""
     folder = run_dir / "checkpoints"
-    with complaints(f"run_dir: the checkpoints in {folder} cannot be listed"):
+    with as_config_error(f"run_dir: the checkpoints in {folder} cannot be listed"):
         try:
             return [folder / name for name in sorted(os.listdir(folder)) if name.startswith(beginning)]
         except FileNotFoundError:
@@ -155,7 +155,7 @@ def _listed(run_dir: Path, beginning: str) -> list[Path]:
 
 def _there(path: Path) -> bool:
     """Whether there is such a file; raises ConfigError if that cannot be seen."""
-    with complaints(f"run_dir: {path} cannot be seen"):
+    with as_config_error(f"run_dir: {path} cannot be seen"):
         try:
             return stat.S_ISREG(os.stat(path).st_mode)
         except (FileNotFoundError, NotADirectoryError):
@@ -182,7 +182,7 @@ def recover(run_dir: Path) -> None:
     for old in _listed(run_dir, ".old-"):
         place = old.with_name(old.name.removeprefix(".old-"))
         if not place.exists():
-            with complaints(f"run_dir: cannot write in {run_dir}"):
+            with as_config_error(f"run_dir: cannot write in {run_dir}"):
                 os.replace(old, place)
 
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.base.console import Progress
 from training.base.errors import ConfigError, Stopped
-from training.base.files import complaints, digest, refusal_of_the_disk, replacing, write_text
+from training.base.files import as_config_error, digest, disk_error, replacing, write_text
 from training.base.words import phrases, spoken
 from training.corpus.batches import Batch, to_tensors
 from training.corpus.order import Corpus, corpus_summary, open_corpus
@@ -136,12 +136,12 @@ def contents_of(shards: list[Shard], remembered: Path) -> list[list[str]]:
             if path not in known:
                 kept = before.get(path) if isinstance(before, dict) else None
                 same = isinstance(kept, list) and kept[:2] == [size, time] and len(kept) == 3
-                with complaints(f"{path}: cannot be read"):
+                with as_config_error(f"{path}: cannot be read"):
                     known[path] = kept if same and kept else [size, time, digest(path, hashlib.blake2b(digest_size=16))]
             whole.update(str(known[path][2]).encode())
         found.append([shard.label, whole.hexdigest() if files else ""])
     if known != before:  # the other processes find what the main one wrote
-        with complaints(f"run_dir: cannot write in {remembered.parent}"):
+        with as_config_error(f"run_dir: cannot write in {remembered.parent}"):
             write_text(remembered, json.dumps(known))
     return found
 
@@ -188,7 +188,7 @@ def _tokenizer(config: Config, corpus: Corpus, processes: Processes, resumed: Pa
             with replacing(saved) as folder:
                 tokenizer.save_pretrained(folder)
         except Exception as error:
-            if not (why := refusal_of_the_disk(error)):
+            if not (why := disk_error(error)):
                 raise
             raise Stopped(f"the tokenizer cannot be written to {saved}: {why}; there is no checkpoint yet") from None
     return load_tokenizer(saved, config.task)

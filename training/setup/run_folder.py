@@ -13,7 +13,7 @@ import filelock
 import yaml
 
 from training.base.errors import ConfigError
-from training.base.files import complaints
+from training.base.files import as_config_error
 from training.diagnosis.run_records import read_metrics
 from training.settings import checks
 from training.settings.config import Config, SourceConfig, source_list
@@ -47,7 +47,7 @@ def refuse_foreign(folder: Path) -> None:
     A run's folder is known by the `.lock` that every run leaves, or by its config.yaml, which names every setting. An
     empty folder, or one with hidden files only, is anybody's.
     """
-    with complaints(f"run_dir: cannot write in {folder}"):
+    with as_config_error(f"run_dir: cannot write in {folder}"):
         names = sorted(os.listdir(folder)) if os.path.lexists(folder) else []
     if {"config.json", "meta.json"} <= set(names):
         raise ConfigError(f"run_dir: {folder} is a model folder, not a run's: a run would write over it; choose another --run_dir")
@@ -114,7 +114,7 @@ def set_aside(folder: Path) -> Path | None:
     Returns:
         where the records of a run with steps are now; None if there were none, and what misleads is removed.
     """
-    with complaints(f"run_dir: cannot write in {folder}"):
+    with as_config_error(f"run_dir: cannot write in {folder}"):
         there = [name for name in RECORDS if os.path.lexists(folder / name)]
         if any(record["step"] > 0 for record in read_metrics(folder)):
             aside = next(place for n in itertools.count(1) if not (place := folder / f"earlier-{n}").exists())

@@ -26,7 +26,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from training.base.errors import ConfigError
-from training.base.files import complaints, write_text
+from training.base.files import as_config_error, write_text
 from training.settings.config import Config
 from training.settings.task_specs import HIGHER_IS_BETTER
 from training.sweeps import identity, sampling, space
@@ -91,7 +91,7 @@ class Study:
     def _open_folder(self) -> None:
         """Make the folder, or see that it is this study's: everything but the budget is as it was."""
         now = identity.of(self.sweep, self.base)
-        with complaints(f"run_dir: cannot write in {self.dir}"):
+        with as_config_error(f"run_dir: cannot write in {self.dir}"):
             if (
                 self.dir.exists()
                 and any(not p.name.startswith(".") for p in self.dir.iterdir())
@@ -125,7 +125,7 @@ class Study:
         """
         from training.setup.data import changed_contents
 
-        with self.turn, complaints(f"run_dir: cannot write in {self.dir}"):
+        with self.turn, as_config_error(f"run_dir: cannot write in {self.dir}"):
             said = identity.read(self.dir / "sweep.yaml") or {}
             if "contents" not in said:
                 write_text(self.dir / "sweep.yaml", identity.dump({**said, "contents": now}))
@@ -142,7 +142,7 @@ class Study:
     def _journal(self, path: Path) -> optuna.Study:
         """The study that the journal tells of; raises ConfigError if it cannot be read, or tells of fewer trials than there are folders."""
         last = max(((n, p.name) for p in (self.dir / "trials").iterdir() if (n := number_of(p.name)) is not None), default=(-1, ""))
-        with complaints(f"run_dir: {path} cannot be used"):
+        with as_config_error(f"run_dir: {path} cannot be used"):
             try:
                 storage = JournalStorage(JournalFileBackend(str(path), lock_obj=Lock(path)))
                 study = optuna.create_study(

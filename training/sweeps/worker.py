@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from training.base.console import printed
+from training.base.console import print_result
 from training.base.errors import DISK, ConfigError, Stopped, Train
 from training.base.words import phrases, spoken
 from training.settings.config import Config
@@ -56,7 +56,7 @@ def work(sweep: SweepConfig, train: Train) -> None:
 
             study.write()
             with study.turn:  # two workers may end together
-                printed("\n".join(report.write(study.dir, sweep.language)))
+                print_result("\n".join(report.write(study.dir, sweep.language)))
     except OSError as error:
         if error.errno not in DISK:
             raise ConfigError(f"run_dir: {error.filename or sweep.run_dir}: {error.strerror or error}") from error
