@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from training.loop.run import Run
-    from training.tasks.base import Memory
+    from training.tasks.base import TokenCache
 
 __all__ = ["ConfigError", "NotFinite", "OutOfMemory", "Stopped", "TrainResult", "train"]
 
@@ -42,7 +42,7 @@ __all__ = ["ConfigError", "NotFinite", "OutOfMemory", "Stopped", "TrainResult", 
 def train(
     config: Config,
     on_evaluation: Callable[[dict[str, Any]], str | None] | None = None,
-    memory: Memory | None = None,
+    token_cache: TokenCache | None = None,
     workers: int = 1,
     signals: Signals | None = None,
 ) -> TrainResult:  # fmt: skip
@@ -50,7 +50,7 @@ def train(
 
     Args:
         on_evaluation: called with the record of each evaluation; a string that it returns ends the run and becomes `ended`.
-        memory: of token ids, for a caller that trains several runs on the same rows.
+        token_cache: for a caller that trains several runs on the same rows.
         workers: runs that train side by side on this machine and share its cores.
         signals: remembers SIGINT and SIGTERM, for a caller that must know of them however the run ended, by an exception too.
 
@@ -63,7 +63,7 @@ def train(
     from training.loop.run import open_run
 
     signals = signals or Signals()
-    with closing(open_run(config, memory, workers, signals)) as run:
+    with closing(open_run(config, token_cache, workers, signals)) as run:
         try:
             result = _loop(run, on_evaluation)
         except Stopped as error:

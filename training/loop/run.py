@@ -38,7 +38,7 @@ from training.setup.checkpoint import Tensors
 from training.setup.data import Data, build_model, check_before_reading, choose_precision, look_at_vocabulary, open_data
 from training.setup.processes import Processes
 from training.setup.run_folder import open_folder
-from training.tasks.base import Memory
+from training.tasks.base import TokenCache
 
 
 @dataclass
@@ -203,7 +203,7 @@ class Run:
         self.opened.close()
 
 
-def open_run(config: Config, memory: Memory | None = None, workers: int = 1, signals: Signals | None = None) -> Run:
+def open_run(config: Config, token_cache: TokenCache | None = None, workers: int = 1, signals: Signals | None = None) -> Run:
     """Everything that a run needs before its first step; the arguments are those of `train`.
 
     Raises:
@@ -220,7 +220,7 @@ def open_run(config: Config, memory: Memory | None = None, workers: int = 1, sig
             opened.callback(lock.release)
         if config.resume and not place:
             processes.say(phrases("training", spoken(config.log.language))["nothing_to_resume"].format(dir=config.run_dir))
-        data = open_data(config, processes, memory, fresh=place is None, resumed=place)
+        data = open_data(config, processes, token_cache, fresh=place is None, resumed=place)
         held = numbers.resident() - resident_at_first  # by the data
         network = build_model(config, data)
         if processes.device.type == "cpu":

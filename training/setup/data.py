@@ -27,7 +27,7 @@ from training.model.tokenizer import StandIn, load_tokenizer, train_tokenizer, v
 from training.settings.config import Config
 from training.setup.processes import Processes
 from training.setup.run_folder import config_of_run, set_aside
-from training.tasks.base import Memory, Task, task_class
+from training.tasks.base import Task, TokenCache, task_class
 
 VOCABULARY_ROWS, VOCABULARY_CHARACTERS = 30_000, 4_000_000  # of the corpus, on which the report on the vocabulary is made
 
@@ -78,12 +78,12 @@ class Data:
 
 
 def open_data(
-    config: Config, processes: Processes, memory: Memory | None = None, fresh: bool = False, resumed: Path | None = None
+    config: Config, processes: Processes, token_cache: TokenCache | None = None, fresh: bool = False, resumed: Path | None = None
 ) -> Data:  # fmt: skip
     """Scan the corpus and train the tokenizer on the main process; the others read what it left in the run folder.
 
     Args:
-        memory: of token ids, for callers that train several runs on the same rows.
+        token_cache: for callers that train several runs on the same rows.
         fresh: a run begins here: what an earlier one left makes room, once the corpus has been found to be good.
         resumed: the checkpoint that a run goes on from, which has its tokenizer too.
     """
@@ -109,7 +109,7 @@ def open_data(
     sample = list(corpus.some(SAMPLE_ROWS, SAMPLE_CHARACTERS))
     if not sample:
         raise ConfigError("corpus.train: no row is left in an epoch; raise the weights of its sources")
-    task = task_class(config.task)(config, tokenizer, sample, memory)
+    task = task_class(config.task)(config, tokenizer, sample, token_cache)
     held_out = list(validation.held_out(config.evaluation.max_rows))
     batches, left_out = task.make_batches(held_out, None) if held_out else ([], 0)
     if left_out:  # what is not in a batch is not in the numbers either

@@ -27,7 +27,7 @@ from training.setup.processes import Processes
 from training.sweeps import space
 from training.sweeps.space import UNREAD
 from training.sweeps.study import Claim
-from training.tasks.base import Memory
+from training.tasks.base import TokenCache
 
 SAMPLES = 4  # of a trial, for the gallery
 
@@ -90,7 +90,7 @@ def refusal(config: Config, entries: int, processes: Processes) -> str:
 
 
 def run(
-    train: Train, config: Config, on_evaluation: Callable[[dict[str, Any]], str | None], memory: Memory, workers: int
+    train: Train, config: Config, on_evaluation: Callable[[dict[str, Any]], str | None], token_cache: TokenCache, workers: int
 ) -> Outcome:  # fmt: skip
     """Train. What it says goes to log.txt in its folder.
 
@@ -104,7 +104,7 @@ def run(
     (folder / ".lock").touch()  # by which a run knows its own
     with open(folder / "log.txt", "a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         try:
-            result = train(config, on_evaluation, memory, workers, signals)
+            result = train(config, on_evaluation, token_cache, workers, signals)
         except ConfigError as error:
             return Outcome("failed", "; ".join(str(error).splitlines()), signal=signals.received)
         except (NotFinite, OutOfMemory) as error:

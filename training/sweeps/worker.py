@@ -82,11 +82,11 @@ class Worker:
     """One worker of a study: takes a trial, trains it, tells how it went. `study` is None but in the main process."""
 
     def __init__(self, sweep: SweepConfig, base: Config, study: Study | None, processes: Processes, train: Train):
-        from training.tasks.base import Memory
+        from training.tasks.base import TokenCache
 
         self.sweep, self.base, self.study, self.processes, self.train = sweep, base, study, processes, train
         self.tokenizer: str | None = None
-        self.memory = Memory()
+        self.token_cache = TokenCache()
         self.entries = base.tokenizer.vocab_size
         self.shelf: Any = study.dir / "shared" if study else None
         language = spoken(sweep.language)
@@ -135,7 +135,7 @@ class Worker:
         os.makedirs(base.run_dir, exist_ok=True)
         with filelock.FileLock(f"{shelf}/.lock") if self.processes.main else nullcontext():
             check_before_reading(base, self.processes)
-            data = open_data(base, self.processes, self.memory)
+            data = open_data(base, self.processes, self.token_cache)
             if self.study:
                 trial.lend(base, self.shelf)
         self.tokenizer, self.entries = f"{shelf}/base/tokenizer", len(data.tokenizer)
@@ -187,7 +187,7 @@ class Worker:
             earlier = trial.seconds_so_far(config)
             try:
                 with self.bar.alive():
-                    outcome = trial.run(self.train, config, self._judge, self.memory, claim.workers)
+                    outcome = trial.run(self.train, config, self._judge, self.token_cache, claim.workers)
             except trial.Interrupted:
                 raise KeyboardInterrupt from None
         if self.study:

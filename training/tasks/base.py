@@ -47,13 +47,13 @@ class Task(Protocol):
     packed: bool | None = None  # whether texts are joined end to end; None where the task knows no such thing
 
     def __init__(
-        self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]], memory: Memory | None = None
+        self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]], token_cache: TokenCache | None = None
     ):  # fmt: skip
         """Settle what depends on the data.
 
         Args:
             sample: some training rows; empty where there are none yet.
-            memory: of token ids, for callers that train several runs on the same rows.
+            token_cache: for callers that train several runs on the same rows.
         """
 
     @property
@@ -124,7 +124,7 @@ def task_class(name: str) -> type[Task]:
     return found
 
 
-class Memory:
+class TokenCache:
     """Token ids of texts, kept from one run of this process to the next: the trials of a study read the same rows.
 
     Args:
@@ -139,23 +139,23 @@ class Memory:
 class Encoder:
     """Texts to token ids. Without a memory every text is tokenized when it is met: a stream has no second epoch to speak of."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, special: bool, memory: Memory | None):
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, special: bool, token_cache: TokenCache | None):
         """`special`: with the tokens that the tokenizer puts around a text."""
-        self.tokenizer, self.special, self.memory = tokenizer, special, memory
+        self.tokenizer, self.special, self.token_cache = tokenizer, special, token_cache
         self.known: dict[str, np.ndarray] = {}
-        if memory:
+        if token_cache:
             name = hashlib.sha256(f"{special}{tokenizer.backend_tokenizer.to_str()}".encode()).hexdigest()
-            self.known = memory.by_tokenizer.setdefault(name, {})
+            self.known = token_cache.by_tokenizer.setdefault(name, {})
 
     def __call__(self, texts: list[str]) -> list[np.ndarray]:
         """int32 arrays (T,)."""
-        if self.memory is None:
+        if self.token_cache is None:
             return self._encode(texts)
         unmet = [text for text in dict.fromkeys(texts) if text not in self.known]
         fresh = dict(zip(unmet, self._encode(unmet)))
         for text, ids in fresh.items():
-            if self.memory.kept < self.memory.most:
-                self.memory.kept += len(ids)
+            if self.token_cache.kept < self.token_cache.most:
+                self.token_cache.kept += len(ids)
                 self.known[text] = ids
         return [self.known[text] if text in self.known else fresh[text] for text in texts]
 

@@ -18,7 +18,7 @@ from training.corpus.batches import Batch, pad
 from training.model.tokenizer import text_of
 from training.settings.config import Config
 from training.settings.task_specs import GPT
-from training.tasks.base import IGNORE_INDEX, Encoder, Memory, Task, TypicalGeneration, generate, model_inputs
+from training.tasks.base import IGNORE_INDEX, Encoder, Task, TokenCache, TypicalGeneration, generate, model_inputs
 
 
 class Gpt(Task):
@@ -27,10 +27,10 @@ class Gpt(Task):
     spec = GPT
 
     def __init__(
-        self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]], memory: Memory | None = None
+        self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]], token_cache: TokenCache | None = None
     ):  # fmt: skip
-        """`sample`: to see how long a text is, where `batch.packing` is `auto`. `memory`: of token ids, see there."""
-        self.config, self.tokenizer, self.encode = config, tokenizer, Encoder(tokenizer, False, memory)
+        """`sample`: to see how long a text is, where `batch.packing` is `auto`. `token_cache`: see there."""
+        self.config, self.tokenizer, self.encode = config, tokenizer, Encoder(tokenizer, False, token_cache)
         self.block_size, self.rows_per_batch = config.batch.block_size, config.batch.micro_batch_size
         packing = config.batch.packing
         if packing == "auto":

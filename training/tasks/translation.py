@@ -17,7 +17,7 @@ from training.corpus.batches import Batch, pad, padded
 from training.model.tokenizer import text_of
 from training.settings.config import Config
 from training.settings.task_specs import TRANSLATION
-from training.tasks.base import IGNORE_INDEX, Encoder, Memory, Task, TypicalGeneration, generate, model_inputs
+from training.tasks.base import IGNORE_INDEX, Encoder, Task, TokenCache, TypicalGeneration, generate, model_inputs
 
 GROUP = 64  # sentences that are translated at once
 
@@ -28,10 +28,10 @@ class Translation(Task):
     spec = TRANSLATION
 
     def __init__(
-        self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]], memory: Memory | None = None
+        self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]], token_cache: TokenCache | None = None
     ):  # fmt: skip
-        """`sample` is not looked at. `memory`: of token ids, see there."""
-        self.config, self.tokenizer, self.encode = config, tokenizer, Encoder(tokenizer, True, memory)
+        """`sample` is not looked at. `token_cache`: see there."""
+        self.config, self.tokenizer, self.encode = config, tokenizer, Encoder(tokenizer, True, token_cache)
 
     def make_batches(self, rows: list[dict[str, Any]], rng: np.random.Generator | None) -> tuple[list[Batch], int]:
         """Micro-batches of (B, S) input_ids and attention_mask and (B, T) labels; and how many pairs were too long."""
