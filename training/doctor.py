@@ -1,9 +1,8 @@
 """What happened in a run, in plain words: `python training/doctor.py runs/verses [--json true] [--lang zh]`.
 
-Reads the run folder, nothing else, and needs no torch. Each verdict has its evidence (steps, numbers) and one thing to try; the rules
-are in diagnosis/verdicts_training.py and verdicts_text.py (data, output, predictions), the words in
-base/wording/doctor.*.yaml.
-Exit code 0 however bad the verdicts; 2 if the folder is not that of a run.
+It reads nothing but the run folder and needs no torch. Each verdict has its evidence (steps, numbers) and one thing to try. The rules
+are in diagnosis/verdicts_training.py, verdicts_text.py and verdicts_outcome.py, the sentences in base/wording/doctor.*.yaml.
+Exit code 0 however bad the verdicts; 2 if it is not a run folder.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from training.diagnosis.run_records import read_run
 
 @one_line
 def main(argv: list[str] | None = None) -> None:
-    """The command."""
-    p = command_parser(__doc__)
-    p.add_argument("run", type=Path, help="a run folder")
-    p.add_argument("--json", choices=["true", "false"], default="false", help="true: print one JSON object")
-    args = options_of(p, argv)
+    """Run the command."""
+    parser = command_parser(__doc__)
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("--json", choices=["true", "false"], default="false", help="true: print one JSON object")
+    args = options_of(parser, argv)
     records = read_run(args.run)
     verdicts, language = judge(records), spoken(args.lang, records.config.log.language)
     print_result(as_json(args.run, verdicts, language) if args.json == "true" else "\n".join(verdict_lines(verdicts, language)))

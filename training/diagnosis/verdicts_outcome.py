@@ -13,22 +13,22 @@ from training.diagnosis.finding import Finding, Severity
 from training.diagnosis.run_records import RunRecords
 from training.diagnosis.verdicts_training import finding, overfitting
 
-SLOW = 0.5  # of the probe's tokens a second
+SLOW = 0.5  # share of the tokens a second that the probe measured
 
-TIME_FACTOR, MEMORY_FACTOR, STEP_FACTOR = 1.5, 1.25, 2.0  # a prediction within these is called right
+TIME_FACTOR, MEMORY_FACTOR, STEP_FACTOR = 1.5, 1.25, 2.0  # a prediction that is off by at most this factor is right
 
-# Bytes. Models of a few million parameters in bf16 had up to 70 MB more resident than foretold after a thousand steps (docs/log.md,
-# "Small models have more resident"): a large share of little. No machine is short of that much, so it is not told.
+# Bytes by which a prediction may be off in any case. After a thousand steps, models of a few million parameters in bf16 had up to 70 MB
+# more resident than predicted (docs/log.md, "Small models have more resident"): a large share of little, and no machine is short of it.
 NOTICED = 256 << 20
 
-WAITED = 30.0  # seconds
+WAITED = 30.0  # seconds by which a prediction may be off in any case
 
 
 def throughput_low(r: RunRecords) -> Finding | None:
-    """Far slower than the probe before the run; the median, so that a pause does not count."""
+    """The run was far slower than the probe before it. The median is compared, so that a pause does not count."""
     probe = r.predicted("time", "tokens_per_second")
     speeds = [v for t in r.train if (v := number(t.get("tokens_per_second"))) is not None]
-    del speeds[:1]  # it has the warming up of caches in it
+    del speeds[:1]  # the first includes the warming up of caches
     if not probe or len(speeds) < 3:
         return None
     measured = statistics.median(speeds)
@@ -38,14 +38,14 @@ def throughput_low(r: RunRecords) -> Finding | None:
 
 
 def prediction_time(r: RunRecords) -> Finding | None:
-    """The whole run against its forecast; of a few seconds nobody minds how many."""
+    """The run took much longer or shorter than predicted; a difference of a few seconds does not matter."""
     if abs((r.predicted("time", "seconds") or 0) - (plausible("seconds", r.end.get("seconds")) or 0)) < WAITED:
         return None
     return _missed(r, "prediction_time", r.predicted("time", "seconds"), plausible("seconds", r.end.get("seconds")), TIME_FACTOR)
 
 
 def prediction_memory(r: RunRecords) -> Finding | None:
-    """The measured peak against its forecast; a miss that no machine would notice is none."""
+    """The measured peak of memory was far from the prediction; a small difference in bytes does not matter."""
     predicted, measured = r.predicted_peak, plausible("bytes", r.end.get("peak_memory_bytes"))
     if abs((predicted or 0) - (measured or 0)) < NOTICED:
         return None
@@ -53,14 +53,14 @@ def prediction_memory(r: RunRecords) -> Finding | None:
 
 
 def prediction_overfit(r: RunRecords) -> Finding | None:
-    """Where the validation loss turned, or how far it came without turning, against the forecast."""
+    """Where the validation loss turned, or how far it came without turning, compared with the forecast."""
     forecast = r.predicted("forecast", "overfit_step")
     if not forecast or len(r.validation) < 3:
         return None
     best, final = min(r.validation, key=lambda p: p.value), r.validation[-1]
     turned = overfitting(r) is not None
     if not turned and final.step < STEP_FACTOR * forecast:
-        return None  # it may still come
+        return None  # it may still turn
     missed = _missed(r, "prediction_overfit", forecast, float(best.step), STEP_FACTOR, any_end=True)
     if missed or not turned:
         return missed
@@ -91,7 +91,7 @@ ENDS: dict[str, tuple[str, Severity]] = {
 
 
 def records_unreadable(r: RunRecords) -> Finding | None:
-    """Lines of the metrics that are no record of ours: nothing that they say was looked at."""
+    """Some lines of the metrics are not records of ours and were left out."""
     if not r.unreadable:
         return None
     evidence = {"unreadable": r.unreadable, "readable": len(r.train) + len(r.evaluations)}
@@ -99,14 +99,14 @@ def records_unreadable(r: RunRecords) -> Finding | None:
 
 
 def records_empty(r: RunRecords) -> Finding | None:
-    """A run that has its report, which is written at the end, and no records: silence would be a clean bill."""
+    """A run has its report, which is written at the end, but no records: without a verdict it would look healthy."""
     if r.unreadable or r.train or r.evaluations or r.end or not r.reported:
         return None
     return finding("records_empty", "problem", {})
 
 
 def losses_missing(r: RunRecords) -> Finding | None:
-    """Losses that are no numbers, in a run that did not stop because of them."""
+    """Losses were infinite or NaN in a run that did not stop because of them."""
     train, validation = missing(r.train, "loss"), missing(r.evaluations, "val_loss")
     if r.ended == "not finite" or not (train or validation):
         return None
@@ -118,8 +118,8 @@ def losses_missing(r: RunRecords) -> Finding | None:
 
 
 def ending(r: RunRecords) -> Finding | None:
-    """How the run ended, if not at its horizon; without a record of it, it is still running or was killed."""
-    if r.ended not in ENDS or (r.unreadable and not r.steps):  # with nothing that can be read, there is nothing to go by
+    """How the run ended, if not at its horizon; without a record of its end it is still running or was killed."""
+    if r.ended not in ENDS or (r.unreadable and not r.steps):  # nothing could be read
         return None
     name, severity = ENDS[r.ended]
     return finding(name, severity, {"step": r.steps})

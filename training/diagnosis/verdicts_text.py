@@ -1,6 +1,6 @@
-"""What went in and what came out: the doctor's verdicts on output, tokenizer and data, on speed, and on what was predicted.
+"""What went in and what came out: the doctor's verdicts on output, tokenizer and data.
 
-As in verdicts_training.py, each is a function of the records to a Finding, or None.
+Each is a function of the records to a Finding, or None.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from training.diagnosis.run_records import RunRecords, printable
 from training.diagnosis.verdicts_training import finding
 from training.settings.config import source_list
 
-COPIED = 0.10  # share of n-grams (8 of Chinese, 30 letters of English): in samples of healthy models of verses it is 0.00
+COPIED = 0.10  # share of n-grams (8 characters of Chinese, 30 letters of English) found in the corpus; 0.00 in healthy models of verses
 
-COPIED_ALONE = 0.5  # without a validation set that tells reciting from a language of few phrases
+COPIED_ALONE = 0.5  # the same without a validation loss, which would tell reciting from a language of few phrases
 
-GAP = 0.75  # training loss over validation loss below which the training text is known by heart
+GAP = 0.75  # training loss over validation loss; below, the training text is known by heart
 
 REPEATED = 0.3  # seq-rep-4: near 0 in human text, 0.4 to 0.9 in loops (Welleck et al. 2019)
 
-EMPTY, EMPTY_MANY = 0.25, 0.5  # share of outputs
+EMPTY, EMPTY_MANY = 0.25, 0.5  # share of the outputs
 
-UNENDED, TRUNCATED = 0.2, 0.3  # share of gpt's samples that end by themselves; of translations that are cut
+UNENDED, TRUNCATED = 0.2, 0.3  # share of the samples of gpt that end by themselves; share of the translations that are cut
 
-ROOM = 2.0  # a text that is to end by itself has to find this many times its mean length
+ROOM = 2.0  # a text can be expected to end by itself if it has room for this many times the mean length
 
-UNTRANSLATED = 0.1  # share of letters in the source's script
+UNTRANSLATED = 0.1  # share of the letters in the source's script
 
-UNKNOWN, UNKNOWN_MANY = 0.01, 0.05  # share of tokens
+UNKNOWN, UNKNOWN_MANY = 0.01, 0.05  # share of the tokens
 
-FINE_CHINESE, FINE_OTHER = 1.3, 0.5  # tokens a character: one is a token a character; English at 8,000 entries has 0.25
+FINE_CHINESE, FINE_OTHER = 1.3, 0.5  # tokens a character; English with 8,000 entries has 0.25
 
-QUARANTINED, QUARANTINED_MANY, FILTERED = 0.01, 0.2, 0.5  # share of the rows: faults of the file; rows that the filters leave out
+QUARANTINED, QUARANTINED_MANY, FILTERED = 0.01, 0.2, 0.5  # share of the rows: faulty (warning, problem); left out for any reason
 
 DUPLICATE, DUPLICATE_MANY = 0.05, 0.2  # share of the rows
 
@@ -52,10 +52,10 @@ MIXED_MANY = 0.2  # share of the pairs
 
 
 def memorised_text(r: RunRecords) -> Finding | None:
-    """Samples stand in the training text, and the model knows that text far better than text of the same kind."""
+    """Samples are copied from the training text, and the model knows that text far better than other text of its kind."""
     copied, longest, loss = r.last("copied_share"), r.last("longest_copied"), level(r.losses, 0.95, 1.0)
     if copied is None or longest is None or loss is None or source_list(r.config.corpus.validation) == source_list(r.config.corpus.train):
-        return None  # validated on the training text: reciting is what is wanted
+        return None  # it is validated on the training text, so reciting is the aim
     validation = r.validation[-1].value if r.validation else None
     if copied < (COPIED_ALONE if validation is None else COPIED) or (validation is not None and loss > GAP * validation):
         return None
@@ -67,7 +67,7 @@ def memorised_text(r: RunRecords) -> Finding | None:
 
 
 def repetition_loops(r: RunRecords) -> Finding | None:
-    """The same words over and over at the last evaluation."""
+    """The samples of the last evaluation repeat the same words over and over."""
     repeated = r.last("repetition")
     if repeated is None or repeated < REPEATED:
         return None
@@ -76,7 +76,7 @@ def repetition_loops(r: RunRecords) -> Finding | None:
 
 
 def empty_output(r: RunRecords) -> Finding | None:
-    """Nothing at all where a text was asked for."""
+    """The model writes empty texts."""
     texts = [s["text"] for s in r.samples if isinstance(s.get("text"), str)]
     share = r.last("empty_share")
     if share is None:
@@ -88,7 +88,7 @@ def empty_output(r: RunRecords) -> Finding | None:
 
 
 def truncated_output(r: RunRecords) -> Finding | None:
-    """Texts that do not come to an end: cut at the longest length, where those of the corpus would have ended."""
+    """Texts are cut at the length limit, where texts of the corpus would have ended."""
     if repetition_loops(r):
         return None  # a loop has no end
     c, spec = r.config, r.config.spec
@@ -112,7 +112,7 @@ def truncated_output(r: RunRecords) -> Finding | None:
 
 
 def untranslated_output(r: RunRecords) -> Finding | None:
-    """The source's script in the translations."""
+    """Translations contain letters of the source's script."""
     share = r.last("untranslated_share")
     if share is None or share < UNTRANSLATED:
         return None
@@ -124,12 +124,12 @@ def _temperature(r: RunRecords) -> float:
 
 
 def _mean_tokens(r: RunRecords) -> float | None:
-    """Tokens of a text, in the mean; without a preflight its characters, which are no fewer (bytes apart)."""
+    """Mean tokens of a text; without a preflight its mean characters, which are no fewer unless tokens are bytes."""
     column = r.config.spec.target_column
-    known = r.predicted("vocabulary", "columns", column, "tokens_per_text")
+    predicted = r.predicted("vocabulary", "columns", column, "tokens_per_text")
     characters, rows = r.corpus.get("characters"), number(r.corpus.get("rows_kept"))
-    if known is not None or not isinstance(characters, dict) or not rows:
-        return known
+    if predicted is not None or not isinstance(characters, dict) or not rows:
+        return predicted
     total = number(characters.get(column))
     return total / rows if total else None
 
@@ -138,7 +138,7 @@ def _mean_tokens(r: RunRecords) -> float | None:
 
 
 def tokenizer_unknowns(r: RunRecords) -> Finding | None:
-    """Tokens that say only "something that I do not know"; they can be neither read nor written."""
+    """Many tokens are `<unk>`: the model can neither read nor write what they stand for."""
     share, size = r.predicted("vocabulary", "unknown"), r.predicted("vocabulary", "size")
     if share is None or share < UNKNOWN:
         return None
@@ -148,9 +148,9 @@ def tokenizer_unknowns(r: RunRecords) -> Finding | None:
 
 
 def tokenizer_too_fine(r: RunRecords) -> Finding | None:
-    """BPE that hardly merges: English nearly by letters, Chinese by bytes. Long sequences cost time and context."""
+    """BPE hardly merges: English is cut nearly into letters, Chinese into bytes. Long sequences cost time and context."""
     if r.config.tokenizer.type != "bpe":
-        return None  # a token a character was asked for
+        return None  # the config asks for a token a character
     worst: tuple[float, dict[str, Any]] | None = None
     for column in r.config.spec.columns:
         rate = r.predicted("vocabulary", "columns", column, "tokens_per_character")
@@ -166,7 +166,7 @@ def tokenizer_too_fine(r: RunRecords) -> Finding | None:
 
 
 def _is_chinese(r: RunRecords, column: str) -> bool:
-    """By what the samples show; without samples yes, for which the limit is the looser one."""
+    """Whether a column is Chinese, judged by the samples; without samples yes, as the limit for Chinese is the looser one."""
     spec = r.config.spec
     key = "prompt" if column != spec.target_column else "text" if spec.open_ended else "reference"
     text = "".join(s[key] for s in r.samples if isinstance(s.get(key), str))
@@ -177,26 +177,26 @@ def _is_chinese(r: RunRecords, column: str) -> bool:
 
 
 def rows_quarantined(r: RunRecords) -> Finding | None:
-    """Rows that cannot be read or are incomplete; or filters that leave out most of a corpus."""
+    """Rows cannot be read or are incomplete, or the filters leave out most of a corpus."""
     lost, rows = count_lost_rows(r.corpus, r.config.task)
     filters = set(FILTERS) | ({"too_long"} if r.config.corpus.filters.max_chars else set())
     faults = {reason: n for reason, n in lost.items() if reason not in filters}
-    told = lost if sum(lost.values()) >= FILTERED * rows else faults  # of filtering that was asked for, nothing is said
-    count = sum(told.values())
+    counted = lost if sum(lost.values()) >= FILTERED * rows else faults  # the config asked for the filters: only much of it is worth a word
+    count = sum(counted.values())
     if rows <= 0 or not count or count < QUARANTINED * rows:
         return None
     share = count / rows
-    reason = max(told, key=lambda k: told[k])
+    reason = max(counted, key=lambda k: counted[k])
     examples = r.corpus.get("examples")
     evidence = {
         "rows": rows, "quarantined": count, "share": round(share, 4), "reason": printable(reason),
-        "of_reason": told[reason], "example": printable(examples.get(reason, "–") if isinstance(examples, dict) else "–")[:200],
+        "of_reason": counted[reason], "example": printable(examples.get(reason, "–") if isinstance(examples, dict) else "–")[:200],
     }  # fmt: skip
     return finding("rows_quarantined", "problem" if share >= QUARANTINED_MANY else "warning", evidence)
 
 
 def rows_duplicate(r: RunRecords) -> Finding | None:
-    """The corpus is smaller than its number of lines says."""
+    """The corpus has many duplicates, so it is smaller than its number of lines says."""
     reasons, rows = rejected(r.corpus)
     duplicates = reasons.get("duplicate", 0)
     if rows <= 0 or duplicates < DUPLICATE * rows:
@@ -207,12 +207,12 @@ def rows_duplicate(r: RunRecords) -> Finding | None:
 
 
 def validation_trained(r: RunRecords) -> Finding | None:
-    """Validation rows that were trained on: loss, scores, the best checkpoint and early stopping are about training text then."""
+    """Validation rows were trained on, so that loss, scores, best checkpoint and early stopping say little about new text."""
     counts = r.corpus.get("validation_trained")
     if not (isinstance(counts, list) and len(counts) == 2 and all(type(n) is int and n >= 0 for n in counts)):
         return None
-    found = validation_on_training_text(r.config, *counts)
-    return finding("validation_trained", *found) if found and found[0] != "note" else None
+    overlap = validation_on_training_text(r.config, *counts)
+    return finding("validation_trained", *overlap) if overlap and overlap[0] != "note" else None
 
 
 def sides_swapped(r: RunRecords) -> Finding | None:

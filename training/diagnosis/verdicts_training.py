@@ -1,7 +1,7 @@
 """How training went: the doctor's verdicts from the curves. Each is a function of the records to a Finding, or None.
 
-Losses are in nats a token. Thresholds are named beside the rule that they belong to; those without a paper were set on recorded
-runs (tests/doctor_runs), between the broken one and the worst of the healthy ones.
+Losses are in nats a token. Thresholds without a paper were set on recorded runs (tests/doctor_runs), between the broken run and the
+worst of the healthy ones.
 """
 
 from __future__ import annotations
@@ -16,72 +16,71 @@ from training.diagnosis.run_records import RunRecords
 
 Verdict = Callable[[RunRecords], Finding | None]
 
-# The report of a run has called a rise of 2% overfitting from the start; the floor is for losses near zero.
+# A rise above the minimum by this share is overfitting, but never by less than these nats, which matter for losses near zero.
 OVERFIT_RISE, OVERFIT_NATS = 0.02, 0.05
 
-STALLED, STALLED_FALL = (
-    4,
-    0.05,
-)  # evaluations without a new best, while the training loss fell by this share, say the same of a smaller rise
+# A smaller rise is overfitting after this many evaluations without a new best, while the training loss fell by this share.
+STALLED, STALLED_FALL = 4, 0.05
 
-TRAIN_FALL = 0.02  # share by which the training loss must have fallen meanwhile: otherwise both go wrong together
+TRAIN_FALL = 0.02  # share by which the training loss must have fallen meanwhile; otherwise something else is wrong with both
 
-BLEU_GAP = 1.0  # points of BLEU between the best checkpoint by loss and the best by BLEU that are worth a word
+BLEU_GAP = 1.0  # points of BLEU from the checkpoint that is best by loss to the one that is best by BLEU
 
-UNDERFIT_DROP = 0.06  # of the loss at the start, over the last quarter of the steps (healthy runs: 0.005 to 0.05)
+UNDERFIT_DROP = 0.06  # fall over the last quarter of the steps, as a share of the loss at the start (healthy runs: 0.005 to 0.05)
 
-FRESH_EPOCHS = 4.0  # up to which a text read again is as good as a new one (Muennighoff et al. 2023, arXiv:2305.16264)
+FRESH_EPOCHS = 4.0  # up to here text read again is as good as new text (Muennighoff et al. 2023, arXiv:2305.16264)
 
-SPIKE = 0.10  # of the loss at the start: a jump of 0.7 to 0.9 nats between neighbouring records, each of several batches
+# A jump between neighbouring records, each the mean of several batches, is a spike if it exceeds this share of the loss at the start
+# (0.7 to 0.9 nats) and this many times the scatter of the batches.
+SPIKE, SPIKE_NOISES = 0.10, 6.0
 
-SPIKE_NOISES = 6.0  # and far outside the scatter of the batches
+SPIKES = 2  # a single spike from which the loss recovers is normal
 
-SPIKES = 2  # one that heals is weather
+ABOVE_START = 1.10  # a loss of this many times that at the start is worse than knowing nothing
 
-ABOVE_START = 1.10  # a loss this much over the start's is worse than knowing nothing
-
-# Peak rates, for preflight's rules too, which also look at the width. At HIGH no model of ours has learnt; above it a rate is told without
-# another sign than that nothing was learnt. Below LOW a slow curve is put down to the rate. Usual peaks: 1e-4 to 5e-3 for AdamW, 0.02 for
-# Muon (whose updates have unit spectral norm).
+# Peak learning rates, for preflight's rules too, which also look at the width. None of our models has learnt at HIGH: from there on, that
+# nothing was learnt is enough of a sign that the rate is too high. Below LOW a slow curve is blamed on the rate. Usual peaks: 1e-4 to 5e-3
+# for AdamW, 0.02 for Muon (whose updates have unit spectral norm).
 ADAMW_HIGH, MUON_HIGH = 0.02, 0.3
 
 ADAMW_LOW, MUON_LOW = 1e-4, 1e-3
 
-MUON_IDLE = 0.05  # in spectral norm: a tenth of that with which a matrix of our models begins (0.4 to 0.9 for 96 to 512 by as many)
+MUON_IDLE = 0.05  # in spectral norm: about a tenth of an initial matrix of our models (0.4 to 0.9 for 96 to 512 rows and columns)
 
-SLOW_PROGRESS = 0.25  # of the loss at the start: to know how frequent each token is takes that much
+SLOW_PROGRESS = 0.25  # share of the loss at the start that a model gains by learning how frequent each token is
 
-NO_PROGRESS = 0.02  # the same: with less there is no shape to read
+NO_PROGRESS = 0.02  # share of the loss at the start; a curve that falls by less has no shape to judge
 
-STEADY = 0.35  # share of the progress that came in the second half: a curve that bends has less
+STEADY = 0.35  # share of the progress that comes in the second half; less in a curve that bends
 
-STUCK_LEVEL = 0.6  # of the loss at the start: about where token frequencies alone lead (0.65 to 0.8 of ln V in our corpora)
+STUCK_LEVEL = 0.6  # share of the loss at the start: token frequencies alone lead to 0.65 to 0.8 of ln(vocabulary) in our corpora
 
-STUCK_DROP = 0.015  # of the loss at the start, over the second half of the steps (a healthy run at that level: 0.03)
+STUCK_DROP = 0.015  # fall in the second half of the steps, as a share of the loss at the start (a healthy run at that level: 0.03)
 
-NO_WARMUP = 10  # steps; the rate of the first ten is then at most a tenth of the peak a step too high
+NO_WARMUP = 10  # steps; a shorter warmup is as good as none
 
-CLIPPED_SHARE, CLIPPED_RATIO = 0.95, 10.0  # a healthy small model clips every step by 2 to 4 times at max_grad_norm 1
+# Share of the steps that are clipped, and how many times the limit the median norm is (2 to 4 in a healthy small model with limit 1).
+CLIPPED_SHARE, CLIPPED_RATIO = 0.95, 10.0
 
 BATCHES = "Popel & Bojar 2018, arXiv:1804.00247"
 
-NOISY, NOISY_NATS = 0.025, 0.05  # scatter of the records as a share of the loss, and at least
+NOISY, NOISY_NATS = 0.025, 0.05  # scatter of the records: as a share of the loss, and at least in nats
 
-PROGRESS_NOISES = 4.0  # progress of the last half, in scatters, below which the noise hides it
+PROGRESS_NOISES = 4.0  # noise hides what the second half gained if that is less than this many times the scatter
 
-FEWEST = 8  # records of the training loss from which a shape can be read
+FEWEST = 8  # records of the training loss that a curve must have to be judged
 
 
 def finding(name: str, severity: Severity, evidence: dict[str, Any], source: str = "") -> Finding:
-    """A finding whose words are the doctor's."""
+    """A finding with its sentences in the doctor's book."""
     return Finding(name, severity, evidence, source, "doctor")
 
 
 def overfitting(r: RunRecords) -> Finding | None:
     """The validation loss turned while the training loss went on falling.
 
-    Turned is (Prechelt 1998): it lies well above its minimum (criterion GL), or it does not get below that for several evaluations while
-    the training makes good progress (as criterion PQ, which sets one against the other).
+    It turned (Prechelt 1998) if it ends well above its minimum (criterion GL), or finds no new minimum for several evaluations while the
+    training loss makes good progress (after criterion PQ, which compares the two).
     """
     if len(r.validation) < 3:
         return None
@@ -93,7 +92,7 @@ def overfitting(r: RunRecords) -> Finding | None:
     stalled = sum(p.step > best.step for p in r.validation) >= STALLED and now <= (1 - STALLED_FALL) * then
     if not (risen or stalled):
         return None
-    stopped = r.ended == "stopped early"  # what it is for: seen, and the best checkpoint kept
+    stopped = r.ended == "stopped early"  # early stopping did its work: the best checkpoint is kept
     evidence = {
         "step": best.step, "epoch": round(r.epoch(best.step), 2), "best_val_loss": round(best.value, 4), "final_step": final.step,
         "final_val_loss": round(final.value, 4), "train_loss_then": round(then, 4), "train_loss_final": round(now, 4),
@@ -117,7 +116,7 @@ def bleu_elsewhere(r: RunRecords) -> Finding | None:
 def underfitting(r: RunRecords) -> Finding | None:
     """The loss was still falling fast when the run reached its horizon.
 
-    Without validation the training loss tells, but only as long as the text is not read so often that it is being learnt by heart.
+    Without a validation loss the training loss is used, but only while the text is not read so often that it is learnt by heart.
     """
     points = r.validation if len(r.validation) >= 3 else r.losses if r.epoch(r.steps) <= FRESH_EPOCHS else []
     if r.ended != "finished" or not r.start or len(points) < 3:
@@ -138,20 +137,20 @@ def underfitting(r: RunRecords) -> Finding | None:
 
 
 def learning_rate_too_high(r: RunRecords) -> Finding | None:
-    """The loss jumps, climbs, or is no longer a number; or nothing was learnt at a rate at which nothing learns."""
+    """The loss jumps, climbs or is no longer a number, or a model learnt nothing at a rate at which no model learns."""
     if _no_warmup(r) and _excess(r) < 1:
         return None
     trouble = _jumps(r) or (_still(r, drop=1.0) if _excess(r) >= 1 else None)
     if trouble is None:
         return None
     key, rate = _rate(r)
-    lower = rate / 3 if _excess(r) < 1 else 0.1 * rate / _excess(r)  # a third; or a tenth of what nothing learns at
+    lower = rate / 3 if _excess(r) < 1 else 0.1 * rate / _excess(r)  # a third, or a tenth of the rate at which no model learns
     evidence = trouble | {"key": key, "learning_rate": rate, "lower": float(f"{lower:.1g}")}
     return finding("learning_rate_too_high", "problem", evidence, "Wortsman et al. 2023, arXiv:2309.14322")
 
 
 def warmup_missing(r: RunRecords) -> Finding | None:
-    """Trouble, at a rate that is ordinary, in a run that began at it (deep post-norm models need the warmup most)."""
+    """The loss jumps or stands still at an ordinary rate, in a run without warmup (deep post-norm models need it most)."""
     trouble = None if not _no_warmup(r) or _excess(r) >= 1 else _jumps(r) or _still(r)
     if trouble is None:
         return None
@@ -163,7 +162,7 @@ def warmup_missing(r: RunRecords) -> Finding | None:
 
 
 def warmup_unended(r: RunRecords) -> Finding | None:
-    """The rate was still rising when the run reached its horizon; from the config and the last step alone, however few records."""
+    """The rate was still rising when the run reached its horizon; the config and the last step are enough to see it."""
     warmup = r.config.optim.warmup_steps
     if r.ended not in ("finished", "stopped early") or not 0 < r.steps <= warmup:
         return None
@@ -172,7 +171,7 @@ def warmup_unended(r: RunRecords) -> Finding | None:
 
 
 def learning_rate_too_low(r: RunRecords) -> Finding | None:
-    """Slow, steady progress that never bends, at a small rate (the left end of a range test, Smith 2017)."""
+    """Slow, steady progress on a curve that never bends, at a small rate (the left end of a range test, Smith 2017)."""
     key, rate = _rate(r)
     low = MUON_LOW if key == "optim.muon_learning_rate" else ADAMW_LOW
     if rate >= low or not r.start or len(r.losses) < FEWEST:
@@ -190,9 +189,9 @@ def learning_rate_too_low(r: RunRecords) -> Finding | None:
 
 
 def muon_idle(r: RunRecords) -> Finding | None:
-    """A Muon rate so low that the hidden matrices are where they began: what was learnt is in the embeddings, which AdamW trains.
+    """A Muon rate so low that the hidden matrices hardly moved; only the embeddings, which AdamW trains, have learnt.
 
-    An update has unit spectral norm, so that many steps move a matrix by no more than rate times steps.
+    An update has unit spectral norm, so the steps together move a matrix by at most rate times steps.
     """
     rate, moved = r.config.optim.muon_learning_rate, r.config.optim.muon_learning_rate * r.steps
     if r.config.optim.name != "muon" or rate >= MUON_LOW or not r.steps or moved >= MUON_IDLE:
@@ -202,10 +201,10 @@ def muon_idle(r: RunRecords) -> Finding | None:
 
 
 def loss_plateau(r: RunRecords) -> Finding | None:
-    """The training loss stands still near where token frequencies alone lead: nothing of the order of words was learnt."""
+    """The training loss stands still about where token frequencies alone lead: the model learnt nothing of the order of words."""
     still = _still(r)
     if still is None or any(cause(r) for cause in CAUSES):
-        return None  # with a cause, that is what is told
+        return None  # the verdict on the cause is enough
     return finding("loss_plateau", "problem", still | {"key": _rate(r)[0], "learning_rate": _rate(r)[1]})
 
 
@@ -231,9 +230,9 @@ def _jumps(r: RunRecords) -> dict[str, Any] | None:
 
 
 def _still(r: RunRecords, drop: float = STUCK_DROP) -> dict[str, Any] | None:
-    """The training loss of the second half, if it ends at a high level and has fallen by no more than `drop` of the start.
+    """Evidence that the training loss stood still: it ends high, and fell in the second half by at most `drop` of the loss at the start.
 
-    The fall is that of the validation loss where there is one: it has no batch's noise in it.
+    The fall is that of the validation loss where there is one, as that has no noise of single batches.
     """
     if not r.start or len(r.losses) < FEWEST:
         return None
@@ -248,13 +247,13 @@ def _still(r: RunRecords, drop: float = STUCK_DROP) -> dict[str, Any] | None:
 
 
 def _trouble(r: RunRecords, sign: str, step: int, before: float | None, after: float | str, final: float | str) -> dict[str, Any]:
-    """Evidence: losses before and at `step` and at the end, beside that of a model that knows nothing."""
+    """Evidence: the losses before and at `step`, at the end, and of a model that knows nothing."""
     numbers = {"before": before, "after": after, "final": final, "start": r.start}
     return {"sign": sign, "step": step, **{k: round(v, 3) if isinstance(v, float) else v or "?" for k, v in numbers.items()}}
 
 
 def _rate(r: RunRecords) -> tuple[str, float]:
-    """The peak rate that matters and its key: under Muon, that of the two which is further above its usual value."""
+    """The key of the peak rate that matters, and the rate: with Muon, the one of its two rates that is nearer to its HIGH."""
     o = r.config.optim
     if o.name == "muon" and o.muon_learning_rate / MUON_HIGH >= o.learning_rate / ADAMW_HIGH:
         return "optim.muon_learning_rate", o.muon_learning_rate
@@ -262,7 +261,7 @@ def _rate(r: RunRecords) -> tuple[str, float]:
 
 
 def _excess(r: RunRecords) -> float:
-    """The peak rate over the one at which nothing learns."""
+    """The peak rate divided by the rate at which no model learns."""
     key, rate = _rate(r)
     return rate / (MUON_HIGH if key == "optim.muon_learning_rate" else ADAMW_HIGH)
 
@@ -275,10 +274,10 @@ def _no_warmup(r: RunRecords) -> bool:
 
 
 def gradients_clipped(r: RunRecords) -> Finding | None:
-    """Every step is scaled down, and by a lot: max_grad_norm sets the step, not the gradient.
+    """Every gradient is scaled down by a lot, so that max_grad_norm sets its size.
 
-    Adam divides by the gradient's running size, so a constant factor does little; what is lost is that a large gradient counts more
-    than a small one, and that `eps` stays small beside them.
+    Adam divides by the running size of the gradient, so a constant factor does little. But large gradients no longer count more than
+    small ones, and `eps` is no longer small beside them.
     """
     limit = r.config.optim.max_grad_norm
     norms = [n for t in r.train if t["step"] > r.config.optim.warmup_steps and (n := number(t.get("grad_norm"))) is not None]
@@ -292,7 +291,7 @@ def gradients_clipped(r: RunRecords) -> Finding | None:
 
 
 def batch_too_small(r: RunRecords) -> Finding | None:
-    """The loss of a few batches scatters so much that what the second half gained is lost in it."""
+    """The loss scatters so much between batches that it hides what the second half gained."""
     tokens, final, middle = r.tokens_per_step, level(r.losses, 0.9, 1.0), level(r.losses, 0.5, 0.6)
     enough = r.config.spec.small_batch
     if not tokens or tokens >= enough or len(r.losses) < FEWEST or not final or middle is None:
