@@ -1,4 +1,4 @@
-"""A translation model's int8 copy, computed by CTranslate2: token ids in, token ids out (`Backend` in shelf.py)."""
+"""The int8 copy of a translation model, computed by CTranslate2. It implements `Backend` in shelf.py: token ids in, token ids out."""
 
 from __future__ import annotations
 
@@ -11,62 +11,62 @@ from typing import Any
 import torch
 from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
 
-from inference.folders import COPIED, COPY, TOLD, ModelInfo
+from inference.folders import COPY, COPY_WEIGHTS, PARITY_FILE, ModelInfo
 from inference.torch_backend import BATCH_LINES, Sampling
 
 
 class Translator:
-    """The copy in a folder, in the precision that it is stored in ("auto" would take the fastest, not the stored one)."""
+    """A converted model, computed in the precision in which it is stored ("auto" would choose the fastest one instead)."""
 
     def __init__(self, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Raises what CTranslate2 raises for a damaged copy."""
+        """Load `folder`. Raises whatever CTranslate2 raises for a damaged copy."""
         import ctranslate2
 
         self.tokenizer = tokenizer
-        # torch's own number: CTranslate2 sets that of the whole process, which they share.
+        # CTranslate2 sets the number of threads of the whole process, so it is given the number that torch uses.
         threads = torch.get_num_threads()
-        told = {"device": "cpu", "compute_type": "default", "inter_threads": 1, "intra_threads": threads, "files": _joined(folder)}
-        self.inner = ctranslate2.Translator(str(folder), **told)
+        options = {"device": "cpu", "compute_type": "default", "inter_threads": 1, "intra_threads": threads, "files": _joined(folder)}
+        self.inner = ctranslate2.Translator(str(folder), **options)
 
     def __call__(self, sources: Sequence[Sequence[int]], num_beams: int, max_new_tokens: int) -> list[list[int]]:
-        """One list of target ids a source, in the order given, with its end token unless the length ran out."""
-        found = self.inner.translate_batch(
+        """Target ids of each source, in the order given. A target ends with the end token unless `max_new_tokens` was reached."""
+        results = self.inner.translate_batch(
             [self.tokenizer.convert_ids_to_tokens(list(ids)) for ids in sources],
             beam_size=num_beams,
-            max_input_length=0,  # the engine has cut what is too long, and says so
-            min_decoding_length=0,  # transformers may say nothing at all; so may the copy
+            max_input_length=0,  # the engine has already cut long sources, and says so
+            min_decoding_length=0,  # transformers allows an empty translation, so the copy does too
             max_decoding_length=max_new_tokens,
             max_batch_size=BATCH_LINES,
             return_end_token=True,
         )
-        return [self.tokenizer.convert_tokens_to_ids(result.hypotheses[0]) for result in found]
+        return [self.tokenizer.convert_tokens_to_ids(result.hypotheses[0]) for result in results]
 
 
 def split(folder: Path, most: int) -> None:
-    """Cut a copy's model.bin into model.bin.00, model.bin.01, … of at most so many bytes, if it is larger: CTranslate2 writes one file."""
-    whole = folder / COPIED[0]
+    """Cut a copy's model.bin, if it is larger than `most` bytes, into model.bin.00, model.bin.01, … (CTranslate2 writes a single file)."""
+    whole = folder / COPY_WEIGHTS[0]
     if whole.stat().st_size <= most:
         return
     content = whole.read_bytes()
-    for n, at in enumerate(range(0, len(content), most)):
-        (folder / f"{COPIED[0]}.{n:02d}").write_bytes(content[at : at + most])
+    for number, start in enumerate(range(0, len(content), most)):
+        (folder / f"{COPY_WEIGHTS[0]}.{number:02d}").write_bytes(content[start : start + most])
     whole.unlink()
 
 
 def _joined(folder: Path) -> dict[str, bytes] | None:
-    """The contents of a copy's files, model.bin put together, for CTranslate2 to load from memory; None if that is in one file."""
-    parts = sorted(folder.glob(f"{COPIED[0]}.[0-9][0-9]"))
-    if not parts or (folder / COPIED[0]).is_file():
+    """The contents of a copy's files by name, with model.bin joined, for CTranslate2 to load from memory; None if model.bin is one file."""
+    parts = sorted(folder.glob(f"{COPY_WEIGHTS[0]}.[0-9][0-9]"))
+    if not parts or (folder / COPY_WEIGHTS[0]).is_file():
         return None
-    rest = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p not in parts}
-    return rest | {COPIED[0]: b"".join(p.read_bytes() for p in parts)}
+    others = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p not in parts}
+    return others | {COPY_WEIGHTS[0]: b"".join(p.read_bytes() for p in parts)}
 
 
 class CTranslate2Backend:
-    """The int8 copy beside a folder's weights (training/export.py makes it). Not thread-safe: the engine locks."""
+    """The int8 copy beside a folder's weights, made by training/export.py. Not thread-safe: the engine holds a lock."""
 
     def __init__(self, info: ModelInfo, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Raises what transformers and CTranslate2 raise for damaged files."""
+        """Load the copy. Raises whatever transformers and CTranslate2 raise for damaged files."""
         self.config: Any = AutoConfig.from_pretrained(info.path, trust_remote_code=False, local_files_only=True)
         generation = GenerationConfig.from_pretrained(info.path, local_files_only=True)
         eos = generation.eos_token_id if generation.eos_token_id is not None else self.config.eos_token_id
@@ -75,26 +75,25 @@ class CTranslate2Backend:
         self.translator = Translator(info.path / COPY, tokenizer)
 
     def translate(self, sources: Sequence[Sequence[int]], num_beams: int, max_new_tokens: int) -> list[list[int]]:
-        """See `Translator`."""
+        """Translate token ids, as `Translator` does."""
         return self.translator(sources, num_beams, max_new_tokens)
 
     def generate(self, prompt_ids: Sequence[int], sampling: Sampling, put: Callable[[int], None], stopped: Callable[[], bool]) -> None:
-        """No gpt has a copy: its tokens are drawn one by one, with a generator of each request's own."""
+        """Not supported: a gpt never has an int8 copy, because its tokens are drawn with a random generator of each request."""
         raise NotImplementedError
 
 
 def usable(folder: Path) -> bool:
-    """Whether a model folder has a copy of these very weights, or a copy and no weights."""
+    """Whether a model folder has an int8 copy that was made of its present weights, or has a copy and no weights."""
     try:
-        told = json.loads((folder / COPY / TOLD).read_text(encoding="utf-8"))
-        weights = fingerprint(folder)
-        return isinstance(told, dict) and weights in (None, told.get("weights"))
+        parity = json.loads((folder / COPY / PARITY_FILE).read_text(encoding="utf-8"))
+        return isinstance(parity, dict) and fingerprint(folder) in (None, parity.get("weights"))
     except (OSError, ValueError):
         return False
 
 
 def fingerprint(folder: Path) -> str | None:
-    """SHA-256 of a folder's weights, so that a copy is never served for weights that it was not made of; None without weights."""
+    """SHA-256 of a folder's weights, None without weights. It keeps a copy from being served for other weights than its own."""
     digest, files = hashlib.sha256(), sorted(folder.glob("*.safetensors"))
     for file in files:
         with open(file, "rb") as f:

@@ -1,11 +1,11 @@
 """Model folders on disk: which ones are complete, what they are called, how large they are.
 
-A *model folder* holds config.json, tokenizer.json, tokenizer_config.json, the weights (model.safetensors, or several files and
-their index, or only the int8 copy in ctranslate2/) and, written last, meta.json; a folder without meta.json is incomplete and is
-not listed. A *run folder* holds `best` and/or `latest`, one line each, naming a model folder under `checkpoints/`. Nothing heavy
-is imported and no weight is read here:
+A *model folder* holds config.json, tokenizer.json, tokenizer_config.json, the weights (model.safetensors, or several files with
+an index, or only the int8 copy in ctranslate2/) and meta.json, which is written last: a folder without it is incomplete and is
+not listed. A *run folder* holds `best` and/or `latest`, each with one line that names a model folder under `checkpoints/`.
+This module imports nothing heavy and reads no weights.
 
-    python -m serving.folders        lists what the app would offer
+    python -m inference.folders        lists the models that the app would offer
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ Task = Literal["gpt", "translation"]
 
 REQUIRED = ("config.json", "tokenizer.json", "tokenizer_config.json", "meta.json")
 
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # in one file, or in several
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # a single file, or the index of several files
 
-COPY, TOLD = "ctranslate2", "parity.json"  # an int8 copy, and what training/export.py found out about it
+COPY = "ctranslate2"  # the folder of the int8 copy
 
-COPIED = ("model.bin", "model.bin.00")  # its weights, in one file or the first of several
+PARITY_FILE = "parity.json"  # in that folder: how well the copy agrees with the weights, written by training/export.py
 
-CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")  # of a model's most tokens, in its config
+COPY_WEIGHTS = ("model.bin", "model.bin.00")  # the weights of the copy: a single file, or the first of several parts
+
+CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")  # keys of config.json that give the longest input in tokens
 
 MAX_JSON_BYTES = 4_000_000
 
@@ -38,25 +40,25 @@ MAX_EXAMPLES, MAX_EXAMPLE_CHARS = 8, 200
 
 
 class ModelError(Exception):
-    """What went wrong with a model or a request, in one sentence that a visitor can read (both languages)."""
+    """A problem with a model or a request, as one sentence for the visitor, in both languages."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
     """One model that can be served."""
 
-    name: str  # unique among the models found; what the endpoints take as `model`
+    name: str  # unique among the listed models; the endpoints take it as `model`
     path: Path  # the folder with the weights
     task: Task
-    step: int | None  # optimizer steps, None when meta.json does not say
+    step: int | None  # number of optimizer steps; None when meta.json does not have it
     parameters: int | None  # None when the weights' header cannot be read
-    context: int | None  # the most tokens that it can take, None when config.json names no limit
-    examples: tuple[str, ...]  # inputs to click, () when meta.json has none
-    stamp: int  # meta.json's mtime in ns: a folder rewritten in place is loaded anew
+    context: int | None  # the longest input in tokens; None when config.json names no limit
+    examples: tuple[str, ...]  # example inputs from meta.json
+    stamp: int  # modification time of meta.json in ns, so that a folder rewritten in place is loaded again
 
     @property
     def label(self) -> str:
-        """For people: `verses · step 1,200 · 3.2M`."""
+        """The text that a list of models shows: `verses · step 1,200 · 3.2M`."""
         parts = [self.name]
         if self.step is not None:
             parts.append(f"step {self.step:,}")
@@ -66,34 +68,34 @@ class ModelInfo:
 
 
 def default_roots() -> list[Path]:
-    """MODELS_DIR (one folder, or several with the system's path separator), else ./runs and ./models."""
+    """The folders in MODELS_DIR, separated as in PATH; without it, ./runs and ./models."""
     given = os.environ.get("MODELS_DIR", "").strip()
     return [Path(part) for part in given.split(os.pathsep) if part] if given else [Path("runs"), Path("models")]
 
 
 def find_models(roots: Iterable[str | Path] | None = None) -> list[ModelInfo]:
-    """Every complete model under `roots`, in the order root, name: of a run its best, and its latest as `name/latest`
-    where that is another one, so that a visitor can see what overfitting sounds like.
+    """Every complete model under `roots`, ordered by root and name.
 
-    A root may also be a run or model folder itself. What is not a model is passed over in silence; no error
-    is raised for it, since a run that is being written looks like that too.
+    A run contributes its best model and, if it is another one, its latest as `name/latest`, so that a visitor can see
+    what overfitting sounds like. A root may also be a run or model folder itself. Other folders are skipped without an
+    error, because a run that is being written looks like one of them.
     """
-    found: list[ModelInfo] = []
-    taken: set[str] = set()
+    models: list[ModelInfo] = []
+    names: set[str] = set()
     for root in [Path(root) for root in roots] if roots is not None else default_roots():
         for folder in [root, *sorted(_children(root), key=_natural)]:
             for suffix, model in _models_in(folder):
                 info = _read(model, folder.resolve().name + suffix)
                 if info is None:
                     continue
-                if info.name in taken:  # the same name in runs/ and in models/
+                if info.name in names:  # the same name in runs/ and in models/
                     info = replace(info, name=f"{folder.resolve().parent.name}/{info.name}")
-                if info.name in taken:
+                if info.name in names:
                     info = replace(info, name=str(folder.resolve()) + suffix)
-                if info.name not in taken:
-                    taken.add(info.name)
-                    found.append(info)
-    return found
+                if info.name not in names:
+                    names.add(info.name)
+                    models.append(info)
+    return models
 
 
 def _children(folder: Path) -> list[Path]:
@@ -104,43 +106,44 @@ def _children(folder: Path) -> list[Path]:
 
 
 def _natural(path: Path) -> tuple[Any, ...]:
-    """step-9 before step-10: digits compare as numbers."""
+    """A sort key that compares digits as numbers, so that step-9 comes before step-10."""
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", path.name.lower()) if part)
 
 
 def _models_in(folder: Path) -> list[tuple[str, Path]]:
-    """(suffix of the name, model folder) of the complete models that `folder` is or points to."""
+    """(suffix of the name, model folder) of each complete model that `folder` is or points to."""
     if _complete(folder):
         return [("", folder)]
-    checkpoints, found = folder / "checkpoints", []
+    checkpoints = folder / "checkpoints"
+    models = []
     for pointer in ("best", "latest"):
         try:
-            if not (folder / pointer).is_file():  # a pipe would never end
+            if not (folder / pointer).is_file():  # reading a pipe would never end
                 continue
             target = (folder / pointer).read_text(encoding="utf-8")[:1000].strip()
         except (OSError, UnicodeDecodeError):
             continue
-        # A plain name only: a pointer must not lead out of the run folder.
+        # Only a plain name is accepted: a pointer must not lead out of the run folder.
         if target and target == Path(target).name and target not in (".", "..") and _complete(checkpoints / target):
-            found.append((pointer, checkpoints / target))
-    if not found and ((folder / "best").is_file() or (folder / "latest").is_file()):  # stale: take the newest that is whole
-        found = [("", path) for path in sorted(_children(checkpoints), key=_natural, reverse=True) if _complete(path)][:1]
-    if len(found) == 2 and found[0][1] != found[1][1]:
-        return [("", found[0][1]), ("/latest", found[1][1])]
-    return [("", path) for _, path in found[:1]]
+            models.append((pointer, checkpoints / target))
+    if not models and ((folder / "best").is_file() or (folder / "latest").is_file()):  # stale pointers: take the newest complete checkpoint
+        models = [("", path) for path in sorted(_children(checkpoints), key=_natural, reverse=True) if _complete(path)][:1]
+    if len(models) == 2 and models[0][1] != models[1][1]:
+        return [("", models[0][1]), ("/latest", models[1][1])]
+    return [("", path) for _, path in models[:1]]
 
 
 def _complete(folder: Path) -> bool:
     try:
         return all((folder / name).is_file() for name in REQUIRED) and (
-            any((folder / name).is_file() for name in WEIGHTS) or any((folder / COPY / name).is_file() for name in COPIED)
+            any((folder / name).is_file() for name in WEIGHTS) or any((folder / COPY / name).is_file() for name in COPY_WEIGHTS)
         )
     except OSError:
         return False
 
 
 def _read(folder: Path, name: str) -> ModelInfo | None:
-    """What the small files say about a complete folder; None when they are unreadable."""
+    """The description of a complete model folder, read from its JSON files and headers; None when they are unreadable."""
     meta, config = _json(folder / "meta.json"), _json(folder / "config.json")
     if meta is None or config is None:
         return None
@@ -166,7 +169,7 @@ def _read(folder: Path, name: str) -> ModelInfo | None:
 
 
 def _parameters(folder: Path, meta: dict[str, Any]) -> int | None:
-    """Of the weights' headers; of meta.json where only the int8 copy is there. None when a file of the weights is not whole."""
+    """The parameter count from the weights' headers or, with an int8 copy alone, from meta.json; None if a weights file is truncated."""
     index = _json(folder / WEIGHTS[1])
     if index is not None and isinstance(index.get("weight_map"), dict):
         files = {name for name in index["weight_map"].values() if isinstance(name, str) and name == Path(name).name}
@@ -174,8 +177,8 @@ def _parameters(folder: Path, meta: dict[str, Any]) -> int | None:
         return sum(n or 0 for n in counts) if counts and all(counts) else None
     if (folder / WEIGHTS[0]).is_file():
         return count_parameters(folder / WEIGHTS[0])
-    told = meta.get("parameters")
-    return told if isinstance(told, int) and not isinstance(told, bool) else None
+    count = meta.get("parameters")
+    return count if isinstance(count, int) and not isinstance(count, bool) else None
 
 
 def _json(path: Path) -> dict[str, Any] | None:
@@ -189,7 +192,7 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 
 def count_parameters(weights: Path) -> int | None:
-    """Numbers stored in a safetensors file, read from its header alone; None when the file is not whole."""
+    """How many numbers a safetensors file stores, read from its header alone; None when the file is truncated or damaged."""
     try:
         with weights.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -211,7 +214,7 @@ def count_parameters(weights: Path) -> int | None:
 
 
 def _short(count: int) -> str:
-    """3_210_000 -> 3.2M."""
+    """A count in short: 3_210_000 -> 3.2M."""
     for unit, scale in (("B", 1_000_000_000), ("M", 1_000_000), ("k", 1_000)):
         if count >= scale:
             return f"{count / scale:.1f}{unit}" if count < 10 * scale else f"{count / scale:.0f}{unit}"

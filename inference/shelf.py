@@ -1,4 +1,4 @@
-"""The models in memory: loaded at first use, the last few kept, one request at a time for each."""
+"""The models in memory: each is loaded at first use, the most recent ones are kept, and each computes one request at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Backend(Protocol):
-    """What a way of computing offers: token ids in, token ids out (torch_backend.py says more)."""
+    """A way of computing a model: token ids in, token ids out. torch_backend.py documents the methods."""
 
     config: Any
     eos_ids: frozenset[int]
@@ -44,12 +44,14 @@ class Backend(Protocol):
 
 @dataclass
 class Loaded:
+    """A model in memory with its tokenizer."""
+
     tokenizer: PreTrainedTokenizerBase
     backend: Backend
 
 
 class Slot:
-    """A place for one model: whoever holds the lock may load it or compute with it."""
+    """A place for one model. Only the holder of the lock may load it or compute with it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -57,13 +59,15 @@ class Slot:
 
 
 class Shelf:
+    """The most recently used models, at most `keep` of them."""
+
     def __init__(self, keep: int = KEEP) -> None:
         self._keep = keep
         self._slots: OrderedDict[tuple[Path, int], Slot] = OrderedDict()
         self._lock = threading.Lock()
 
     def take(self, info: ModelInfo) -> tuple[Slot, Loaded, float]:
-        """The model in memory, and the seconds it took to bring it there now (0 when it was there).
+        """The model's slot, the model, and the seconds that loading took (0 if it was in memory).
 
         Raises ModelError when the folder cannot be loaded; the next request tries again.
         """
@@ -71,7 +75,7 @@ class Shelf:
         with self._lock:
             slot = self._slots.setdefault(key, Slot())
             self._slots.move_to_end(key)
-            while len(self._slots) > self._keep:  # requests under way keep theirs alive until they end
+            while len(self._slots) > self._keep:  # a running request keeps its own model alive until it ends
                 self._slots.popitem(last=False)
         with slot.lock:
             if slot.loaded is not None:
@@ -87,7 +91,7 @@ class Shelf:
 
 
 def _load(info: ModelInfo) -> Loaded:
-    """Load a folder; raises ModelError with the reason when it cannot be served."""
+    """Load a folder. Raises ModelError with the reason when it cannot be served."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(info.path, trust_remote_code=False, local_files_only=True)
         backend = _backend(info, tokenizer)
@@ -101,7 +105,7 @@ def _load(info: ModelInfo) -> Loaded:
 
 
 def _backend(info: ModelInfo, tokenizer: PreTrainedTokenizerBase) -> Backend:
-    """The int8 copy on a CPU if there is one, else torch. A copy that cannot be loaded is no reason not to serve the weights."""
+    """The int8 copy on a CPU if there is one, else the weights in torch, also if the copy cannot be loaded."""
     if info.task == "translation" and not torch.cuda.is_available() and usable(info.path):
         try:
             return CTranslate2Backend(info, tokenizer)

@@ -1,7 +1,7 @@
-"""Between a visitor's text and token ids: encode, trim to the model's context, decode while it streams.
+"""From a visitor's text to token ids and back: encode, trim to the model's context, decode while tokens stream in.
 
 Checkpoints of the task gpt are trained on `<eos> text <eos>` with bos_token_id == eos_token_id, so a prompt
-is [bos] + its tokens, and an empty prompt is [bos] alone. Shared by every backend; holds no weights.
+is [bos] + its tokens, and an empty prompt is [bos] alone. All backends share this module.
 """
 
 from __future__ import annotations
@@ -16,33 +16,35 @@ from inference.folders import CONTEXT_NAMES, ModelError
 from inference.words import both
 from training.base.characters import HAN
 
-MAX_PROMPT_CHARS = 20_000  # longer prompts lose their beginning before they are tokenised
+MAX_PROMPT_CHARS = 20_000  # of a longer prompt only the end is tokenised
 
 MAX_UNKNOWN_SHOWN = 20
 
-SOURCE_TOKENS = 512  # a source line's length where the model itself has no limit
+SOURCE_TOKENS = 512  # the limit for a source line if the model itself has none
 
-BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # the token of a byte, of which rare characters are spelt
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # the token of one byte; characters outside the vocabulary are spelt in these
 
-DECODE_CONTEXT = 8  # prompt tokens decoded along with the continuation, so that a space between them survives
+DECODE_CONTEXT = 8  # prompt tokens that are decoded with the continuation, so that a space between them survives
 
 
 class Note(NamedTuple):
-    """Something the visitor should know about a result: a key of strings.MESSAGES and its values."""
+    """A remark about a result: a key of MESSAGES in serving/strings.py, and the values of that message."""
 
     key: str
     values: dict[str, Any]
 
 
 class Prompt(NamedTuple):
-    text: str  # the visitor's, whole
+    """A prompt ready for the model."""
+
+    text: str  # the visitor's whole text
     ids: list[int]
     max_new_tokens: int
     notes: list[Note]
 
 
 def context_length(config: Any) -> int | None:
-    """The most tokens the model can take, or None when its config names no limit."""
+    """The longest input in tokens, or None when the config names no limit."""
     for name in CONTEXT_NAMES:
         value = getattr(config, name, None)
         if isinstance(value, int) and value > 0:
@@ -51,27 +53,26 @@ def context_length(config: Any) -> int | None:
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, config: Any, text: str, max_new_tokens: int) -> Prompt:
-    """[bos] + tokens of `text`, cut at the front so that the new tokens fit the context too.
+    """[bos] + the tokens of `text`, cut at the front so that the new tokens fit into the context too.
 
     Raises ModelError when the text is empty and the model has no start token.
     """
     notes: list[Note] = []
-    read = text
-    if len(read) > MAX_PROMPT_CHARS:
-        read = read[-MAX_PROMPT_CHARS:]
+    kept_text = text[-MAX_PROMPT_CHARS:]
+    if len(kept_text) < len(text):
         notes.append(Note("prompt_capped", {"kept": MAX_PROMPT_CHARS}))
     bos = next(
         (i for i in (config.bos_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None),
         None,
     )
     start = [] if bos is None else [bos]
-    encoded = tokenizer(read, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    encoded = tokenizer(kept_text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     ids, offsets = list(encoded["input_ids"]), list(encoded["offset_mapping"])
 
     context = context_length(config)
     if context is not None and len(start) + len(ids) + max_new_tokens > context:
         room = context - len(start)
-        # What is asked for comes first, but never at the price of more than half of what the model can see.
+        # The requested length has priority, but the prompt keeps at least half of the context.
         kept = min(len(ids), max(room - max_new_tokens, room // 2))
         if kept < len(ids):
             ids, offsets = ids[len(ids) - kept :], offsets[len(offsets) - kept :]
@@ -79,7 +80,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, config: Any, text: str, ma
         if room - kept < max_new_tokens:
             max_new_tokens = room - kept
             notes.append(Note("length_cut", {"context": context, "length": max_new_tokens}))
-    notes.extend(unknown_characters(tokenizer, [(read, ids, offsets)]))
+    notes.extend(unknown_characters(tokenizer, [(kept_text, ids, offsets)]))
     if not start and not ids:
         raise ModelError(both("empty_prompt"))
     return Prompt(text, start + ids, max_new_tokens, notes)
@@ -88,9 +89,9 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, config: Any, text: str, ma
 def encode_lines(
     tokenizer: PreTrainedTokenizerBase, config: Any, lines: Sequence[tuple[int, str]], from_chinese: bool = False
 ) -> tuple[list[list[int]], list[Note]]:
-    """Token ids of each (number, source line), with special tokens; over-long ones lose their end, noted.
+    """Token ids of each (number, source line), with special tokens, and notes. Lines that are too long are cut at the end, with a note.
 
-    With `from_chinese`, lines without a Chinese character are noted too.
+    With `from_chinese`, lines without a Chinese character get a note too.
     """
     most = context_length(config) or SOURCE_TOKENS
     encoded = [tokenizer(line, truncation=True, max_length=most, return_offsets_mapping=True) for _, line in lines]
@@ -98,8 +99,8 @@ def encode_lines(
         tokenizer,
         [(line, e["input_ids"], e["offset_mapping"]) for (_, line), e in zip(lines, encoded, strict=True)],
     )
-    if from_chinese and (other := [str(number) for number, line in lines if not HAN.search(line)]):
-        notes.append(Note("no_han", {"numbers": ", ".join(other)}))
+    if from_chinese and (without_han := [str(number) for number, line in lines if not HAN.search(line)]):
+        notes.append(Note("no_han", {"numbers": ", ".join(without_han)}))
     notes.extend(_spelt(tokenizer, [(n, line, e["input_ids"], e["offset_mapping"]) for (n, line), e in zip(lines, encoded, strict=True)]))
     cut = [
         str(number)
@@ -115,9 +116,9 @@ def unknown_characters(
     tokenizer: PreTrainedTokenizerBase,
     texts: Iterable[tuple[str, Sequence[int], Sequence[tuple[int, int]]]],
 ) -> list[Note]:
-    """A note naming the characters that became the unknown token; `texts`: text, token ids, their offsets."""
+    """A note with the characters that became the unknown token, if there are any; `texts` has (text, token ids, offsets of the tokens)."""
     unk = tokenizer.unk_token_id
-    characters: dict[str, None] = {}  # a set that keeps the order
+    characters: dict[str, None] = {}  # an ordered set
     for text, ids, offsets in texts:
         for token, (start, end) in zip(ids, offsets, strict=True):
             if token == unk and end > start:
@@ -128,9 +129,9 @@ def unknown_characters(
 
 
 def _spelt(tokenizer: PreTrainedTokenizerBase, lines: Iterable[tuple[int, str, Sequence[int], Sequence[tuple[int, int]]]]) -> list[Note]:
-    """A note on the lines that are mostly spelt in bytes: no entry of the vocabulary stands for their characters."""
+    """A note on the lines that are mostly spelt in bytes, because their characters are not in the vocabulary; arguments as above."""
     numbers: list[str] = []
-    characters: dict[str, None] = {}  # a set that keeps the order
+    characters: dict[str, None] = {}  # an ordered set
     for number, line, ids, offsets in lines:
         tokens = tokenizer.convert_ids_to_tokens(list(ids))
         spelt = {start for token, (start, end) in zip(tokens, offsets, strict=True) if end > start and BYTE.fullmatch(token)}
@@ -141,23 +142,24 @@ def _spelt(tokenizer: PreTrainedTokenizerBase, lines: Iterable[tuple[int, str, S
 
 
 def _shown(characters: Iterable[str]) -> str:
-    """The first of the characters, for a note."""
-    some = list(characters)
-    shown = " ".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in some[:MAX_UNKNOWN_SHOWN])
-    return shown + (" …" if len(some) > MAX_UNKNOWN_SHOWN else "")
+    """The first MAX_UNKNOWN_SHOWN characters, for a note."""
+    every = list(characters)
+    shown = " ".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in every[:MAX_UNKNOWN_SHOWN])
+    return shown + (" …" if len(every) > MAX_UNKNOWN_SHOWN else "")
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """The text of token ids, without special tokens."""
     text = tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
     assert isinstance(text, str), type(text)
     return text
 
 
-class Unfolding:
-    """The text so far of a prompt that is being continued, token by token.
+class StreamDecoder:
+    """Decodes the continuation of a prompt while its tokens arrive.
 
-    A character of several byte tokens is held back until it is whole, so that no replacement character shows
-    halfway.
+    A character that is spelt in several byte tokens is held back until it is complete, so that no replacement
+    character shows up in between.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> None:
@@ -168,10 +170,11 @@ class Unfolding:
         self._ids: list[int] = []
 
     def add(self, token: int) -> None:
+        """Take the next token."""
         self._ids.append(token)
 
     def text(self, final: bool = False) -> str:
-        """The prompt and what follows it; `final` shows an unfinished character too."""
+        """The prompt and the text generated so far; with `final`, an incomplete character at the end is shown too."""
         new = self._decode(self._ids)
         if final or not new.endswith("\ufffd"):
             return self._prompt + new
@@ -179,10 +182,10 @@ class Unfolding:
             shorter = self._decode(self._ids[:-missing])
             if not shorter.endswith("\ufffd"):
                 return self._prompt + shorter
-        return self._prompt + new[:-1]  # the model's own broken bytes, but for the last that may still become whole
+        return self._prompt + new[:-1]  # earlier broken bytes are the model's own; the last one may still be completed
 
     def _decode(self, ids: Sequence[int]) -> str:
         whole = decode(self._tokenizer, [*self._before, *ids])
         if whole.startswith(self._prefix):
             return whole[len(self._prefix) :]
-        return decode(self._tokenizer, ids)  # the prompt's last token changed its look because of what follows
+        return decode(self._tokenizer, ids)  # what follows has changed how the prompt's last tokens are decoded

@@ -1,6 +1,6 @@
-"""A model folder's weights in torch: token ids in, token ids out.
+"""The weights of a model folder, computed by torch. It implements `Backend` in shelf.py: token ids in, token ids out.
 
-Another backend would offer the same two methods, see `Backend` in shelf.py.
+Shapes: B sequences, S source tokens, T tokens of a prompt or target, V entries of the vocabulary.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from transformers.utils import logging as transformers_logging
 
 from inference.folders import ModelInfo
 
-BATCH_LINES = 16  # source lines computed at once
+BATCH_LINES = 16  # source lines in a batch
 
-transformers_logging.disable_progress_bar()  # a bar for each model loaded would fill the server's log
+transformers_logging.disable_progress_bar()  # a bar for every loaded model would fill the server's log
 
 
 class WeightsError(Exception):
-    """The weights lack what config.json asks for; transformers fills that with random numbers and warns."""
+    """Weights that config.json asks for are missing. transformers would only warn and initialise them at random."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen; temperature 0 is greedy: then only the penalty has an effect."""
+    """How the next token is chosen. Temperature 0 is greedy, so that of the others only the penalty has an effect."""
 
     temperature: float
     top_k: int  # 0 = off
@@ -49,10 +49,10 @@ class Sampling:
 
 
 class TorchBackend:
-    """The weights of one folder in float32, on a GPU when there is one. Not thread-safe: the engine locks."""
+    """The weights of one folder in float32, on a GPU if there is one. Not thread-safe: the engine holds a lock."""
 
     def __init__(self, info: ModelInfo) -> None:
-        """Raises what transformers raises for a damaged folder, WeightsError when weights are missing."""
+        """Load the weights. Raises WeightsError if some are missing, and whatever transformers raises for a damaged folder."""
         auto: Any = AutoModelForCausalLM if info.task == "gpt" else AutoModelForSeq2SeqLM
         model, report = auto.from_pretrained(
             info.path,
@@ -67,7 +67,7 @@ class TorchBackend:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model: Any = model.to(self.device).eval()
         self.config = self.model.config
-        # Every request says how many new tokens it wants; transformers would warn each time that both are set.
+        # Every request sets max_new_tokens, and transformers would warn each time that both are set.
         self.model.generation_config.max_length = None
         eos = self.model.generation_config.eos_token_id
         if eos is None:
@@ -84,17 +84,17 @@ class TorchBackend:
         put: Callable[[int], None],
         stopped: Callable[[], bool],
     ) -> None:
-        """Continue `prompt_ids`, giving each new token (the end token too) to `put`.
+        """Continue `prompt_ids` and pass each new token, the end token included, to `put`.
 
-        Ends at the end token, at the length, or within a token of `stopped`.
+        Ends at the end token, after `max_new_tokens`, or at most one token after `stopped` becomes true.
         """
         ids = torch.tensor([list(prompt_ids)], device=self.device)  # (1, T)
         with torch.inference_mode():
             self.model.generate(
                 ids,
                 attention_mask=torch.ones_like(ids),
-                # To generate() this is greedy: _Choose draws with a generator of its own. torch's global one
-                # would be shared by every request of the process, and a seed would then mean nothing.
+                # generate() decodes greedily what _Choose leaves: that draws with a generator of its own. All requests
+                # of the process share torch's global one, so that a seed would not repeat a result.
                 do_sample=False,
                 num_beams=1,
                 max_new_tokens=sampling.max_new_tokens,
@@ -106,9 +106,9 @@ class TorchBackend:
             )
 
     def translate(self, sources: Sequence[Sequence[int]], num_beams: int, max_new_tokens: int) -> list[list[int]]:
-        """One list of target ids a source, in the order given, with its end token unless the length ran out.
+        """Target ids of each source, in the order given. A target ends with the end token unless `max_new_tokens` was reached.
 
-        Sources are computed in batches of like length, so that little of a batch is padding.
+        Sources of similar length share a batch, so that there is little padding.
         """
         results: list[list[int]] = [[] for _ in sources]
         for batch in _batches(sources):
@@ -130,12 +130,13 @@ class TorchBackend:
                 )  # (B, 1 + T): the decoder's start token first
             for row, i in enumerate(batch):
                 target = output[row, 1:].tolist()
-                end = next((n for n, token in enumerate(target) if token in self.eos_ids), None)
+                end = next((k for k, token in enumerate(target) if token in self.eos_ids), None)
                 results[i] = target if end is None else target[: end + 1]
         return results
 
 
 def _batches(sources: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Indices of the sources, by length, in batches of BATCH_LINES."""
     order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
     for start in range(0, len(order), BATCH_LINES):
         yield order[start : start + BATCH_LINES]
@@ -144,7 +145,7 @@ def _batches(sources: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 def _processors(sampling: Sampling) -> LogitsProcessorList:
     processors = LogitsProcessorList()
     if sampling.repetition_penalty != 1:
-        # The first token is bos == eos: punished as a repetition, the end would never come.
+        # The first token is bos, which is also eos: penalised as a repetition, the text would never end.
         processors.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty, prompt_ignore_length=1))
     if sampling.temperature > 0:
         processors.append(TemperatureLogitsWarper(sampling.temperature))
@@ -157,14 +158,14 @@ def _processors(sampling: Sampling) -> LogitsProcessorList:
 
 
 class _Choose(LogitsProcessor):
-    """Draws the next token, leaving it as the only possible one. Raises FloatingPointError on NaN scores."""
+    """Draws the next token and sets the scores of all others to -inf. Raises FloatingPointError if the scores are not finite."""
 
     def __init__(self, sampling: Sampling) -> None:
         self.greedy = sampling.temperature <= 0
         self.random = torch.Generator().manual_seed(sampling.seed)  # on the CPU: the same draw on every device
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        # scores: (1, V); processors before this one set what must not be chosen to -inf
+        # scores: (1, V); earlier processors have set excluded tokens to -inf
         if torch.isnan(scores).any() or not torch.isfinite(scores.max()):
             raise FloatingPointError("the model's scores are not finite")
         if self.greedy:
@@ -177,6 +178,8 @@ class _Choose(LogitsProcessor):
 
 
 class _Stop(StoppingCriteria):
+    """Ends the generation once `stopped` returns true."""
+
     def __init__(self, stopped: Callable[[], bool]) -> None:
         self.stopped = stopped
 
@@ -185,7 +188,7 @@ class _Stop(StoppingCriteria):
 
 
 class _Streamer(BaseStreamer):
-    """Passes on each new token; generate() hands over the prompt first."""
+    """Passes on each new token. generate() calls `put` with the prompt first, which is skipped."""
 
     def __init__(self, put: Callable[[int], None]) -> None:
         self._put = put

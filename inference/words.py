@@ -1,4 +1,4 @@
-"""What the engine says when a model or a request cannot be served: every sentence in Chinese and English, shown together."""
+"""The engine's messages about models and requests that it cannot serve. Each is shown in Chinese and English together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     ),
     "unknown_model": (
         "没有这个模型（也许刚被删除或改名）。现有：{names}。",
-        "There is no such model (it may just have been removed or renamed). There is: {names}.",
+        "There is no such model (it may just have been removed or renamed). Available: {names}.",
     ),
     "broken_model": (
         "模型 {name} 载入失败：{reason}。",
@@ -24,7 +24,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     ),
     "reason_unreadable": (
         "文件损坏、缺失，或与此版本的 transformers 不兼容",
-        "its files are damaged, missing, or not for this version of transformers",
+        "its files are damaged or missing, or do not fit this version of transformers",
     ),
     "reason_weights": ("权重与 config.json 不符", "its weights do not fit its config.json"),
     "reason_tokenizer": ("分词器与词表大小不符", "its tokenizer does not fit its vocabulary size"),
@@ -41,10 +41,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "This model has no start token: write at least one character.",
     ),
     "no_text": ("请先写下要翻译的句子。", "Write the sentences to translate first."),
-    "too_many_lines": ("最多 {most} 行，这里有 {lines} 行。", "At most {most} lines, there are {lines}."),
+    "too_many_lines": ("最多 {most} 行，这里有 {lines} 行。", "At most {most} lines are allowed; there are {lines}."),
     "line_too_long": (
         "第 {number} 行有 {characters:,} 个字符，每行最多 {most:,} 个。",
-        "Line {number} has {characters:,} characters; at most {most:,} a line.",
+        "Line {number} has {characters:,} characters; at most {most:,} are allowed.",
     ),
     "bad_value": ("{name} 应在 {low} 到 {high} 之间。", "{name} must be between {low} and {high}."),
     "not_whole": ("{name} 应是整数。", "{name} must be a whole number."),
@@ -53,8 +53,8 @@ MESSAGES: dict[str, tuple[str, str]] = {
 
 
 def both(key: str, **values: object) -> str:
-    """The message `key` in both languages, Chinese first. A value that is itself a pair of texts is put in by language."""
+    """The message `key` in both languages, Chinese first. A value that is a pair (Chinese, English) is inserted by language."""
     texts = []
-    for k, message in enumerate(MESSAGES[key]):
+    for k, message in enumerate(MESSAGES[key]):  # k: 0 Chinese, 1 English
         texts.append(message.format(**{name: value[k] if isinstance(value, tuple) else value for name, value in values.items()}))
     return " ".join(texts)

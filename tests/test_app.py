@@ -121,8 +121,8 @@ def test_translate(client: Client) -> None:
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ({"model": "<script>", "api_name": "/generate"}, "There is: verses"),
-        ({"model": "../verses", "api_name": "/generate"}, "There is: verses"),
+        ({"model": "<script>", "api_name": "/generate"}, "Available: verses"),
+        ({"model": "../verses", "api_name": "/generate"}, "Available: verses"),
         ({"top_p": 7, "api_name": "/generate"}, "top_p must be between"),
         ({"prompt": {"a": 1}, "api_name": "/generate"}, "prompt must be text"),
         ({"text": "好\n" * 100, "api_name": "/translate"}, "At most 64 lines"),

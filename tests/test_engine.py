@@ -29,7 +29,7 @@ from transformers import GPT2Config, PreTrainedTokenizerFast
 
 from inference.engine import MAX_LINES, MAX_NEW_TOKENS, Engine
 from inference.folders import ModelError, default_roots, find_models
-from inference.text import MAX_PROMPT_CHARS, Prompt, Unfolding, encode_lines
+from inference.text import MAX_PROMPT_CHARS, Prompt, StreamDecoder, encode_lines
 from inference.torch_backend import Sampling, _processors
 from serving.tabs.generate import longest
 
@@ -77,26 +77,26 @@ def test_stream_grows_and_shows_no_half_character(engine: Engine) -> None:
 def test_half_a_character_is_held_back_until_it_is_whole(engine: Engine) -> None:
     _, tokenizer = tiny_byte_gpt()
     ids = tokenizer("飞é", add_special_tokens=False)["input_ids"]  # three bytes and two
-    unfolding = Unfolding(tokenizer, Prompt("鸟", [0, *tokenizer("鸟")["input_ids"]], 10, []))
+    decoder = StreamDecoder(tokenizer, Prompt("鸟", [0, *tokenizer("鸟")["input_ids"]], 10, []))
     seen = []
     for token in ids:
-        unfolding.add(token)
-        seen.append(unfolding.text())
+        decoder.add(token)
+        seen.append(decoder.text())
     assert seen == ["鸟", "鸟", "鸟飞", "鸟飞", "鸟飞é"]
-    unfolding.add(ids[0])
-    assert unfolding.text() == "鸟飞é"
-    assert unfolding.text(final=True) == "鸟飞é\ufffd"
+    decoder.add(ids[0])
+    assert decoder.text() == "鸟飞é"
+    assert decoder.text(final=True) == "鸟飞é\ufffd"
 
 
 def test_what_was_shown_stays_even_of_broken_characters() -> None:
     _, tokenizer = tiny_byte_gpt()
     lead, *rest = tokenizer("飞", add_special_tokens=False)["input_ids"]
-    unfolding = Unfolding(tokenizer, Prompt("", [0], 10, []))
+    decoder = StreamDecoder(tokenizer, Prompt("", [0], 10, []))
     seen = [""]
     for token in [lead, rest[0], lead, rest[0], lead, lead, rest[1], rest[1], lead, *rest, lead]:
-        unfolding.add(token)
-        seen.append(unfolding.text())
-    seen.append(unfolding.text(final=True))
+        decoder.add(token)
+        seen.append(decoder.text())
+    seen.append(decoder.text(final=True))
     assert all(after.startswith(before) for before, after in itertools.pairwise(seen)), seen
     assert seen[-2].endswith("飞")
 

@@ -4,7 +4,7 @@ import html
 
 import gradio as gr
 
-from inference.engine import MAX_BEAMS, Engine, Translation
+from inference.engine import MAX_BEAMS, Engine, TranslatedLines
 from inference.folders import ModelError
 from serving.look import label
 from serving.strings import Language, language, say
@@ -70,7 +70,7 @@ def build(engine: Engine) -> None:
     gr.api(translate, api_name="translate", concurrency_id="translate")
 
 
-def describe(result: Translation, speaks: Language) -> str:
+def describe(result: TranslatedLines, speaks: Language) -> str:
     """The line under the result."""
     lines = sum(1 for line in result.lines if line)
     parts = [say(speaks, "translated", lines=lines, seconds=result.seconds)]

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from inference.folders import COPY, TOLD
+from inference.folders import COPY, PARITY_FILE
 from training.base.errors import ConfigError
 from training.base.files import replacing
 from training.base.words import phrases, spoken
@@ -85,7 +85,7 @@ def export_model(
         if told:
             told["weights"] = fingerprint(made if out is not None else folder)
             kept = {k: {n: v for n, v in t.items() if n != "differences"} if isinstance(t, dict) else t for k, t in told.items()}
-            (copy / TOLD).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")  # the sentences are other people's
+            (copy / PARITY_FILE).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")  # the sentences are other people's
         if out is not None:
             _keep_others(place, made)
     return told
