@@ -17,7 +17,7 @@ from training.estimate import numbers, probe
 from training.estimate.overfitting import FACTOR, PASSES, RATIO, fit, overfit_step, tokens_wanted
 from training.estimate.probe import Probe
 from training.settings.config import Config
-from training.tasks.gpt import Gpt
+from training.tasks.gpt import GptTask
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOKS = sorted({p.name.split(".")[0] for p in (ROOT / "training/base/wording").glob("*.yaml")})
@@ -125,7 +125,7 @@ def test_what_is_timed_of_an_evaluation_is_scaled_to_all_of_it(monkeypatch: pyte
 
     batches = [{k: np.zeros((rows, 10), dtype=np.int64) for k in ("input_ids", "labels")} for rows in (1, 2, 3)]
     config.batch.block_size, config.batch.packing = 64, "never"
-    task = Gpt(config, Cuts(), [])  # type: ignore[arg-type]
+    task = GptTask(config, Cuts(), [])  # type: ignore[arg-type]
     monkeypatch.setattr(task, "loss", lambda *_: None)
     data: Any = SimpleNamespace(task=task, sample=[{"text": "x"}], held_out=[], held_out_batches=batches)
     net, clock = SimpleNamespace(), lambda _: 1.0
@@ -155,7 +155,7 @@ def test_the_time_of_a_micro_batch_is_that_of_one_of_mean_size(tmp_path: Path, m
 
     batches = [{k: np.zeros((rows, 10), dtype=np.int64) for k in ("input_ids", "labels")} for rows in (1, 2, 6)]
     config.batch.packing = "never"
-    task = Gpt(config, SimpleNamespace(), [])  # type: ignore[arg-type]
+    task = GptTask(config, SimpleNamespace(), [])  # type: ignore[arg-type]
     monkeypatch.setattr(task, "loss", loss)
     monkeypatch.setattr(task, "make_batches", lambda *_: (batches, 0))
     data: Any = SimpleNamespace(task=task, sample=[], held_out_batches=batches)

@@ -23,8 +23,8 @@ from training.corpus.order import open_corpus
 from training.model.tokenizer import train_tokenizer
 from training.settings.config import BatchConfig, Config, CorpusConfig, EvaluationConfig, FiltersConfig, SourceConfig, TokenizerConfig
 from training.tasks.base import IGNORE_INDEX
-from training.tasks.gpt import Gpt
-from training.tasks.translation import Translation
+from training.tasks.gpt import GptTask
+from training.tasks.translation import TranslationTask
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,7 +50,9 @@ def corpus_of(tmp_path, train, task="gpt", seed=1, folder="scan", **config):
 
 
 def gpt(char, **batch):
-    return Gpt(Config(task="gpt", batch=BatchConfig(**{"block_size": 64, "packing": "never", "micro_batch_size": 8, **batch})), char, [])
+    return GptTask(
+        Config(task="gpt", batch=BatchConfig(**{"block_size": 64, "packing": "never", "micro_batch_size": 8, **batch})), char, []
+    )
 
 
 def places(batch):
@@ -175,7 +177,7 @@ def test_pairs_left_out_are_counted_once_however_often_it_stops(tmp_path, bpe):
     rows = [{"chinese": "书" * (90 if i % 10 == 0 else 3), "english": f"{i} books"} for i in range(1200)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     corpus = corpus_of(tmp_path, str(tmp_path / "a.jsonl"), "translation", shuffle_rows=256)
-    task = Translation(Config(task="translation", batch=BatchConfig(max_source_length=40, tokens_per_batch=200)), bpe, [])
+    task = TranslationTask(Config(task="translation", batch=BatchConfig(max_source_length=40, tokens_per_batch=200)), bpe, [])
     loader = MicroBatches(corpus, task.make_batches, 0, 1, 0)
     first = loader.left_out
     assert 10 < first < 45
@@ -191,7 +193,7 @@ def test_a_pair_of_exactly_the_greatest_length_is_kept(bpe):
     source, target = len(bpe(row["source"])["input_ids"]), len(bpe(row["target"])["input_ids"])
     for less_source, less_target, kept in ((0, 0, 1), (1, 0, 0), (0, 1, 0)):
         longest = {"max_source_length": source - less_source, "max_target_length": target - less_target}
-        task = Translation(Config(task="translation", batch=BatchConfig(**longest)), bpe, [])
+        task = TranslationTask(Config(task="translation", batch=BatchConfig(**longest)), bpe, [])
         batches, left_out = task.make_batches([row], None)
         assert (len(batches), left_out) == (kept, 1 - kept)
 
@@ -199,7 +201,7 @@ def test_a_pair_of_exactly_the_greatest_length_is_kept(bpe):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_nothing_short_enough_is_a_clear_error(tmp_path, bpe, workers):
     (tmp_path / "a.jsonl").write_text(json.dumps({"chinese": "书" * 90, "english": "books"}) + "\n")
-    task = Translation(Config(task="translation", batch=BatchConfig(max_source_length=40)), bpe, [])
+    task = TranslationTask(Config(task="translation", batch=BatchConfig(max_source_length=40)), bpe, [])
     corpus = corpus_of(tmp_path, str(tmp_path / "a.jsonl"), "translation")
     with pytest.raises(ConfigError, match="every pair is longer than max_source_length"):
         MicroBatches(corpus, task.make_batches, 0, 1, workers).step(1)
@@ -214,7 +216,7 @@ def test_pairs_in_batches_of_a_token_budget(tmp_path, bpe):
     rows = [{"chinese": "书" * dice.randint(1, 30), "english": " ".join(["books"] * dice.randint(1, 30))} for _ in range(300)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     corpus = corpus_of(tmp_path, str(tmp_path / "a.jsonl"), "translation")
-    task = Translation(Config(task="translation", batch=BatchConfig(tokens_per_batch=300)), bpe, [])
+    task = TranslationTask(Config(task="translation", batch=BatchConfig(tokens_per_batch=300)), bpe, [])
     batches, _ = task.make_batches(list(corpus.rows(0, [0])), np.random.default_rng(0))
     padding = full = 0
     for b in batches:
@@ -239,7 +241,7 @@ def test_pairs_in_batches_of_a_token_budget(tmp_path, bpe):
 
 def test_texts_that_look_like_special_tokens(tmp_path, bpe, char):
     pair = {"source": "书 <pad> <s>书</s>", "target": "a </s> b", "_shard": 0, "_row": 0}
-    (b,), _ = Translation(Config(task="translation"), bpe, []).make_batches([pair], None)
+    (b,), _ = TranslationTask(Config(task="translation"), bpe, []).make_batches([pair], None)
     specials = set(bpe.all_special_ids)
     source, target = b["input_ids"][0][b["attention_mask"][0] == 1], b["labels"][0][b["labels"][0] != IGNORE_INDEX]
     assert not specials & {*source[:-1].tolist(), *target[:-1].tolist()}
@@ -305,7 +307,7 @@ def test_one_short_text_and_a_long_block(tmp_path, char, packing, text):
     (tmp_path / "sentence.txt").write_text(text + "\n", "utf-8")
     corpus = corpus_of(tmp_path, str(tmp_path / "sentence.txt"), validation_share=0.1)
     config = Config(task="gpt", batch=BatchConfig(block_size=512, packing=packing))
-    loader = MicroBatches(corpus, Gpt(config, char, list(corpus.rows(0, [0]))).make_batches, 0, 1, 0)
+    loader = MicroBatches(corpus, GptTask(config, char, list(corpus.rows(0, [0]))).make_batches, 0, 1, 0)
     for _ in range(5):
         (b,) = loader.step(1)
         assert unpadded(b) == [char.eos_token_id, *char(text, add_special_tokens=False)["input_ids"], char.eos_token_id]
@@ -317,7 +319,7 @@ def test_packing_is_chosen_by_the_length_of_texts(char):
     sample = [{"text": "a" * n} for n in (30, 40, 50)]
     for block_size, packed in ((60, True), (100, False)):
         config = Config(task="gpt", batch=BatchConfig(block_size=block_size))
-        assert Gpt(config, char, sample).packed is packed
+        assert GptTask(config, char, sample).packed is packed
 
 
 def test_pieces_of_files_get_the_end_token_only_at_the_ends_of_the_text(tmp_path, char):
@@ -351,7 +353,7 @@ def test_a_prompt_goes_before_the_length_of_its_continuation(char):
 
     config = Config(task="gpt", batch=BatchConfig(block_size=8), evaluation=EvaluationConfig(max_new_tokens=7, samples=1))
     config.evaluation.prompts = ["", "ABC", "abcdefg", "abcdefghij"]
-    Gpt(config, char, [{"text": "飞"}]).samples(SimpleNamespace(device=torch.device("cpu"), generate=generate), [], 1)
+    GptTask(config, char, [{"text": "飞"}]).samples(SimpleNamespace(device=torch.device("cpu"), generate=generate), [], 1)
     ids = [char(p)["input_ids"] for p in config.evaluation.prompts]
     assert asked == [(ids[0], 7), (ids[1], 4), (ids[2], 1), (ids[3][-8:], 1)]
 

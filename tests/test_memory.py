@@ -22,7 +22,7 @@ from training.loop.snapshot import State
 from training.model.optim import Muon
 from training.settings.config import Config
 from training.setup.checkpoint import Tensors
-from training.tasks.gpt import Gpt
+from training.tasks.gpt import GptTask
 from training.train import main
 
 STILL = {"type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
@@ -53,9 +53,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Callable[[Shortage], list[list[tup
 
     def begin(fails: Shortage) -> list[list[tuple[int, ...]]]:
         seen: list[list[tuple[int, ...]]] = []
-        calls, loss = [0], Gpt.loss
+        calls, loss = [0], GptTask.loss
 
-        def limited(self: Gpt, model: Any, batch: Any, smoothing: float = 0.0) -> Any:
+        def limited(self: GptTask, model: Any, batch: Any, smoothing: float = 0.0) -> Any:
             if model.training:
                 calls[0] += 1
                 if error := fails(len(batch["labels"]), calls[0]):
@@ -63,7 +63,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Callable[[Shortage], list[list[tup
                 seen.append([tuple(r) for r in batch["rows"].tolist()])
             return loss(self, model, batch, smoothing)
 
-        monkeypatch.setattr(Gpt, "loss", limited)
+        monkeypatch.setattr(GptTask, "loss", limited)
         return seen
 
     return begin

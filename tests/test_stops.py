@@ -21,7 +21,7 @@ from training.loop.journal import Journal
 from training.loop.signals import Signals
 from training.settings.load import parse_args
 from training.setup import checkpoint
-from training.tasks.gpt import Gpt
+from training.tasks.gpt import GptTask
 from training.train import main
 
 
@@ -91,7 +91,7 @@ def test_a_caller_sees_the_signal_of_a_run_that_broke(tmp_path: Path, monkeypatc
         os.kill(os.getpid(), signal.SIGTERM)
         raise LookupError("something else")
 
-    monkeypatch.setattr(Gpt, "loss", breaking)
+    monkeypatch.setattr(GptTask, "loss", breaking)
     signals, before = Signals(), signal.getsignal(signal.SIGTERM)
     with pytest.raises(LookupError):
         run_here(gpt_config(tmp_path), signals=signals)
@@ -150,15 +150,15 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_whole(tmp_path
 
 
 def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loss_of, calls = Gpt.loss, []
+    loss_of, calls = GptTask.loss, []
 
-    def loss(self: Gpt, model: Any, batch: Any, smoothing: float = 0.0) -> Any:
+    def loss(self: GptTask, model: Any, batch: Any, smoothing: float = 0.0) -> Any:
         total, tokens = loss_of(self, model, batch, smoothing)
         calls.append(model.training)
         bad = sum(calls) == 10
         return total + (0 * next(model.parameters()).sum()).abs().sqrt() if bad else total, tokens  # finite, its gradient is not
 
-    monkeypatch.setattr(Gpt, "loss", loss)
+    monkeypatch.setattr(GptTask, "loss", loss)
     with pytest.raises(NotFinite, match=r"the gradient of step 10 is not finite.*verses.jsonl:\d+.*step-00000008"):
         run_here(gpt_config(tmp_path))
 

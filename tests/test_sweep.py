@@ -80,11 +80,11 @@ def test_thirty_broken_combinations_do_not_end_a_study(tmp_path: Path) -> None:
 
 
 def test_what_breaks_while_it_trains_is_recorded_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from training.tasks.gpt import Gpt
+    from training.tasks.gpt import GptTask
 
-    loss, evaluated = Gpt.loss, list[int]()
+    loss, evaluated = GptTask.loss, list[int]()
 
-    def fragile(self: Gpt, model: Any, batch: Any, smoothing: float = 0.0) -> Any:
+    def fragile(self: GptTask, model: Any, batch: Any, smoothing: float = 0.0) -> Any:
         width = self.config.model["n_embd"]
         if width == 8 and not model.training:
             evaluated.append(1)
@@ -93,7 +93,7 @@ def test_what_breaks_while_it_trains_is_recorded_with_its_reason(tmp_path: Path,
         total, tokens = loss(self, model, batch, smoothing)
         return (total * float("nan") if width == 16 else total), tokens
 
-    monkeypatch.setattr(Gpt, "loss", fragile)
+    monkeypatch.setattr(GptTask, "loss", fragile)
     found = run(sweep_config(tmp_path, {"model.n_embd": WIDTHS}, search="grid"))
     ended = {t["params"]["model.n_embd"]: (t["state"], t["ended"], t["reason"]) for t in found["trials"]}
     assert ended[32][:2] == ("complete", "finished")

@@ -105,9 +105,9 @@ def test_sigterm_before_the_first_trial_stops_the_sweep_as_ctrl_c_does(
 def test_a_signal_in_the_step_that_breaks_a_trial_stops_the_sweep_too(
     ended: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from training.tasks.gpt import Gpt
+    from training.tasks.gpt import GptTask
 
-    loss, sent = Gpt.loss, list[int]()
+    loss, sent = GptTask.loss, list[int]()
 
     def breaking(*args: Any) -> Any:
         if not sent:  # the second one would end the process
@@ -118,7 +118,7 @@ def test_a_signal_in_the_step_that_breaks_a_trial_stops_the_sweep_too(
         total, tokens = loss(*args)
         return total * float("nan"), tokens
 
-    monkeypatch.setattr(Gpt, "loss", breaking)
+    monkeypatch.setattr(GptTask, "loss", breaking)
     found = run(sweep_config(tmp_path, {"model.n_embd": [8, 16]}, search="grid"))
     assert [t["ended"] for t in found["trials"]] == [ended] and "the same command goes on" in capsys.readouterr().err
 

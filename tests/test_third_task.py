@@ -29,7 +29,7 @@ from training.settings.load import check_config, parse_args
 from training.settings.task_specs import TASKS, TRANSLATION
 from training.setup.checkpoint import FILES
 from training.tasks.base import TypicalGeneration, task_class
-from training.tasks.translation import Translation
+from training.tasks.translation import TranslationTask
 from training.train import train
 
 SPEC = replace(
@@ -38,7 +38,7 @@ SPEC = replace(
 )  # fmt: skip
 
 
-class Reversal(Translation):
+class Reversal(TranslationTask):
     """Learns to write a text backwards."""
 
     spec = SPEC

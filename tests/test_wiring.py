@@ -22,7 +22,7 @@ from training.settings.config import Config
 from training.settings.load import load_config, parse_args
 from training.setup.data import Data, build_model, open_data
 from training.setup.processes import Processes
-from training.tasks.gpt import Gpt
+from training.tasks.gpt import GptTask
 
 ONCE = {"evaluation": {"every_steps": 100, "samples": 1}, "checkpoint": {"every_steps": 100}}
 
@@ -87,13 +87,13 @@ def test_rates_clipping_and_moments_reach_the_optimizers(tmp_path: Path, monkeyp
 def test_smoothing_autocast_and_checkpointing_reach_the_forward_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[tuple[bool, float, bool, bool]] = set()
     recomputes = "is_activation_checkpointing" if hasattr(PreTrainedModel, "is_activation_checkpointing") else "is_gradient_checkpointing"
-    loss = Gpt.loss
+    loss = GptTask.loss
 
-    def look(self: Gpt, model: Any, batch: Any, smoothing: float = 0.0) -> Any:
+    def look(self: GptTask, model: Any, batch: Any, smoothing: float = 0.0) -> Any:
         seen.add((model.training, smoothing, torch.is_autocast_enabled("cpu"), getattr(model, recomputes)))
         return loss(self, model, batch, smoothing)
 
-    monkeypatch.setattr(Gpt, "loss", look)
+    monkeypatch.setattr(GptTask, "loss", look)
     train = {"max_steps": 1, "mixed_precision": "bf16", "label_smoothing": 0.1, "gradient_checkpointing": True}
     run_here(gpt_config(tmp_path, train=train, **ONCE))
     assert seen == {(True, 0.1, True, True), (False, 0.0, True, True)}
@@ -127,14 +127,14 @@ def test_memory_goes_back_to_the_system_with_gradient_checkpointing_alone(
 
 def test_another_seed_is_another_model_and_other_dice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dice: list[bytes] = []
-    loss = Gpt.loss
+    loss = GptTask.loss
 
-    def look(self: Gpt, model: Any, batch: Any, smoothing: float = 0.0) -> Any:
+    def look(self: GptTask, model: Any, batch: Any, smoothing: float = 0.0) -> Any:
         if model.training:
             dice.append(bytes(torch.get_rng_state().numpy()))
         return loss(self, model, batch, smoothing)
 
-    monkeypatch.setattr(Gpt, "loss", look)
+    monkeypatch.setattr(GptTask, "loss", look)
     weights = []
     for seed in (1, 2):
         result = run_here(gpt_config(tmp_path, seed=seed, train={"max_steps": 1}, **ONCE), "--run_dir", str(tmp_path / str(seed)))

@@ -125,7 +125,7 @@ def _without_corpus(folder: Path, net: Any, temperature: float) -> tuple[dict[st
     from transformers import AutoTokenizer
 
     from training.quality.metrics import text_metrics
-    from training.tasks.gpt import Gpt
+    from training.tasks.gpt import GptTask
 
     tokenizer = AutoTokenizer.from_pretrained(str(folder))
     prompts = [p for p in PROMPTS if tokenizer(p)["input_ids"]]  # another project's may have no token to begin with
@@ -133,7 +133,7 @@ def _without_corpus(folder: Path, net: Any, temperature: float) -> tuple[dict[st
     config = Config(task="gpt")
     asked = replace(config.evaluation, prompts=prompts, samples=SAMPLES, max_new_tokens=LENGTH, temperature=temperature)
     config = replace(config, evaluation=asked, batch=replace(config.batch, block_size=block, packing="always"))
-    samples = Gpt(config, tokenizer, []).samples(net.eval(), [], config.seed)
+    samples = GptTask(config, tokenizer, []).samples(net.eval(), [], config.seed)
     stopped = sum(s["stopped"] for s in samples) / len(samples)
     return {"stopped": stopped} | text_metrics().compute(predictions=[s["text"] for s in samples]), samples
 

@@ -114,7 +114,7 @@ class TaskSpec:
 
 GPT = TaskSpec(
     name="gpt",
-    task_class="training.tasks.gpt:Gpt",
+    task_class="training.tasks.gpt:GptTask",
     columns={"text": "text"},
     two_languages=False,
     drops_duplicates=False,
@@ -141,7 +141,7 @@ GPT = TaskSpec(
 
 TRANSLATION = TaskSpec(
     name="translation",
-    task_class="training.tasks.translation:Translation",
+    task_class="training.tasks.translation:TranslationTask",
     columns={"source": "chinese", "target": "english"},  # the names of translation2019zh
     two_languages=True,
     drops_duplicates=True,

@@ -21,7 +21,7 @@ from training.settings.task_specs import GPT
 from training.tasks.base import IGNORE_INDEX, Encoder, Task, TokenCache, TypicalGeneration, generate, model_inputs
 
 
-class Gpt(Task):
+class GptTask(Task):
     """Learns to continue texts."""
 
     spec = GPT

@@ -22,7 +22,7 @@ from training.tasks.base import IGNORE_INDEX, Encoder, Task, TokenCache, Typical
 GROUP = 64  # sentences that are translated at once
 
 
-class Translation(Task):
+class TranslationTask(Task):
     """Learns to turn the text of one column into that of the other."""
 
     spec = TRANSLATION
