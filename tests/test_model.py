@@ -36,9 +36,9 @@ def test_every_special_id_is_set_and_inside_the_vocabulary(kind: str, vocabulari
 @pytest.mark.parametrize(
     ("task", "keys", "told"),
     [
-        ("gpt", {"type": "gtp2"}, ["'gtp2' is no decoder-only model", "gpt2"]),
-        ("gpt", {"type": "t5"}, ["'t5' is no decoder-only model"]),
-        ("translation", {"type": "gpt2"}, ["'gpt2' is no encoder-decoder model"]),
+        ("gpt", {"type": "gtp2"}, ["'gtp2' is not a decoder-only model", "gpt2"]),
+        ("gpt", {"type": "t5"}, ["'t5' is not a decoder-only model"]),
+        ("translation", {"type": "gpt2"}, ["'gpt2' is not an encoder-decoder model"]),
         (
             "gpt",
             {"type": "gpt2", "n_layers": 2, "n_hed": 2},

@@ -22,7 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from training.estimate.facts import MEMORY_PARTS
 from training.estimate.live_memory import Alive
 from training.model.attention import as_elsewhere
-from training.model.build import checkpoint_activations, fresh, model_config, parameters_by_part, refused
+from training.model.build import checkpoint_activations, class_error, fresh, model_config, parameters_by_part
 from training.model.optim import make_optimizers
 from training.model.tokenizer import StandIn
 from training.settings.config import Config
@@ -211,7 +211,7 @@ def _step(config: Config, task: Task, found: Any, vocabulary: int, shapes: Shape
                     loss, _ = task.loss(net, batch, config.train.label_smoothing)
                 loss.backward()
             except Exception as error:  # some classes find out only here that their shapes do not fit
-                raise refused(found.model_type, error) from None
+                raise class_error(found.model_type, error) from None
             del loss
         passes, work = alive.moments, {"flops": alive.flops // turns, "operations": (alive.operations - building) // turns}
         before = alive.operations

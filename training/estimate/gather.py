@@ -43,7 +43,7 @@ def of_config(config: Config, options: argparse.Namespace, language: Language) -
     """
     from training.estimate import numbers
     from training.model.build import quiet_transformers
-    from training.model.hardware import of_gpu, return_memory, share_threads
+    from training.model.hardware import gpu_precision, return_memory, share_threads
     from training.setup.data import build_model, check_before_reading, choose_precision, open_data
     from training.setup.processes import Processes
 
@@ -64,7 +64,7 @@ def of_config(config: Config, options: argparse.Namespace, language: Language) -
         place = numbers.Place(available, held, cpu, options.devices, options.sharded)
         chosen = inside
         if inside.train.mixed_precision == "auto" and not cpu:  # a CPU is asked by the probe; until then float32 is assumed
-            chosen = with_precision(inside, SHEETS[options.device].precision if options.device else of_gpu(processes.device))
+            chosen = with_precision(inside, SHEETS[options.device].precision if options.device else gpu_precision(processes.device))
         processes.say(words["at_paper"])
         found = on_paper(chosen, data, place)
         if options.probe and not options.device and numbers.fits(found):

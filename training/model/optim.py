@@ -1,7 +1,7 @@
 """Optimizers, learning-rate schedules and the averaging of weights.
 
-AdamW is torch's. Muon is here because torch's iterates in bfloat16, which a CPU without native bf16 does many times
-slower than float32 (docs/log.md); this one takes the dtype that is fast and orthogonalises matrices of one shape together.
+AdamW is torch's. Muon is our own, because torch's always iterates in bfloat16, which is many times slower than float32 on a CPU without
+native bf16 (docs/log.md). Ours uses whichever dtype is fast, and orthogonalises all matrices of one shape together.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised by Newton-Schulz: the update of each matrix gets singular values near one.
+    """Momentum, orthogonalised by Newton-Schulz: the update of each matrix gets singular values near one (Jordan et al. 2024).
 
-    Scaled by sqrt(max(1, rows / columns)) and with decoupled weight decay, as `torch.optim.Muon` does by default. A group
-    that is `transposed` has its weights as (in, out).
+    Updates are scaled by sqrt(max(1, rows / columns)) and weight decay is decoupled, as `torch.optim.Muon` does by default. Matrices of a
+    group with `transposed` are stored as (in, out) instead of (out, in).
+
+    Args:
+        dtype: of the Newton-Schulz iteration.
     """
 
     def __init__(self, params: Any, lr: float, momentum: float = 0.95, weight_decay: float = 0.0, dtype: torch.dtype = torch.float32):
@@ -35,7 +38,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:
-        """One update of every matrix that has a gradient."""
+        """Update every matrix that has a gradient."""
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if not params:
@@ -45,22 +48,22 @@ class Muon(torch.optim.Optimizer):
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             gradients: list[torch.Tensor] = [p.grad for p in params]
             buffers = [self.state[p]["momentum_buffer"] for p in params]
-            # All matrices in one call: a GPU would wait for thousands of small operators to be started (docs/log.md).
+            # One call for all matrices, because launching thousands of small kernels keeps a GPU waiting (docs/log.md).
             torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
-            ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])  # Nesterov's look ahead
+            ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])  # Nesterov momentum
             torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
             by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
             for k, p in enumerate(params):
                 by_shape[tuple(p.shape)].append(k)
-            for (rows, columns), which in by_shape.items():
-                updates = orthogonalise(torch.stack([whole(ahead[k]) for k in which]), self.dtype)  # (n, rows, columns)
+            for (rows, columns), indices in by_shape.items():
+                updates = orthogonalise(torch.stack([whole(ahead[k]) for k in indices]), self.dtype)  # (n, rows, columns)
                 scale = group["lr"] * math.sqrt(max(1.0, columns / rows if group["transposed"] else rows / columns))
-                same = [params[k] for k in which]
-                torch._foreach_add_(same, [like(p, u) for p, u in zip(same, updates.to(same[0].dtype))], alpha=-scale)
+                matrices = [params[k] for k in indices]
+                torch._foreach_add_(matrices, [like(p, u) for p, u in zip(matrices, updates.to(matrices[0].dtype))], alpha=-scale)
 
 
 def orthogonalise(matrices: torch.Tensor, dtype: torch.dtype, steps: int = 5) -> torch.Tensor:
-    """Nearly the closest orthogonal matrix of each of (n, rows, columns)."""
+    """An approximation of the orthogonal matrix closest to each of `matrices` (n, rows, columns), in the same shape."""
     a, b, c = NEWTON_SCHULZ
     x = matrices.to(dtype)
     tall = x.shape[-2] > x.shape[-1]
@@ -70,7 +73,7 @@ def orthogonalise(matrices: torch.Tensor, dtype: torch.dtype, steps: int = 5) ->
     for _ in range(steps):
         gram = x @ x.mT  # (n, k, k), k the smaller side
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).contiguous()  # for `_foreach_add_`, which takes strided matrices one by one
+    return (x.mT if tall else x).contiguous()  # `_foreach_add_` is slow on strided matrices
 
 
 def make_optimizers(
@@ -78,10 +81,10 @@ def make_optimizers(
 ) -> list[torch.optim.Optimizer]:  # fmt: skip
     """AdamW alone, or Muon for the hidden matrices and AdamW for the rest.
 
-    Weight decay is for weights of two and more dimensions; embeddings of positions, biases and norms have none.
+    Weight decay applies to weights of two or more dimensions, except embeddings of positions; biases and norms have none.
 
     Args:
-        mixed_precision: of the run, `auto` resolved (to bf16 on a CPU only where that is fast). Under bf16 Muon iterates in bf16.
+        mixed_precision: the run's, with `auto` resolved (on a CPU, to bf16 only where that is fast). Under bf16, Muon iterates in bf16.
     """
     hidden: list[torch.nn.Parameter] = []
     hidden_transposed: list[torch.nn.Parameter] = []
@@ -119,8 +122,8 @@ def rate(config: OptimConfig, step: int, progress: float) -> float:
     """The learning rate as a share of its peak.
 
     Args:
-        step: optimizer steps done; warmup counts these.
-        progress: the share of the horizon that is done, 0 to 1; decay follows this.
+        step: optimizer steps done; the warmup counts them.
+        progress: the share of the horizon that is done, 0 to 1; the decay follows it.
 
     Sources: inverse_sqrt is Vaswani et al. 2017; wsd is Hu et al. 2024 (MiniCPM).
     """
@@ -140,40 +143,41 @@ def rate(config: OptimConfig, step: int, progress: float) -> float:
 
 
 class Average:
-    """A second set of weights that follows the training: exponentially, or as the mean of the last part.
+    """An average of the weights over training: exponential, or the mean of the last part.
 
-    The exponential average forgets its start faster at first (decay no more than (1 + n) / (10 + n), as in TensorFlow's
-    ExponentialMovingAverage), so that a short run is not held back by its random beginning.
+    After n updates the exponential decay is at most (1 + n) / (10 + n), as in TensorFlow's ExponentialMovingAverage, so that the random
+    beginning does not weigh on a short run.
 
     Args:
-        model: as it is trained (its weights may be sharded; the average is sharded alike).
-        updates, start: of the run that goes on, the number of updates and whole tensors, one a parameter.
+        model: the model in training. If its weights are sharded, the average is sharded alike.
+        updates: in a resumed run, the number of updates so far.
+        start: in a resumed run, the average so far: one whole tensor for each parameter.
     """
 
     def __init__(self, model: torch.nn.Module, config: TrainConfig, updates: int = 0, start: list[torch.Tensor] | None = None):
         self.config, self.updates = config, updates
         self.weights = [p.detach().clone() for p in model.parameters()]
-        for mine, value in zip(self.weights, start or []):
-            mine.copy_(like(mine, value))
+        for average, value in zip(self.weights, start or []):
+            average.copy_(like(average, value))
 
     def due(self, step: int, progress: float) -> bool:
-        """Whether the average takes in the weights after this step."""
+        """Whether the weights after this step go into the average."""
         if self.config.averaging == "ema":
             return True
         return progress >= 1 - self.config.average_share and step % self.config.average_every_steps == 0
 
     @torch.no_grad()
     def update(self, model: torch.nn.Module) -> None:
-        """Take in the present weights."""
+        """Add the model's present weights to the average."""
         n = self.updates
         share = 1 / (n + 1) if self.config.averaging == "last" else 1 - min(self.config.ema_decay, (1 + n) / (10 + n))
-        for mine, theirs in zip(self.weights, model.parameters()):
-            mine.lerp_(theirs.detach(), share)
+        for average, parameter in zip(self.weights, model.parameters()):
+            average.lerp_(parameter.detach(), share)
         self.updates += 1
 
     @contextmanager
     def inside(self, model: torch.nn.Module) -> Iterator[None]:
-        """For a while, the model has the average as its weights; nothing is changed before the first update."""
+        """Inside, the model has the average as its weights. Before the first update it keeps its own."""
         if self.updates:
             self._exchange(model)
         try:
@@ -184,19 +188,19 @@ class Average:
 
     @torch.no_grad()
     def _exchange(self, model: torch.nn.Module) -> None:
-        for mine, theirs in zip(self.weights, model.parameters()):
-            kept = theirs.detach().clone()
-            theirs.copy_(mine)
-            mine.copy_(kept)
+        for average, parameter in zip(self.weights, model.parameters()):
+            trained = parameter.detach().clone()
+            parameter.copy_(average)
+            average.copy_(trained)
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """A sharded tensor put together (every process must ask for it at once); any other as it is."""
+    """The complete tensor of a sharded one, which all processes must call for together; any other tensor unchanged."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """A whole tensor that all processes have, on the device of `parameter` and sharded as it is."""
+    """`value`, a complete tensor that every process has, moved to the device of `parameter` and sharded like it."""
     value = value.to(parameter.device)
     if not isinstance(parameter, DTensor):
         return value
