@@ -1,7 +1,7 @@
-"""Task translation: a sentence into the other language.
+"""Task translation: the model turns a sentence into another language.
 
-Pairs of like length go together in micro-batches of a token budget (padding counted). The decoder's input is the labels
-moved right by one, made in `loss`. B: pairs, S: source tokens, T: target tokens, V: vocabulary.
+Pairs of similar length go together in micro-batches of at most `tokens_per_batch` tokens, padding included. The decoder's input is
+the labels moved right by one, made in `loss`. Legend: B pairs, S source tokens, T target tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from training.settings.config import Config
 from training.settings.task_specs import TRANSLATION
 from training.tasks.base import IGNORE_INDEX, Encoder, Task, TokenCache, TypicalGeneration, generate, model_inputs
 
-GROUP = 64  # sentences that are translated at once
+GROUP = 64  # sentences that are translated in one call
 
 
 class TranslationTask(Task):
-    """Learns to turn the text of one column into that of the other."""
+    """Learns to turn the text of one column into the text of the other."""
 
     spec = TRANSLATION
 
     def __init__(
         self, config: Config, tokenizer: PreTrainedTokenizerFast, sample: list[dict[str, Any]], token_cache: TokenCache | None = None
     ):  # fmt: skip
-        """`sample` is not looked at. `token_cache`: see there."""
+        """Arguments are those of `Task`; `sample` is not used."""
         self.config, self.tokenizer, self.encode = config, tokenizer, Encoder(tokenizer, True, token_cache)
 
     def make_batches(self, rows: list[dict[str, Any]], rng: np.random.Generator | None) -> tuple[list[Batch], int]:
-        """Micro-batches of (B, S) input_ids and attention_mask and (B, T) labels; and how many pairs were too long."""
+        """Micro-batches of (B, S) input_ids and attention_mask and (B, T) labels, and the number of pairs that were too long."""
         b = self.config.batch
         sources = self.encode([r["source"] for r in rows])
         targets = self.encode([r["target"] for r in rows])
@@ -43,7 +43,7 @@ class TranslationTask(Task):
             if len(sources[k]) <= b.max_source_length and len(targets[k]) <= b.max_target_length
         ]  # fmt: skip
         noise = rng.random(len(rows)) if rng is not None else np.zeros(len(rows))
-        # The longer side decides what a batch costs; inside one length the noise varies who meets whom.
+        # The longer side decides what a batch costs; among pairs of one length the noise varies which go together.
         kept.sort(key=lambda k: (max(len(sources[k]), len(targets[k])), len(targets[k]) + 2 * noise[k]))
         groups: list[list[int]] = []
         longest = 0
@@ -67,7 +67,7 @@ class TranslationTask(Task):
         return batches, len(rows) - len(kept)
 
     def loss(self, model: torch.nn.Module, batch: dict[str, torch.Tensor], smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summed cross entropy in nats and the number of target tokens. The one place where labels are shifted."""
+        """Summed cross entropy in nats and the number of target tokens, both scalars. The one place where labels are shifted."""
         labels = batch["labels"]  # (B, T)
         shifted = labels.new_full(labels.shape, self.tokenizer.eos_token_id)  # decoder_start_token_id, see model/build.py
         shifted[:, 1:] = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORE_INDEX, self.tokenizer.pad_token_id)
@@ -86,13 +86,13 @@ class TranslationTask(Task):
         return [{"prompt": s, "text": t, "reference": r} for (s, r), t in zip(shown, texts)]
 
     def typical_generation(self, sample: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> TypicalGeneration | None:
-        """A group of sentences of the middle length."""
+        """One group of validation sentences, those of middle length."""
         b, e = self.config.batch, self.config.evaluation
         shown = held_out[: e.generate_rows]
         if not shown:
             return None
         targets = self.tokenizer([row["target"] for row in shown])["input_ids"]
-        # A group goes on until its longest translation ends; those of like length stand together.
+        # A group is generated until its longest translation ends, and its sentences are of similar length.
         length = min(e.max_new_tokens, b.max_target_length, float(np.quantile([len(ids) for ids in targets], 0.8)))
         rows, sources = min(GROUP, len(shown)), sorted((row["source"] for row in shown), key=len)
         first = (len(sources) - rows) // 2
@@ -107,8 +107,8 @@ def translate(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, sources: list[str], max_source_length: int, max_new_tokens: int,
     num_beams: int = 1,
 ) -> list[str]:  # fmt: skip
-    """Translations in the order of `sources`, made GROUP at a time, those of like length together. Greedy with one beam."""
-    out = [""] * len(sources)
+    """Translations in the order of `sources`, made for GROUP sentences of similar length at a time; greedy with one beam."""
+    translations = [""] * len(sources)
     order = sorted(range(len(sources)), key=lambda k: len(sources[k]))
     for start in range(0, len(order), GROUP):
         group = order[start : start + GROUP]
@@ -117,5 +117,5 @@ def translate(
         ).to(model.device)
         tokens = generate(model, 0, **inputs, max_new_tokens=max_new_tokens, num_beams=num_beams)
         for k, ids in zip(group, tokens.tolist()):
-            out[k] = text_of(tokenizer, ids)
-    return out
+            translations[k] = text_of(tokenizer, ids)
+    return translations
