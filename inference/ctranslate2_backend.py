@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from inference.folders import COPY, COPY_WEIGHTS, PARITY_FILE, ModelInfo
 from inference.torch_backend import BATCH_LINES, Sampling
+from training.base.pretrained import read_config, read_generation_config
 
 
 class Translator:
@@ -67,8 +68,8 @@ class CTranslate2Backend:
 
     def __init__(self, info: ModelInfo, tokenizer: PreTrainedTokenizerBase) -> None:
         """Load the copy. Raises whatever transformers and CTranslate2 raise for damaged files."""
-        self.config: Any = AutoConfig.from_pretrained(info.path, trust_remote_code=False, local_files_only=True)
-        generation = GenerationConfig.from_pretrained(info.path, local_files_only=True)
+        self.config: Any = read_config(info.path)
+        generation = read_generation_config(info.path)
         eos = generation.eos_token_id if generation.eos_token_id is not None else self.config.eos_token_id
         self.eos_ids = frozenset(eos if isinstance(eos, list) else [] if eos is None else [eos])
         self.vocabulary = int(self.config.vocab_size)

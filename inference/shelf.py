@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from inference.ctranslate2_backend import CTranslate2Backend, usable
 from inference.folders import ModelError, ModelInfo
 from inference.torch_backend import Sampling, TorchBackend, WeightsError
 from inference.words import MESSAGES, both
+from training.base.pretrained import read_tokenizer
 
 KEEP = 3  # models held in memory
 
@@ -93,7 +94,7 @@ class Shelf:
 def _load(info: ModelInfo) -> Loaded:
     """Load a folder. Raises ModelError with the reason when it cannot be served."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(info.path, trust_remote_code=False, local_files_only=True)
+        tokenizer = read_tokenizer(info.path)
         backend = _backend(info, tokenizer)
         largest = max(tokenizer.get_vocab().values())
     except Exception as error:

@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
     LogitsProcessor,
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
@@ -26,6 +24,7 @@ from transformers.generation.streamers import BaseStreamer
 from transformers.utils import logging as transformers_logging
 
 from inference.folders import ModelInfo
+from training.base.pretrained import read_model
 
 BATCH_LINES = 16  # source lines in a batch
 
@@ -53,12 +52,10 @@ class TorchBackend:
 
     def __init__(self, info: ModelInfo) -> None:
         """Load the weights. Raises WeightsError if some are missing, and whatever transformers raises for a damaged folder."""
-        auto: Any = AutoModelForCausalLM if info.task == "gpt" else AutoModelForSeq2SeqLM
-        model, report = auto.from_pretrained(
+        auto_class = "AutoModelForCausalLM" if info.task == "gpt" else "AutoModelForSeq2SeqLM"
+        model, report = read_model(
             info.path,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
+            auto_class,
             dtype=torch.float32,  # half precision is slower than float32 on most CPUs
             output_loading_info=True,
         )

@@ -47,8 +47,18 @@ def test_linear_and_cosine_end_at_the_final_ratio_and_fall_all_the_way() -> None
     for schedule in ("linear", "cosine"):
         found = curve(schedule=schedule, final_ratio=0.2)[10:]
         assert all(a > b for a, b in pairwise(found))
-        assert rate(OptimConfig(schedule=schedule, final_ratio=0.2), 100, 1.0) == pytest.approx(0.2)
-        assert rate(OptimConfig(schedule=schedule, final_ratio=0.2), 1000, 0.5) == pytest.approx(0.6)
+        assert rate(OptimConfig(schedule=schedule, final_ratio=0.2, warmup_steps=10), 100, 1.0) == pytest.approx(0.2)
+        assert rate(OptimConfig(schedule=schedule, final_ratio=0.2, warmup_steps=0), 1000, 0.5) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_the_rate_does_not_fall_off_a_cliff_where_the_warmup_ends(schedule: str) -> None:
+    """It falls from the peak on, over what the warmup has left of the horizon: halfway through that, by half."""
+    found = curve(schedule=schedule, warmup_steps=20)
+    assert found[19:21] == [1.0, pytest.approx(1.0)] and found[20] - found[21] < 0.02
+    assert found[60] == pytest.approx(0.5)
+    config = OptimConfig(schedule=schedule, warmup_steps=20)  # with a horizon in tokens or minutes it is the share of the steps so far
+    assert rate(config, 40, 0.4) == pytest.approx(rate(config, 40, 40 / 100))
 
 
 def test_inverse_sqrt_is_vaswanis() -> None:

@@ -123,21 +123,23 @@ def rate(config: OptimConfig, step: int, progress: float) -> float:
 
     Args:
         step: optimizer steps done; the warmup counts them.
-        progress: the share of the horizon that is done, 0 to 1; the decay follows it.
+        progress: the share of the horizon that is done, 0 to 1; the decay follows it; `linear` and `cosine` fall from the warmup's end.
 
     Sources: inverse_sqrt is Vaswani et al. 2017; wsd is Hu et al. 2024 (MiniCPM).
     """
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     final, progress = config.final_ratio, min(1.0, progress)
+    warmup = progress * config.warmup_steps / max(1, step)  # the share of the horizon that it took: all of it, if the horizon is shorter
+    since = (progress - warmup) / max(1 - warmup, 1e-9)  # of the rest, what is done
     if config.schedule == "constant":
         return 1.0
     if config.schedule == "inverse_sqrt":
         return math.sqrt(max(1, config.warmup_steps) / max(1, step))
     if config.schedule == "linear":
-        return final + (1 - final) * (1 - progress)
+        return final + (1 - final) * (1 - since)
     if config.schedule == "cosine":
-        return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
+        return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * since))
     start = 1 - config.decay_share
     return 1.0 if progress <= start else final + (1 - final) * (1 - progress) / max(config.decay_share, 1e-9)
 

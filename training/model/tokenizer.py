@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from training.base.characters import HAN
 from training.base.errors import ConfigError
+from training.base.pretrained import read_tokenizer
 from training.settings.config import TokenizerConfig
 from training.settings.task_specs import TASKS, TaskSpec
 
@@ -54,7 +55,7 @@ def load_tokenizer(path: str | Path, task: str) -> PreTrainedTokenizerFast:
     if not (Path(path) / "tokenizer.json").is_file():
         raise ConfigError(f"tokenizer.path: {path} has no tokenizer.json; name a checkpoint folder")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path), split_special_tokens=True)
+        tokenizer = read_tokenizer(path, split_special_tokens=True)
     except Exception as error:  # each layer that reads a broken file raises errors of its own
         raise ConfigError(f"tokenizer.path: the tokenizer in {path} cannot be read ({' '.join(str(error).split())[:200]})") from None
     missing = [n for n in ("bos_token", "eos_token", "pad_token") if getattr(tokenizer, n) is None]

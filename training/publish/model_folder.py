@@ -13,6 +13,7 @@ from typing import Any, Literal
 from inference.folders import COPY, PARITY_FILE
 from training.base.errors import ConfigError
 from training.base.files import replacing
+from training.base.pretrained import read_model
 from training.base.words import phrases, spoken
 from training.scoring.test_sets import model_folder, read_pairs
 from training.settings.task_specs import TASKS, TaskSpec
@@ -166,7 +167,6 @@ def _convert(folder: Path, place: Path, lines: list[str]) -> dict[str, Any]:
 def _copy(folder: Path, place: Path, weights: Weights, shard_mb: float) -> None:
     """The publishable files of a checkpoint; config.json stays at float32, so that half weights are widened when they are loaded."""
     import torch
-    import transformers
 
     from training.setup.checkpoint import FILES
 
@@ -175,7 +175,7 @@ def _copy(folder: Path, place: Path, weights: Weights, shard_mb: float) -> None:
             shutil.copy2(folder / name, place / name)
     if weights == "none":
         return
-    net = getattr(transformers, _spec(folder).auto_class).from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32)
+    net = read_model(folder, _spec(folder).auto_class, dtype=torch.float32)
     if weights == "float16":
         net = net.to(torch.float16)
     saved = place / "weights"

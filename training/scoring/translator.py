@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.base.errors import ConfigError
+from training.base.pretrained import read_config, read_model, read_tokenizer
 from training.base.words import phrases, spoken
 
 Translate = Callable[[list[str], int], list[str]]  # source lines and a beam size to translations, in the order of the lines
@@ -28,7 +29,6 @@ def translator(folder: Path, copy: Path | None = None) -> Translate:
         ConfigError: if the folder holds no translation model, or what it holds is damaged.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 
     from inference.ctranslate2_backend import Translator, usable
     from inference.folders import COPY
@@ -44,11 +44,11 @@ def translator(folder: Path, copy: Path | None = None) -> Translate:
         copy = folder / COPY
     inner: Any
     try:
-        config = AutoConfig.from_pretrained(str(folder))
+        config = read_config(folder)
         if not config.is_encoder_decoder:
             raise ConfigError(f"--model: {folder} is no translation model but a {config.model_type}, which goes on with a text")
-        tokenizer = AutoTokenizer.from_pretrained(str(folder))
-        inner = AutoModelForSeq2SeqLM.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32).eval() if not copy else None
+        tokenizer = read_tokenizer(folder)
+        inner = read_model(folder, "AutoModelForSeq2SeqLM", dtype=torch.float32).eval() if not copy else None
     except ConfigError:
         raise
     except Exception as error:  # a damaged file fails in as many ways as there are layers that read it

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from training.base.errors import ConfigError
+from training.base.pretrained import read_model, read_tokenizer
 from training.base.words import phrases, spoken
 from training.settings.config import Config
 from training.settings.load import load_config
@@ -77,7 +78,6 @@ def written(roots: list[Path]) -> list[Written]:
 def measured(folder: Path) -> list[tuple[float, dict[str, Any], list[dict[str, Any]]]]:
     """(temperature, numbers, samples) of the model in this folder, on the validation rows of the corpus that its config names."""
     from accelerate import Accelerator
-    from transformers import AutoModelForCausalLM
 
     from training.loop.evaluation import Evaluation
     from training.model.hardware import share_threads
@@ -87,7 +87,7 @@ def measured(folder: Path) -> list[tuple[float, dict[str, Any], list[dict[str, A
     share_threads()
     processes = Processes()
     accelerator = Accelerator(cpu=processes.device.type == "cpu")
-    net = AutoModelForCausalLM.from_pretrained(str(folder), use_safetensors=True).float().to(processes.device)
+    net = read_model(folder, "AutoModelForCausalLM").float().to(processes.device)
     net.generation_config.max_length = None  # an export's: transformers would warn of it at every call
     made = []
     with TemporaryDirectory(prefix="scoreboard-") as scratch:
@@ -122,12 +122,10 @@ def _asked(folder: Path, scratch: str) -> Config | None:
 
 
 def _without_corpus(folder: Path, net: Any, temperature: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    from transformers import AutoTokenizer
-
     from training.quality.metrics import text_metrics
     from training.tasks.gpt import GptTask
 
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    tokenizer = read_tokenizer(folder)
     prompts = [p for p in PROMPTS if tokenizer(p)["input_ids"]]  # another project's may have no token to begin with
     block = getattr(net.config, "max_position_embeddings", None) or LENGTH
     config = Config(task="gpt")
