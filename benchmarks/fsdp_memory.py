@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from preflight_accuracy import MEMORY_OFF, gpt, m2m, pairs, qwen3  # noqa: E402
 
-from training.estimate import footprint  # noqa: E402
+from training.estimate import fake_step, footprint  # noqa: E402
 from training.model import build  # noqa: E402
 from training.model.tokenizer import StandIn  # noqa: E402
 from training.settings.config import Config  # noqa: E402
@@ -72,7 +72,7 @@ def compare(sections: dict[str, Any], devices: int) -> tuple[int, int]:
     return sum(ours.values()), tracked(config, shapes, devices)
 
 
-def tracked(config: Config, shapes: footprint.Shapes, devices: int) -> int:
+def tracked(config: Config, shapes: fake_step.Shapes, devices: int) -> int:
     """What torch's tracker finds at the peak of the second of two steps with AdamW."""
     tokenizer: Any = StandIn(VOCABULARY)
     packed = replace(config, batch=replace(config.batch, packing="always"))
@@ -81,11 +81,11 @@ def tracked(config: Config, shapes: footprint.Shapes, devices: int) -> int:
     dist.init_process_group("fake", rank=0, world_size=devices, store=FakeStore())
     try:
         mesh = init_device_mesh("cpu", (devices,))
-        with FakeTensorMode(), footprint.values_unasked():
+        with FakeTensorMode(), fake_step.values_not_needed():
             net = build.fresh(config.task, found).train()
             if config.train.gradient_checkpointing:
                 build.checkpoint_activations(net)
-            for layer in footprint.repeated_layers(net):
+            for layer in fake_step.repeated_layers(net):
                 fully_shard(layer, mesh=mesh)
             fully_shard(net, mesh=mesh)
             optimizer = torch.optim.AdamW(net.parameters())

@@ -14,9 +14,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
-from training.estimate import footprint
+from training.estimate import fake_step, footprint
 from training.estimate.footprint import measure
-from training.estimate.live_memory import Alive
+from training.estimate.live_memory import LiveMemory
 from training.model.build import checkpoint_activations, count_parameters, fresh, model_config, parameters_by_part
 from training.model.tokenizer import StandIn
 from training.settings.config import Config
@@ -64,14 +64,14 @@ def test_the_peak_is_what_a_real_step_has_alive(task: str) -> None:
     """The same counting on a real step: fake tensors and real ones must agree."""
     config = small(task)
     predicted = measure(config, 600, config.spec.full_batch(config.batch), bf16=False)
-    footprint.KNOWN.clear()
-    fake = footprint.FakeTensorMode
-    footprint.FakeTensorMode = nullcontext  # type: ignore[misc, assignment]
+    footprint.CACHE.clear()
+    fake = fake_step.FakeTensorMode
+    fake_step.FakeTensorMode = nullcontext  # type: ignore[misc, assignment]
     try:
         real = measure(config, 600, config.spec.full_batch(config.batch), bf16=False)
     finally:
-        footprint.FakeTensorMode = fake  # type: ignore[misc]
-        footprint.KNOWN.clear()
+        fake_step.FakeTensorMode = fake  # type: ignore[misc]
+        footprint.CACHE.clear()
     assert predicted.parameters == real.parameters and predicted.flops == real.flops
     assert predicted.operations == pytest.approx(real.operations, rel=0.02) and predicted.update_operations == real.update_operations > 0
     assert predicted.peak == pytest.approx(real.peak, rel=0.03)
@@ -120,7 +120,7 @@ def test_a_full_batch_of_pairs_has_as_many_as_the_longer_side_allows() -> None:
 
 
 def test_what_writes_is_an_operation_and_views_and_empty_tensors_are_not() -> None:
-    with Alive(99) as alive:
+    with LiveMemory(99) as alive:
         a, b = torch.ones(4, 4), torch.empty(4, 4)
         a.view(16)[2:].detach().t()
         torch.relu(a @ b).add_(1)
@@ -185,11 +185,13 @@ def test_a_deep_model_is_measured_by_a_few_of_its_layers(kind: str, checkpointin
     config = replace(config, model=deep, batch=replace(config.batch, block_size=32, max_source_length=32, max_target_length=32))
     shapes = {k: (2, *s[1:]) for k, s in config.spec.full_batch(config.batch).items()}
     asked: list[int] = []
-    step = footprint._step
-    monkeypatch.setattr(footprint, "_step", lambda c, t, found, *rest: asked.append(found.num_hidden_layers) or step(c, t, found, *rest))
+    step = footprint.take_step
+    monkeypatch.setattr(
+        footprint, "take_step", lambda c, t, found, *rest: asked.append(found.num_hidden_layers) or step(c, t, found, *rest)
+    )
     found = measure(config, 600, shapes, bf16=False)
     assert asked == [2, 4] and measure(config, 600, shapes, bf16=False) is found and asked == [2, 4], "what is known is not measured again"
-    footprint.KNOWN.clear()
+    footprint.CACHE.clear()
     monkeypatch.setattr(footprint, "DEEP", 99)
     whole = measure(config, 600, shapes, bf16=False)
     assert asked == [2, 4, 13] and found.parameters == whole.parameters and found.flops == whole.flops
@@ -203,15 +205,15 @@ def test_layers_that_differ_are_all_measured(monkeypatch: pytest.MonkeyPatch) ->
     sizes = {"hidden_size": 32, "moe_intermediate_size": 16, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
     keys = {"type": "qwen3_moe", "num_experts": 2, "num_experts_per_tok": 1, "num_hidden_layers": 13, **sizes}
     found = model_config("gpt", {**keys, "mlp_only_layers": [0, 1, 2]}, StandIn(50), 64)
-    assert footprint._carried_on(lambda kind: counted(kind), "gpt", found, 50) is None
+    assert footprint._extrapolated(lambda kind: counted(kind), "gpt", found, 50) is None
     alike = model_config("gpt", keys, StandIn(50), 64)
-    assert footprint._carried_on(lambda kind: counted(kind), "gpt", alike, 50) is not None
+    assert footprint._extrapolated(lambda kind: counted(kind), "gpt", alike, 50) is not None
 
 
-def counted(kind: object) -> footprint.Step:
+def counted(kind: object) -> fake_step.StepCost:
     """A step of which only the parameters are known."""
     with torch.device("meta"):
-        return footprint.Step(footprint._sizes(fresh("gpt", kind), 50), {}, {})
+        return fake_step.StepCost(fake_step.sizes_of(fresh("gpt", kind), 50), {}, {})
 
 
 def test_the_heaviest_batch_is_the_one_with_the_most_targets() -> None:
@@ -228,11 +230,11 @@ def test_the_peak_of_a_step_is_the_one_that_torch_tracks(kind: str, checkpointin
     """MemTracker goes through all that it tracks at every operation, which is too slow for a preflight; the bytes are the same."""
     config = small(kind, gradient_checkpointing=checkpointing)
 
-    def step(tracker: Alive | MemTracker) -> None:
+    def step(tracker: LiveMemory | MemTracker) -> None:
         """The model is built, and takes a step with AdamW."""
         tokenizer: Any = StandIn(600)
         task = task_class(kind)(replace(config, batch=replace(config.batch, packing="always")), tokenizer, [])
-        with FakeTensorMode(), footprint.values_unasked(), tracker:
+        with FakeTensorMode(), fake_step.values_not_needed(), tracker:
             net = fresh(kind, model_config(kind, config.model, tokenizer, task.context)).train()
             if checkpointing:
                 checkpoint_activations(net)
@@ -241,7 +243,7 @@ def test_the_peak_of_a_step_is_the_one_that_torch_tracks(kind: str, checkpointin
             task.loss(net, batch, 0.0)[0].backward()
             optimizer.step()
 
-    ours, theirs = Alive(600), MemTracker()
+    ours, theirs = LiveMemory(600), MemTracker()
     step(ours)
     step(theirs)
     total = next(iter(theirs.get_tracker_snapshot("peak").values()))["Total"]
@@ -249,7 +251,7 @@ def test_the_peak_of_a_step_is_the_one_that_torch_tracks(kind: str, checkpointin
 
 
 def test_what_is_freed_is_not_counted() -> None:
-    with Alive(50) as alive:
+    with LiveMemory(50) as alive:
         kept = torch.zeros(1000)
         for _ in range(10):
             kept + 1

@@ -17,7 +17,7 @@ import yaml
 from training.base.device_sheets import SHEETS
 from training.base.words import LANGUAGES, sizes
 from training.diagnosis.finding import Finding, finding_lines
-from training.estimate import footprint, rules_data, rules_settings
+from training.estimate import footprint, rules, rules_data, rules_memory, rules_settings
 from training.estimate.facts import Facts
 from training.settings.config import Config, SourceConfig
 from training.settings.load import load_config
@@ -101,12 +101,12 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
 
 def test_a_healthy_run_hears_nothing() -> None:
     for task in ("gpt", "translation"):
-        assert [f.id for f in rules_data.judge(facts(task))] == []
+        assert [f.id for f in rules.judge(facts(task))] == []
 
 
 @pytest.mark.parametrize(("wanted", "task", "sections"), CASES, ids=[c[0] for c in CASES])
 def test_each_rule_speaks_when_it_should_in_both_languages(wanted: str, task: str, sections: dict[str, Any]) -> None:
-    found = {f.id: f for f in rules_data.judge(facts(task, **sections))}
+    found = {f.id: f for f in rules.judge(facts(task, **sections))}
     assert wanted in found, set(found)
     for language in LANGUAGES:
         text, advice = found[wanted].text(language), found[wanted].advice(language)
@@ -168,13 +168,13 @@ EDGES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [  # what is sile
 
 @pytest.mark.parametrize(("wanted", "task", "silent", "speaks"), EDGES, ids=[f"{k}-{e[0]}-{e[1]}" for k, e in enumerate(EDGES)])
 def test_thresholds_stand_where_they_are_said_to(wanted: str, task: str, silent: dict[str, Any], speaks: dict[str, Any]) -> None:
-    said = [{f.id for f in rules_data.judge(facts(task, **dict(sections)))} for sections in (silent, speaks)]
+    said = [{f.id for f in rules.judge(facts(task, **dict(sections)))} for sections in (silent, speaks)]
     assert wanted not in said[0] and wanted in said[1]
 
 
 def evidence_of(wanted: str, task: str = "gpt", **sections: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Severity and evidence of one finding."""
-    (found,) = [f for f in rules_data.judge(facts(task, **sections)) if f.id == wanted]
+    (found,) = [f for f in rules.judge(facts(task, **sections)) if f.id == wanted]
     return found.severity, dict(found.evidence)
 
 
@@ -220,7 +220,7 @@ def test_the_advice_has_the_right_numbers() -> None:
 
 
 def test_lines_name_the_source() -> None:
-    told = finding_lines(rules_data.judge(facts(horizon={"epochs": 40.0})), "en")
+    told = finding_lines(rules.judge(facts(horizon={"epochs": 40.0})), "en")
     assert rules_data.REPEATED in told[1]
 
 
@@ -231,7 +231,7 @@ def test_every_rule_is_tried_here() -> None:
 
 def said(task: str, **sections: dict[str, Any]) -> dict[str, Finding]:
     """The findings by id."""
-    return {f.id: f for f in rules_data.judge(facts(task, **sections))}
+    return {f.id: f for f in rules.judge(facts(task, **sections))}
 
 
 def test_a_batch_that_does_not_fit_and_was_not_worked_out_is_no_batch_of_nothing() -> None:
@@ -318,14 +318,14 @@ def test_the_sheets_know_what_auto_means_there() -> None:
 
 
 def test_a_suggested_vocabulary_grows_with_the_pairs() -> None:
-    assert [rules_data.suggested_vocabulary(n) for n in (1_000, 30_000, 1_000_000, 4_500_000, 50_000_000)] == [
+    assert [rules_memory.suggested_vocabulary(n) for n in (1_000, 30_000, 1_000_000, 4_500_000, 50_000_000)] == [
         1000,
         1000,
         8000,
         32_000,
         32_000,
     ]
-    assert 1000 < rules_data.suggested_vocabulary(200_000) < 8000
+    assert 1000 < rules_memory.suggested_vocabulary(200_000) < 8000
 
 
 def test_memory_that_is_short_by_little_is_told_with_enough_digits() -> None:

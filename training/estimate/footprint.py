@@ -10,25 +10,17 @@ Of a deep model only a few layers take the step, at two depths; what one more la
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeVar
-from unittest.mock import patch
+from typing import Any, TypeVar
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from training.estimate.facts import MEMORY_PARTS
-from training.estimate.live_memory import Alive
-from training.model.attention import as_elsewhere
-from training.model.build import checkpoint_activations, class_error, fresh, model_config, parameters_by_part
-from training.model.optim import make_optimizers
+from training.estimate.fake_step import Shapes, StepCost, sizes_of, take_step
+from training.model.build import fresh, model_config
 from training.model.tokenizer import StandIn
 from training.settings.config import Config
-from training.tasks.base import Task, task_class
-
-Shapes = dict[str, tuple[int, ...]]  # of a micro-batch, as `make_batches` and `TaskSpec.full_batch` make it
+from training.tasks.base import task_class
 
 DEPTHS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "num_encoder_layers", "num_decoder_layers")
 
@@ -114,7 +106,7 @@ def heaviest(batches: list[dict[str, Any]]) -> Shapes:
     return {k: v.shape for k, v in found.items() if k != "rows"}
 
 
-class Answers(dict[str, Any]):
+class FootprintCache(dict[str, Any]):
     """What was worked out before, by question: a preflight asks for the same footprint several times."""
 
     MOST = 64
@@ -129,21 +121,7 @@ class Answers(dict[str, Any]):
         return answer
 
 
-KNOWN = Answers()
-
-
-class Step(NamedTuple):
-    """A step on paper, of a model or of a few of its layers.
-
-    Attributes:
-        sizes: parameters by part; `vocabulary`: those that are its rows; `every`: frozen ones too; `layers` and `largest_layer`.
-        moments: bytes by part at the moments of `Alive`, and while the optimizer works (`stepping`).
-        work: of a micro-batch's passes `flops` and `operations`, and the `update_operations` of the optimizers.
-    """
-
-    sizes: dict[str, int]
-    moments: dict[str, dict[str, int]]
-    work: dict[str, int]
+CACHE = FootprintCache()
 
 
 def measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool = False) -> Footprint:
@@ -158,19 +136,19 @@ def measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bo
         ConfigError: if the model section is wrong.
     """
     asked = repr((config.task, config.model, config.batch, config.optim, config.train, vocabulary, shapes, bf16, cpu))
-    return KNOWN(asked, lambda: _measured(config, vocabulary, shapes, bf16, cpu))
+    return CACHE(asked, lambda: _measure(config, vocabulary, shapes, bf16, cpu))
 
 
-def _measured(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool) -> Footprint:
+def _measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool) -> Footprint:
     tokenizer: Any = StandIn(vocabulary)
     fixed = replace(config, batch=replace(config.batch, packing="always"))  # `auto` would ask for sample texts
     task = task_class(config.task)(fixed, tokenizer, [])
     found = model_config(config.task, config.model, tokenizer, task.context)
 
-    def step(kind: Any) -> Step:
-        return _step(config, task, kind, vocabulary, shapes, bf16, cpu)
+    def step(kind: Any) -> StepCost:
+        return take_step(config, task, kind, vocabulary, shapes, bf16, cpu)
 
-    sizes, moments, work = _carried_on(step, config.task, found, vocabulary) or step(found)
+    sizes, moments, work = _extrapolated(step, config.task, found, vocabulary) or step(found)
     average = 4 * sizes["every"] if config.train.averaging != "none" else 0
     times = tuple(m | {"average": average} for m in moments.values())
     parameters = {k: n for k, n in sizes.items() if k not in ("vocabulary", "every", "layers", "largest_layer")}
@@ -181,54 +159,7 @@ def _measured(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: 
     )  # fmt: skip
 
 
-def _step(config: Config, task: Task, found: Any, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool) -> Step:
-    """One step of the model of this transformers config."""
-    with FakeTensorMode(), values_unasked(), as_elsewhere(not cpu), Alive(vocabulary) as alive:
-        alive.default = "weights"
-        net = fresh(config.task, found).train()
-        if config.train.gradient_checkpointing:
-            checkpoint_activations(net)
-        sizes = _sizes(net, vocabulary)
-        optimizers = make_optimizers(net, config.optim, torch.device("cpu"), "bf16" if bf16 else "no")
-        missing = {id(p): p.numel() for layer in repeated_layers(net) for p in layer.parameters() if p.requires_grad}  # gradients of layers
-        half = sum(missing.values()) // 2
-
-        def has_gradient(p: torch.Tensor) -> None:
-            alive.rename([p.grad] if p.grad is not None else [], "gradients")
-            missing.pop(id(p), None)
-            alive.half_way = sum(missing.values()) <= half
-
-        for p in (p for p in net.parameters() if p.requires_grad):
-            p.register_post_accumulate_grad_hook(has_gradient)
-        alive.default = "activations"
-        batch = {k: torch.zeros(size, dtype=torch.long) for k, size in shapes.items()}
-        alive.restart()
-        building = alive.operations
-        turns = min(2, config.train.gradient_accumulation_steps)  # the second micro-batch meets the gradients of the first
-        for _ in range(turns):
-            try:
-                with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-                    loss, _ = task.loss(net, batch, config.train.label_smoothing)
-                loss.backward()
-            except Exception as error:  # some classes find out only here that their shapes do not fit
-                raise class_error(found.model_type, error) from None
-            del loss
-        passes, work = alive.moments, {"flops": alive.flops // turns, "operations": (alive.operations - building) // turns}
-        before = alive.operations
-        alive.restart()
-        for optimizer in optimizers:
-            optimizer.step()
-        work["update_operations"] = alive.operations - before
-        state = [v for o in optimizers for s in o.state.values() for v in s.values() if isinstance(v, torch.Tensor)]
-        alive.rename(state, "optimizer")
-        weights, gradients, held = (alive.now[k] for k in ("weights", "gradients", "optimizer"))
-        working = alive.at_peak.total() - weights - gradients  # moments, and what the step works with
-    moments = {name: {k: m[k] for k in MEMORY_PARTS} | {"optimizer": held} for name, m in passes.items()}
-    moments["stepping"] = {**dict.fromkeys(MEMORY_PARTS, 0), "weights": weights, "gradients": gradients, "optimizer": working}
-    return Step(sizes, moments, work)
-
-
-def _carried_on(step: Callable[[Any], Step], task: str, found: Any, vocabulary: int) -> Step | None:
+def _extrapolated(step: Callable[[Any], StepCost], task: str, found: Any, vocabulary: int) -> StepCost | None:
     """The step of a deep model from those of FEW of its layers; None if it is not deep, or its layers are not alike.
 
     Every number grows evenly with the layers, each moment by itself; which of them is the peak may change. The parameters of the whole
@@ -248,13 +179,13 @@ def _carried_on(step: Callable[[Any], Step], task: str, found: Any, vocabulary: 
 
     def count() -> dict[str, int]:
         with torch.device("meta"):
-            return _sizes(fresh(task, found), vocabulary)
+            return sizes_of(fresh(task, found), vocabulary)
 
-    sizes = KNOWN(f"sizes {task} {found!r}", count)
+    sizes = CACHE(f"sizes {task} {found!r}", count)
     if on(few.sizes, more.sizes) != sizes or few.moments.keys() != more.moments.keys():
         return None
     moments = {name: on(few.moments[name], more.moments[name]) for name in few.moments}
-    return Step(sizes, moments, on(few.work, more.work))
+    return StepCost(sizes, moments, on(few.work, more.work))
 
 
 def _shallower(found: Any, depth: int, layers: int) -> Any:
@@ -269,43 +200,12 @@ def _shallower(found: Any, depth: int, layers: int) -> Any:
     return small
 
 
-def _sizes(net: Any, vocabulary: int) -> dict[str, int]:
-    """As in `Step`."""
-    parameters, of_vocabulary = parameters_by_part(net, vocabulary)
-    layers = [sum(p.numel() for p in layer.parameters()) for layer in repeated_layers(net)]
-    every = sum(p.numel() for p in net.parameters())
-    return {**parameters, "vocabulary": of_vocabulary, "every": every, "layers": sum(layers), "largest_layer": max(layers, default=0)}
-
-
 def _shape(config: Any) -> dict[str, int | None]:
     """Width and depth of a transformers config, by whatever name its class has for them."""
     depths = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_decoder_layers")
     layers = [n for name in depths if type(n := getattr(config, name, None)) is int]
     width = getattr(config, "hidden_size", None)
     return {"width": width if type(width) is int else None, "layers": max(layers, default=None)}
-
-
-def repeated_layers(net: torch.nn.Module) -> list[torch.nn.Module]:
-    """The repeated layers: the children of module lists, of the outermost where they are nested."""
-    found: list[torch.nn.Module] = []
-    for child in net.children():
-        found += list(child) if isinstance(child, torch.nn.ModuleList) else repeated_layers(child)
-    return found
-
-
-@contextmanager
-def values_unasked() -> Iterator[None]:
-    """transformers asks for values in two places, and fake tensors have none.
-
-    For packed texts, of which a mask would be made: ours are never so. And, up to 5.17, for the die of layer drop, which is off.
-    """
-    rand = torch.rand
-
-    def no_die(*size: Any, **options: Any) -> Any:
-        return 1.0 if size == ([],) else rand(*size, **options)
-
-    with patch("transformers.masking_utils.find_packed_sequence_indices", lambda *_: None, create=True), patch("torch.rand", no_die):
-        yield
 
 
 def largest_batch(of: Callable[[int], int], now: int, available: int) -> int:

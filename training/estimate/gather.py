@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from training.base.device_sheets import SHEETS
 from training.base.words import Language, phrases, spoken
 from training.diagnosis.finding import Finding, worst_first
-from training.estimate import facts, rules_data
+from training.estimate import facts, rules
 from training.estimate.overfitting import FACTOR, SOURCE, may_turn, overfit_step
 from training.settings.config import Config
 from training.settings.load import check_config
@@ -23,7 +23,7 @@ from training.settings.load import check_config
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from training.estimate.footprint import Shapes
+    from training.estimate.fake_step import Shapes
     from training.estimate.numbers import Place
     from training.setup.data import Data
 
@@ -122,7 +122,7 @@ def sketch(config: Config, vocabulary: int, device: str) -> dict[str, Any]:
     by_sheet(config, found, device)
     found["horizon"]["epochs"] = None  # of a corpus that nobody knows
     found["vocabulary"], found["forecast"] = {"size": vocabulary}, {}
-    found["findings"] = judged(config, found, rules_data.OF_A_MODEL)
+    found["findings"] = judged(config, found, rules.OF_A_MODEL)
     return found
 
 
@@ -224,7 +224,7 @@ def by_sheet(config: Config, found: dict[str, Any], device: str) -> None:
 def judged(config: Config, found: dict[str, Any], which: tuple[facts.Rule, ...] | None = None) -> list[Finding]:
     """What these rules, by default all, say to the numbers."""
     sections = ("parameters", "shape", "memory", "vocabulary", "data", "horizon", "time", "forecast")
-    return worst_first(rules_data.judge(facts.Facts(config, *(found.get(s) or {} for s in sections)), which))
+    return worst_first(rules.judge(facts.Facts(config, *(found.get(s) or {} for s in sections)), which))
 
 
 def as_object(found: dict[str, Any], language: Language) -> dict[str, Any]:

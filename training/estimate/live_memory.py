@@ -32,7 +32,7 @@ def _writes(operation: Any) -> bool:
     return tensors and not view and "empty" not in schema.name
 
 
-class Alive(TorchDispatchMode):
+class LiveMemory(TorchDispatchMode):
     """Adds up the storages that are alive, by what they are for, and the FLOPs of the operations.
 
     (torch's FlopCounterMode keeps what gradient checkpointing computes again from being freed, so its formulas are used here.)

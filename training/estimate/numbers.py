@@ -18,7 +18,8 @@ from training.corpus.batches import to_tensors
 from training.corpus.filters import is_chinese, length
 from training.diagnosis.corpus_report import count_lost_rows
 from training.estimate import facts, footprint
-from training.estimate.footprint import Footprint, Shapes
+from training.estimate.fake_step import Shapes
+from training.estimate.footprint import Footprint
 from training.estimate.probe import Probe
 from training.model.hardware import KEPT, KERNELS
 from training.settings.config import Config

@@ -1,8 +1,4 @@
-"""What is wrong with a run before it begins: each rule looks at the config and the numbers of `numbers.py`.
-
-A rule is a function from `Facts` to a finding or none. Light: no torch. Thresholds stand beside their rule with the paper
-or the reasoning that they are from. Here are those on memory, vocabulary and data; `rules_settings.py` has the others.
-"""
+"""Preflight's rules on the corpus: its size against the model's, its pairs, its rows. Light: no torch."""
 
 from __future__ import annotations
 
@@ -11,158 +7,16 @@ import math
 
 from training.diagnosis.corpus_report import MIXED, SWAPPED, count_lost_rows, says_chinese_to_english, validation_on_training_text
 from training.diagnosis.finding import Finding, Severity
-from training.estimate.facts import MEMORY_PARTS, Facts, Rule
+from training.estimate.facts import Facts
 from training.estimate.overfitting import FACTOR, SOURCE, tokens_wanted
-from training.estimate.rules_settings import (
-    batch_small,
-    checkpoints_rare,
-    cores_busy,
-    evaluation_costly,
-    evaluation_never,
-    gpu_idle,
-    learning_rate_odd,
-    precision_slower,
-    warmup_missing,
-    warmup_too_long,
-    weight_decay_high,  # fmt: skip
-)
 
 CHINCHILLA = "Hoffmann et al. 2022, arXiv:2203.15556"
 
 REPEATED = "Muennighoff et al. 2023, arXiv:2305.16264"
 
-VOCABULARIES = "Gowda & May 2020, arXiv:2004.02334"
-
 CHALLENGES = "Koehn & Knowles 2017, arXiv:1706.03872"
 
 LOW_RESOURCE = "Sennrich & Zhang 2019, arXiv:1905.11901"
-
-
-def judge(facts: Facts, rules: tuple[Rule, ...] | None = None) -> list[Finding]:
-    """What these rules have to say, by default all."""
-    return [finding for rule in RULES if rules is None or rule in rules if (finding := rule(facts)) is not None]
-
-
-# ---- memory and vocabulary
-
-MANY_ENTRIES = 64_000  # more than any published model for one pair of languages needs
-
-DOMINATES = 0.4  # of the peak
-
-
-def vocabulary_dominates(f: Facts) -> Finding | None:
-    """So many entries that most of the memory is theirs; of a vocabulary of words, most are seen once."""
-    size, share = f.vocabulary.get("size", 0), f.memory.get("vocabulary_share", 0.0)
-    if size < MANY_ENTRIES or share < DOMINATES:
-        return None
-    if f.config.tokenizer.type != "word" or f.config.tokenizer.path or not f.vocabulary.get("frequencies"):
-        return _vocabulary_large(f)
-    counted = f.vocabulary["frequencies"].get("at_least", {})
-    higher = [k for k in ("5", "10", "20", "50") if int(k) > f.config.tokenizer.min_frequency and k in counted]
-    better = next((k for k in higher if counted[k]["size"] < MANY_ENTRIES), higher[-1] if higher else None)
-    if better is None or counted[better]["size"] >= size:  # vocab_size holds it down, or it is cut as far as this table goes
-        return _vocabulary_large(f)
-    left = counted[better]["size"]
-    rest = f.memory["peak_bytes"] - f.memory["vocabulary_bytes"]
-    then = f.memory["vocabulary_bytes"] * left / size
-    evidence = {
-        "size": size, "share": share, "gigabytes": f.memory["vocabulary_bytes"] / 1e9, "peak_gigabytes": f.memory["peak_bytes"] / 1e9,
-        "min_frequency": int(better), "size_then": left, "share_then": then / max(1.0, rest + then), "gigabytes_then": then / 1e9,
-        "once": f.vocabulary.get("seen_once", 0.0),
-    }  # fmt: skip
-    return Finding("vocabulary_dominates", "problem", evidence, VOCABULARIES)
-
-
-def _vocabulary_large(f: Facts) -> Finding:
-    """The same where no `min_frequency` helps."""
-    size, there = f.vocabulary["size"], f.memory["vocabulary_bytes"]
-    evidence = {
-        "size": size, "share": f.memory["vocabulary_share"], "gigabytes": there / 1e9, "peak_gigabytes": f.memory["peak_bytes"] / 1e9,
-        "size_then": 32_000, "gigabytes_then": there * 32_000 / size / 1e9,
-    }  # fmt: skip
-    return Finding("vocabulary_large", "problem", evidence, VOCABULARIES)
-
-
-def memory_short(f: Facts) -> Finding | None:
-    """The peak does not fit into what there is."""
-    available, peak = f.memory.get("available_bytes"), f.memory.get("each_device_bytes", 0)
-    if not available or peak <= available:
-        return None
-    largest = f.memory["largest_batch"]  # worked out for whatever does not fit
-    key, _ = f.config.spec.micro_batch(f.config.batch)
-    evidence = {"gigabytes": peak / 1e9, "available": available / 1e9, "key": key, "largest": largest}
-    if largest:
-        return Finding("memory_short", "problem", evidence)
-    return Finding("memory_never_fits", "problem", evidence | {"part": max(MEMORY_PARTS, key=lambda k: f.memory[k])})
-
-
-def checkpointing_needless(f: Facts) -> Finding | None:
-    """Computing activations again costs a third more time and here buys nothing that is needed."""
-    plain = f.memory.get("variants", {}).get("bf16" if f.config.train.mixed_precision in ("bf16", "fp16") else "float32")
-    available = f.memory.get("available_bytes")
-    if not (f.config.train.gradient_checkpointing and plain and available and plain < 0.5 * available):
-        return None
-    return Finding("checkpointing_needless", "note", {"gigabytes": plain / 1e9, "available": available / 1e9})
-
-
-def vocabulary_for_data(f: Facts) -> Finding | None:
-    """Far more entries than this many pairs can teach."""
-    rows, size = f.data.get("rows", 0), f.vocabulary.get("size", 0)
-    if not f.config.spec.two_languages or not rows or not size or vocabulary_dominates(f) is not None:
-        return None
-    wanted = suggested_vocabulary(rows) + f.vocabulary.get("han", 0)
-    if size <= 4 * wanted:
-        return None
-    return Finding("vocabulary_for_data", "warning", {"size": size, "rows": rows, "wanted": round(wanted, -2)}, VOCABULARIES)
-
-
-def suggested_vocabulary(pairs: int) -> int:
-    """Entries of a BPE vocabulary by the number of pairs: 1k for 30k, 8k for 1M, 32k from 4.5M (Gowda & May 2020).
-
-    Between these on a line in both logarithms; Chinese characters come on top.
-    """
-    points = ((30e3, 1e3), (1e6, 8e3), (4.5e6, 32e3))
-    if pairs <= points[0][0]:
-        return int(points[0][1])
-    for (x0, y0), (x1, y1) in itertools.pairwise(points):
-        if pairs <= x1:
-            share = math.log(pairs / x0) / math.log(x1 / x0)
-            return round(math.exp(math.log(y0) + share * math.log(y1 / y0)))
-    return int(points[-1][1])
-
-
-def english_cut_small(f: Facts) -> Finding | None:
-    """Single Chinese characters fill a joint vocabulary, and English is spelt in pieces."""
-    columns, size = f.vocabulary.get("columns", {}), f.vocabulary.get("size", 0)
-    target = columns.get("target", {})
-    if (
-        f.config.tokenizer.type != "bpe"
-        or not size
-        or f.vocabulary.get("han", 0) <= 0.5 * size
-        or target.get("tokens_per_character", 0) <= 0.33
-    ):
-        return None
-    evidence = {"han": f.vocabulary["han"], "size": size, "tokens": target["tokens_per_text"]}
-    return Finding("english_cut_small", "warning", evidence)
-
-
-def unknown_tokens(f: Facts) -> Finding | None:
-    """Tokens that the vocabulary does not hold; a model writes them as `<unk>`."""
-    unknown = f.vocabulary.get("unknown", 0.0)
-    if unknown <= 0.001:
-        return None
-    return Finding("unknown_tokens", "warning", {"share": unknown, "min_frequency": f.config.tokenizer.min_frequency})
-
-
-def entries_unused(f: Facts) -> Finding | None:
-    """A third of the entries were seen at most once: they cost memory and learn nothing."""
-    once, size = f.vocabulary.get("seen_once", 0.0), f.vocabulary.get("size", 0)
-    if once <= 0.3 or size <= 1000 or vocabulary_dominates(f):  # which says it already
-        return None
-    return Finding("entries_unused", "note", {"share": once, "size": size})
-
-
-# ---- data against parameters
 
 
 def overfit_forecast(f: Facts) -> Finding | None:
@@ -318,15 +172,3 @@ def block_longer_than_text(f: Facts) -> Finding | None:
     if f.data.get("packed") is not False or not longest or block < 2 * longest:
         return None
     return Finding("block_longer_than_text", "note", {"block": block, "longest": longest})
-
-
-RULES: tuple[Rule, ...] = (
-    vocabulary_dominates, memory_short, checkpointing_needless, vocabulary_for_data, english_cut_small, unknown_tokens, entries_unused,
-    too_few_pairs, overfit_forecast, many_epochs, model_large_for_tokens, sides_swapped, rows_lost, pairs_too_long,
-    nothing_held_out, validation_trained, text_undivided, order_of_file, block_longer_than_text, warmup_missing, warmup_too_long,
-    learning_rate_odd, weight_decay_high, batch_small, evaluation_never, evaluation_costly, precision_slower, cores_busy, gpu_idle,
-    checkpoints_rare,
-)  # fmt: skip
-
-# What can be judged of a model alone, without a corpus and the settings of a run.
-OF_A_MODEL: tuple[Rule, ...] = (vocabulary_dominates, memory_short)

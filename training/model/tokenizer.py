@@ -2,7 +2,7 @@
 
 `char` has one token a character. `bpe` is byte pair encoding with byte fallback: characters outside the vocabulary are spelt in the 256
 byte tokens, so that nothing is unknown. `word` shows what keeping every word costs. `vocabulary_report` measures a vocabulary;
-estimate/rules_data.py judges it.
+estimate/rules_memory.py judges it.
 """
 
 from __future__ import annotations
