@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from training.corpus.order import open_corpus
+from training.corpus.prepare import open_corpus
 from training.settings.load import load_config
 
 BEGIN, END, UNKNOWN = 0, 1, 2

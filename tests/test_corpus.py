@@ -10,7 +10,7 @@ import pytest
 
 from training.base.errors import ConfigError
 from training.base.words import phrases
-from training.corpus.order import corpus_summary, open_corpus
+from training.corpus.prepare import corpus_summary, open_corpus
 from training.settings.config import CorpusConfig, FiltersConfig, SourceConfig
 
 

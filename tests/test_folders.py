@@ -22,7 +22,7 @@ from training_runs import ROOT, environment, gpt_config, records, run_here
 
 from training.base.errors import ConfigError, TrainResult
 from training.corpus.batches import MicroBatches
-from training.corpus.order import open_corpus
+from training.corpus.prepare import open_corpus
 from training.diagnosis.run_records import read_metrics
 from training.loop.journal import Metrics
 from training.loop.pages import draw_curves, write_samples

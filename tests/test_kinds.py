@@ -18,7 +18,8 @@ import pytest
 import zstandard
 
 from training.base.errors import ConfigError
-from training.corpus.order import Corpus, open_corpus
+from training.corpus.order import Corpus
+from training.corpus.prepare import open_corpus
 from training.settings.config import CorpusConfig, SourceConfig
 
 POEMS = [

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from training.base.errors import ConfigError
 from training.corpus.batches import MicroBatches, pad
-from training.corpus.order import open_corpus
+from training.corpus.prepare import open_corpus
 from training.model.tokenizer import train_tokenizer
 from training.settings.config import BatchConfig, Config, CorpusConfig, EvaluationConfig, FiltersConfig, SourceConfig, TokenizerConfig
 from training.tasks.base import IGNORE_INDEX
@@ -367,7 +367,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from training.settings.config import CorpusConfig, FiltersConfig
-from training.corpus.order import open_corpus
+from training.corpus.prepare import open_corpus
 from training.corpus.batches import MicroBatches
 def make(rows, rng):
     return [{"n": np.array([sum(len(r["text"]) for r in rows)])}], 0

@@ -132,10 +132,10 @@ def test_many_rows_are_not_taken_for_duplicates(tmp_path):
 
 @pytest.fixture
 def scans(monkeypatch):
-    from training.corpus import order, scan
+    from training.corpus import prepare, scan
 
     count, real = [], scan.scan
-    monkeypatch.setattr(order, "scan", lambda *args: count.append(1) or real(*args))
+    monkeypatch.setattr(prepare, "scan", lambda *args: count.append(1) or real(*args))
     return count
 
 

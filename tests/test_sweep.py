@@ -47,7 +47,7 @@ def test_a_grid_leaves_a_run_folder_for_every_point_and_the_best_checkpoints(tmp
 
 
 def test_what_is_read_once_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from training.corpus import order, scan
+    from training.corpus import prepare, scan
     from training.model.tokenizer import train_tokenizer
     from training.setup import data
     from training.tasks.base import Encoder
@@ -56,7 +56,7 @@ def test_what_is_read_once_is_read_once(tmp_path: Path, monkeypatch: pytest.Monk
     encode = Encoder._encode
     monkeypatch.setattr(Encoder, "_encode", lambda self, texts: (encoded.update(texts), encode(self, texts))[1])
     scan, train = scan.scan, train_tokenizer
-    monkeypatch.setattr(order, "scan", lambda *a, **k: (reads.append(1), scan(*a, **k))[1])
+    monkeypatch.setattr(prepare, "scan", lambda *a, **k: (reads.append(1), scan(*a, **k))[1])
     monkeypatch.setattr(data, "train_tokenizer", lambda *a, **k: (trained.append(1), train(*a, **k))[1])
     config = sweep_config(tmp_path, {"optim.learning_rate": RATES, "optim.weight_decay": [0.0, 0.1]}, search="grid")
     run(config)

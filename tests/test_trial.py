@@ -16,8 +16,8 @@ from training_runs import gpt_config
 
 from training import sweep
 from training.base.errors import OutOfMemory, Train
-from training.corpus import order, scan
-from training.corpus.order import open_corpus
+from training.corpus import prepare, scan
+from training.corpus.prepare import open_corpus
 from training.estimate import numbers
 from training.settings.config import Config
 from training.settings.load import load_config
@@ -57,7 +57,7 @@ def test_a_curve_that_is_thinned_keeps_its_end(count: int, tmp_path: Path) -> No
 
 def test_a_scan_is_borrowed_by_trials_of_the_same_corpus_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scans, real = [], scan.scan
-    monkeypatch.setattr(order, "scan", lambda *a, **k: (scans.append(1), real(*a, **k))[1])
+    monkeypatch.setattr(prepare, "scan", lambda *a, **k: (scans.append(1), real(*a, **k))[1])
     base, rows = load_config(gpt_config(tmp_path)), []
     for n, most in enumerate((20, 40, 20, 40)):
         config = replace(space.with_values(base, {"corpus.max_rows": most}), run_dir=str(tmp_path / f"{n}"))

@@ -18,7 +18,8 @@ import numpy as np
 
 from training.base.errors import ConfigError
 from training.corpus.filters import FILTERS, Seen, filter_row
-from training.corpus.readers import Record, Shard, read
+from training.corpus.readers import read
+from training.corpus.shards import Record, Shard
 from training.corpus.sources import parse
 from training.corpus.text_files import LEADING, BadRow
 from training.settings.config import CorpusConfig, FiltersConfig

@@ -17,11 +17,9 @@ from typing import Any
 
 from training.base.errors import ConfigError
 from training.corpus.kinds import look, other_encoding
-from training.corpus.readers import Record, Shard, read
+from training.corpus.shards import Record, Shard
 from training.corpus.text_files import BLANK, COMPRESSION, BadRow
 from training.settings.config import SourceConfig
-
-__all__ = ["BadRow", "Record", "Shard", "parse", "read", "resolve"]
 
 ENDINGS = {
     ".txt": "txt", ".text": "txt", ".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl",

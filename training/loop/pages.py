@@ -14,7 +14,7 @@ from training.base import __version__
 from training.base.characters import HAN
 from training.base.files import replacing, write_text
 from training.base.words import phrases, spoken
-from training.corpus.order import corpus_summary
+from training.corpus.prepare import corpus_summary
 from training.diagnosis.curves import plausible
 from training.diagnosis.diagnose import judge, verdict_lines
 from training.diagnosis.run_records import RunRecords, read_metrics, read_run

@@ -19,8 +19,9 @@ from training.base.errors import ConfigError, Stopped
 from training.base.files import as_config_error, digest, disk_error, replacing, write_text
 from training.base.words import phrases, spoken
 from training.corpus.batches import Batch, to_tensors
-from training.corpus.order import Corpus, corpus_summary, open_corpus
-from training.corpus.readers import Shard
+from training.corpus.order import Corpus
+from training.corpus.prepare import corpus_summary, open_corpus
+from training.corpus.shards import Shard
 from training.model.build import checkpoint_activations, model_config, new_model
 from training.model.hardware import pick_precision
 from training.model.tokenizer import StandIn, load_tokenizer, train_tokenizer, vocabulary_report

@@ -143,7 +143,7 @@ class Worker:
     def _same_corpus(self) -> None:
         import filelock
 
-        from training.corpus.order import shards_of
+        from training.corpus.prepare import shards_of
         from training.setup.data import contents_of
 
         problem = ""
