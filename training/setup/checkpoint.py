@@ -1,7 +1,7 @@
-"""Checkpoints: a publishable model folder, and beside it the trainer's state, from which a run goes on exactly.
+"""Checkpoints: publishable model folders that also hold the trainer's state, from which a run goes on exactly.
 
 A folder is written beside its place and renamed into it, so a kill leaves a whole checkpoint or none. Tensors are in
-safetensors, the rest in JSON: nothing here is ever unpickled.
+safetensors and everything else is in JSON; nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -27,66 +27,68 @@ from training.model.optim import like, whole
 Tensors = dict[str, torch.Tensor]
 
 FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md", "meta.json")
-
-
-# trainer_state/: state.json, tensors.safetensors, and weights.safetensors if model.safetensors holds an average
+# trainer_state/ beside them has state.json, tensors.safetensors, and weights.safetensors if model.safetensors holds an average.
 
 
 def save(
     run_dir: Path, step: int, model: PreTrainedModel, weights: Tensors, tokenizer: PreTrainedTokenizerFast,
     meta: dict[str, Any], card: str, state: dict[str, Any], tensors: Tensors, raw: Tensors | None,
 ) -> Path:  # fmt: skip
-    """Write `checkpoints/step-…` whole.
+    """Write `checkpoints/step-…`, whole or not at all, and return its path.
 
     Args:
         weights: the state dict to publish (the averaged one, if the run averages).
         meta: what meta.json says; written last.
-        state, tensors: the trainer's numbers and tensors (optimizers, random number generators).
+        state: the trainer's numbers, for state.json.
+        tensors: the states of optimizers and of random number generators.
         raw: the weights that the training goes on with, if they are not the published ones.
 
     Raises:
-        Stopped: if the disk is full or refuses; what was half written is removed.
+        Stopped: if the disk is full or refuses to write; a half-written folder is removed.
     """
     place = run_dir / "checkpoints" / f"step-{step:08d}"
     try:
         with replacing(place) as folder:
-            inner = folder / "trainer_state"
-            inner.mkdir(parents=True)
+            state_folder = folder / "trainer_state"
+            state_folder.mkdir(parents=True)
             model.save_pretrained(folder, state_dict=weights, max_shard_size="1000GB")
             tokenizer.save_pretrained(folder)
             write_text(folder / "README.md", card)
-            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, inner / "tensors.safetensors")
+            save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, state_folder / "tensors.safetensors")
             if raw is not None:
-                save_file({k: v.contiguous().cpu() for k, v in raw.items()}, inner / "weights.safetensors")
-            write_text(inner / "state.json", json.dumps(state, indent=1))
-            for path in folder.rglob("*.safetensors"):  # which safetensors lets only their owner read
+                save_file({k: v.contiguous().cpu() for k, v in raw.items()}, state_folder / "weights.safetensors")
+            write_text(state_folder / "state.json", json.dumps(state, indent=1))
+            for path in folder.rglob("*.safetensors"):  # safetensors lets only the owner read them
                 shutil.copymode(folder / "README.md", path)
             write_text(folder / "meta.json", json.dumps({**meta, "sha256": checksums(folder)}, ensure_ascii=False, indent=1))
     except Exception as error:
         if not isinstance(error, OSError) and not disk_error(error):
             raise
-        told = disk_error(error) or str(error)
-        raise Stopped(f"the checkpoint of step {step:,} cannot be written to {place.parent}: {told}") from None
+        reason = disk_error(error) or str(error)
+        raise Stopped(f"the checkpoint of step {step:,} cannot be written to {place.parent}: {reason}") from None
     return place
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a model folder by its path in it, but for meta.json, which holds them, and the card, which people edit."""
+    """SHA-256 of each file by its path in the folder, except meta.json, which holds them, and the model card, which people edit."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return {name: digest(folder / name, hashlib.sha256()) for name in files if name not in ("meta.json", "README.md")}
 
 
 def damage(place: Path) -> str:
-    """What is wrong with the files of a checkpoint, in words; empty if nothing is. One of before there were checksums is opened."""
+    """What is wrong with the files of a checkpoint, in words; empty if nothing is.
+
+    A checkpoint from before checksums were recorded is tested by opening its files.
+    """
     try:
         meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
-        known = meta.get("sha256", {})
-        for name, checksum in known.items():
+        recorded = meta.get("sha256", {})
+        for name, checksum in recorded.items():
             if not (place / name).is_file():
                 return f"{name} is missing"
             if digest(place / name, hashlib.sha256()) != checksum:
                 return f"{name} is not what was written (its checksum differs)"
-        if not known:
+        if not recorded:
             for path in (place / "model.safetensors", *(place / "trainer_state").glob("*.safetensors")):
                 with safe_open(path, "pt"):
                     pass
@@ -98,24 +100,24 @@ def damage(place: Path) -> str:
 
 
 def leave_damaged_out(run_dir: Path) -> list[str]:
-    """Set every damaged checkpoint that is newer than the newest whole one aside; a line for each.
+    """Set aside each damaged checkpoint that is newer than the newest undamaged one. Returns a line for each.
 
     Raises:
-        ConfigError: if that leaves none, or the folder cannot be written.
+        ConfigError: if no checkpoint is left, or the folder cannot be written.
     """
     lines: list[str] = []
     while place := newest(run_dir):
-        why = damage(place)
-        if not why:
+        reason = damage(place)
+        if not reason:
             return lines
         aside = place.with_name(f"damaged-{place.name}")
-        with as_config_error(f"run_dir: {place} is damaged ({why}) and cannot be set aside"):
+        with as_config_error(f"run_dir: {place} is damaged ({reason}) and cannot be set aside"):
             for number in itertools.count(2):
                 if not aside.exists():
                     break
                 aside = place.with_name(f"damaged-{place.name}-{number}")
             os.replace(place, aside)
-        lines.append(f"{place.name} is damaged ({why}) and was left out; it is kept as {aside}")
+        lines.append(f"{place.name} is damaged ({reason}) and was left out; it is kept as {aside}")
     if lines:
         raise ConfigError(
             "resume: " + "; ".join(lines) + f". No other checkpoint of {run_dir} can be gone on from: choose another --run_dir"
@@ -124,7 +126,7 @@ def leave_damaged_out(run_dir: Path) -> list[str]:
 
 
 def point(run_dir: Path, name: str, place: Path) -> None:
-    """`best` or `latest`: one line, the name of a folder under checkpoints/."""
+    """Write `best` or `latest`: one line with the name of a folder under checkpoints/."""
     write_text(run_dir / name, place.name + "\n")
 
 
@@ -139,22 +141,26 @@ def pointed(run_dir: Path, name: str) -> Path | None:
 
 def last_in_words(run_dir: Path) -> str:
     """A sentence for the message of a run that stops: which checkpoint is left."""
-    kept = pointed(run_dir, "latest")
-    return f"The last checkpoint is whole ({kept.name})" if kept else "There is no checkpoint yet"
+    latest = pointed(run_dir, "latest")
+    return f"The last checkpoint is whole ({latest.name})" if latest else "There is no checkpoint yet"
 
 
-def _listed(run_dir: Path, beginning: str) -> list[Path]:
-    """What is in checkpoints/; raises ConfigError if that cannot be seen. `glob` would take it for empty, and the run for new."""
+def _folders(run_dir: Path, prefix: str) -> list[Path]:
+    """The entries of checkpoints/ whose names begin with `prefix`, in order of their names.
+
+    Raises:
+        ConfigError: if the folder cannot be listed. `glob` would return nothing, and the run would pass for a new one.
+    """
     folder = run_dir / "checkpoints"
     with as_config_error(f"run_dir: the checkpoints in {folder} cannot be listed"):
         try:
-            return [folder / name for name in sorted(os.listdir(folder)) if name.startswith(beginning)]
+            return [folder / name for name in sorted(os.listdir(folder)) if name.startswith(prefix)]
         except FileNotFoundError:
             return []
 
 
-def _there(path: Path) -> bool:
-    """Whether there is such a file; raises ConfigError if that cannot be seen."""
+def _is_file(path: Path) -> bool:
+    """Whether the file exists; raises ConfigError if the disk does not tell."""
     with as_config_error(f"run_dir: {path} cannot be seen"):
         try:
             return stat.S_ISREG(os.stat(path).st_mode)
@@ -164,22 +170,22 @@ def _there(path: Path) -> bool:
 
 def all_whole(run_dir: Path) -> list[Path]:
     """All whole checkpoints, oldest first; raises ConfigError if they cannot be listed."""
-    return [p for p in _listed(run_dir, "step-") if _there(p / "meta.json")]
+    return [p for p in _folders(run_dir, "step-") if _is_file(p / "meta.json")]
 
 
 def with_state(run_dir: Path) -> list[Path]:
-    """Those that have their trainer state, oldest first."""
-    return [p for p in all_whole(run_dir) if _there(p / "trainer_state/state.json")]
+    """All whole checkpoints that have a trainer state, oldest first; raises ConfigError if they cannot be listed."""
+    return [p for p in all_whole(run_dir) if _is_file(p / "trainer_state/state.json")]
 
 
 def newest(run_dir: Path) -> Path | None:
-    """The latest whole checkpoint with its trainer state, also if the kill came before `latest` was written."""
+    """The latest whole checkpoint with a trainer state, even if a kill came before `latest` was written; None if there is none."""
     return max(with_state(run_dir), default=None)
 
 
 def recover(run_dir: Path) -> None:
     """Put back a checkpoint that a kill caught while it was being replaced."""
-    for old in _listed(run_dir, ".old-"):
+    for old in _folders(run_dir, ".old-"):
         place = old.with_name(old.name.removeprefix(".old-"))
         if not place.exists():
             with as_config_error(f"run_dir: cannot write in {run_dir}"):
@@ -187,9 +193,9 @@ def recover(run_dir: Path) -> None:
 
 
 def prune(run_dir: Path, keep: int, written: Path) -> None:
-    """Remove whole checkpoints older than `written` until it and `keep - 1` of them are left, and what a kill left half written.
+    """Remove old checkpoints, so that `written` and the `keep - 1` before it are left, and what a kill left half written.
 
-    The best one stays, and whatever else is no older than `written` or not whole: somebody else put it there, or may want to look at it.
+    The best checkpoint stays. So does any that is newer than `written` or not whole: somebody put it there, or may want to look at it.
     """
     best = pointed(run_dir, "best")
     older = [place for place in all_whole(run_dir) if place.name < written.name]
@@ -201,10 +207,10 @@ def prune(run_dir: Path, keep: int, written: Path) -> None:
 
 
 def load(place: Path, model: torch.nn.Module) -> tuple[dict[str, Any], Tensors, list[torch.Tensor] | None]:
-    """Put the weights that a training goes on with into `model`.
+    """Load the weights that a training goes on with into `model`.
 
     Returns:
-        the trainer's state, its tensors, and the averaged weights, one a parameter, if the run averages.
+        the trainer's state, its tensors, and the averaged weights, one tensor for each parameter (None if the run does not average).
 
     Raises:
         ConfigError: if files of the folder are damaged or its weights do not fit the model.
@@ -222,23 +228,23 @@ def load(place: Path, model: torch.nn.Module) -> tuple[dict[str, Any], Tensors, 
         raise unusable(place, error) from None
     if not isinstance(state, dict):
         raise unusable(place, "trainer_state/state.json is damaged")
-    wanted = [f"random.{i}" for i in range(state["world"])] if type(state.get("world")) is int else []
-    if not all(n in tensors and tensors[n].dtype == torch.uint8 and len(tensors[n]) >= len(torch.get_rng_state()) for n in wanted):
+    names = [f"random.{i}" for i in range(state["world"])] if type(state.get("world")) is int else []
+    if not all(n in tensors and tensors[n].dtype == torch.uint8 and len(tensors[n]) >= len(torch.get_rng_state()) for n in names):
         raise unusable(place, "trainer_state/tensors.safetensors has no random states")
     return state, tensors, averaged
 
 
 def unusable(place: Path, why: object) -> ConfigError:
     """The error that says why a run cannot go on from a checkpoint, and from which it can."""
-    told = f"{place}: cannot be resumed from: {' '.join(str(why).split())[:300]}"
+    message = f"{place}: cannot be resumed from: {' '.join(str(why).split())[:300]}"
     older = [p.name for p in with_state(place.parent.parent) if p.name < place.name]
     if older:
-        return ConfigError(f"{told}. An older checkpoint is kept: delete {place}, and --resume true goes on from {older[-1]}")
-    return ConfigError(f"{told}. There is no older one; choose another --run_dir")
+        return ConfigError(f"{message}. An older checkpoint is kept: delete {place}, and --resume true goes on from {older[-1]}")
+    return ConfigError(f"{message}. There is no older one; choose another --run_dir")
 
 
 def pack_optimizers(optimizers: list[torch.optim.Optimizer]) -> Tensors:
-    """Optimizer states as whole tensors on the CPU named `optimizer.parameter.key`; all processes together if sharded."""
+    """Optimizer states as whole tensors on the CPU, named `optimizer.<number>.<parameter>.<key>`. If sharded, all processes must call."""
     return {
         f"optimizer.{i}.{j}.{key}": whole(value).cpu()
         for i, optimizer in enumerate(optimizers)
@@ -248,10 +254,13 @@ def pack_optimizers(optimizers: list[torch.optim.Optimizer]) -> Tensors:
 
 
 def unpack_optimizers(optimizers: list[torch.optim.Optimizer], tensors: Tensors, place: Path) -> None:
-    """The reverse of `pack_optimizers`; the groups' settings stay those of the config.
+    """Put back what `pack_optimizers` returned; the groups' settings stay those of the config.
+
+    Args:
+        place: the checkpoint that the tensors are from, for the message.
 
     Raises:
-        ConfigError: if the tensors are not those of these optimizers' parameters, naming `place`, where they are from.
+        ConfigError: if the tensors do not fit the optimizers' parameters.
     """
     for i, optimizer in enumerate(optimizers):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]

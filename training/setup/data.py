@@ -1,4 +1,4 @@
-"""What a run needs before its first step: a run folder of its own, the data, and a model with a precision."""
+"""What a run needs in its folder before the first step: corpus, tokenizer and task; and a model with a precision."""
 
 from __future__ import annotations
 
@@ -30,23 +30,21 @@ from training.setup.processes import Processes
 from training.setup.run_folder import config_of_run, set_aside
 from training.tasks.base import Task, TokenCache, task_class
 
-VOCABULARY_ROWS, VOCABULARY_CHARACTERS = 30_000, 4_000_000  # of the corpus, on which the report on the vocabulary is made
-
-TOKENIZER_CHARACTERS = 200_000_000  # that a tokenizer is trained on at most, whatever `sample_rows` allows: they are held in memory
-
-SAMPLE_ROWS, SAMPLE_CHARACTERS = 2000, 16_000_000  # of the corpus, at hand for choices such as packing
+VOCABULARY_ROWS, VOCABULARY_CHARACTERS = 30_000, 4_000_000  # the part of the corpus that the vocabulary report is made on
+TOKENIZER_CHARACTERS = 200_000_000  # the most that a tokenizer is trained on, whatever `sample_rows` allows: they are held in memory
+SAMPLE_ROWS, SAMPLE_CHARACTERS = 2000, 16_000_000  # the part of the corpus that is at hand for choices such as packing
 
 
 def check_before_reading(config: Config, processes: Processes) -> None:
-    """Look for mistakes that need neither the corpus nor weights; raises ConfigError with all of them."""
+    """Look for mistakes that can be found without the corpus and without weights; raises ConfigError with all of them."""
     problems = []
     context = config.spec.context(config.batch)
     checks: list[Callable[[], Any]] = [lambda: model_config(config.task, config.model, StandIn(1000), context)]
     if config.tokenizer.path:
         checks.append(lambda: load_tokenizer(str(config.tokenizer.path), config.task))
-    for look in checks:
+    for check in checks:
         try:
-            look()
+            check()
         except ConfigError as error:
             problems.append(str(error))
     if config.train.mixed_precision == "fp16" and processes.device.type == "cpu":
@@ -60,7 +58,14 @@ def check_before_reading(config: Config, processes: Processes) -> None:
 
 @dataclass
 class Data:
-    """What is trained on. `sample` has some training rows, `held_out` the validation rows; `contents`: see `contents_of`."""
+    """The data that a run trains and evaluates on.
+
+    Attributes:
+        validation: the corpus that held-out rows come from; `corpus` itself if the config names no other.
+        sample: some training rows.
+        held_out: the validation rows that fit into a batch.
+        contents: a label and a hash for each shard, see `contents_of`.
+    """
 
     processes: Processes
     corpus: Corpus
@@ -73,7 +78,7 @@ class Data:
     contents: list[list[str]]
 
     def texts(self, rows: int, characters: int) -> Iterator[str]:
-        """Training texts of the first column, at most so many and about so many characters."""
+        """Texts of the first column of training rows: at most `rows` of them, with about `characters` characters in all."""
         first = next(iter(self.task.spec.columns))
         return (row[first] for row in self.corpus.some(rows, characters))
 
@@ -84,11 +89,14 @@ def open_data(
     """Scan the corpus and train the tokenizer on the main process; the others read what it left in the run folder.
 
     Args:
-        token_cache: for callers that train several runs on the same rows.
-        fresh: a run begins here: what an earlier one left makes room, once the corpus has been found to be good.
-        resumed: the checkpoint that a run goes on from, which has its tokenizer too.
-    """
+        token_cache: shared by callers that train several runs on the same rows.
+        fresh: whether a run begins here; records of an earlier run are then set aside, once the corpus has been read.
+        resumed: the checkpoint that a run goes on from; it has the run's tokenizer too.
 
+    Raises:
+        ConfigError: if the corpus or the tokenizer cannot be used.
+        Stopped: if the disk refuses the tokenizer.
+    """
     words = _words(config)
 
     def read() -> tuple[Corpus, Corpus, PreTrainedTokenizerFast, list[list[str]]]:
@@ -113,42 +121,46 @@ def open_data(
     task = task_class(config.task)(config, tokenizer, sample, token_cache)
     held_out = list(validation.held_out(config.evaluation.max_rows))
     batches, left_out = task.make_batches(held_out, None) if held_out else ([], 0)
-    if left_out:  # what is not in a batch is not in the numbers either
-        there = {(int(s), int(r)) for b in batches for s, r in b["rows"]}
-        held_out = [row for row in held_out if (row["_shard"], row["_row"]) in there]
+    if left_out:  # the scores are of the rows that the loss is of
+        kept = {(int(s), int(r)) for b in batches for s, r in b["rows"]}
+        held_out = [row for row in held_out if (row["_shard"], row["_row"]) in kept]
         processes.say(words["too_long"].format(n=left_out))
     return Data(processes, corpus, validation, tokenizer, task, sample, held_out, batches, contents)
 
 
 def contents_of(shards: list[Shard], remembered: Path) -> list[list[str]]:
-    """(label, hash of the files' bytes) of each shard: a resumed run needs the same bytes, whatever their place and time.
+    """The label of each shard and a hash of its files' bytes: a resumed run needs the same bytes, wherever the files are now.
 
-    Files whose size and time are those of the last look are not read again. A dataset of the hub has no files here: "".
+    Args:
+        remembered: a file with the hashes of the last call. A file whose size and time are unchanged is not read again.
+
+    Returns:
+        [label, hash] for each shard; the hash is "" for a dataset of the hub, which has no files here.
     """
     before: dict[str, Any] = {}
     with suppress(OSError, ValueError):
         before = json.loads(remembered.read_text(encoding="utf-8"))
-    known: dict[str, list[Any]] = {}
-    found = []
+    by_path: dict[str, list[Any]] = {}  # path: [size, time, hash]
+    contents = []
     for shard in shards:
         whole = hashlib.blake2b(digest_size=16)
         files = shard.fingerprint()[1:]
         for path, size, time in files:
-            if path not in known:
-                kept = before.get(path) if isinstance(before, dict) else None
-                same = isinstance(kept, list) and kept[:2] == [size, time] and len(kept) == 3
+            if path not in by_path:
+                entry = before.get(path) if isinstance(before, dict) else None
+                same = isinstance(entry, list) and entry[:2] == [size, time] and len(entry) == 3
                 with as_config_error(f"{path}: cannot be read"):
-                    known[path] = kept if same and kept else [size, time, digest(path, hashlib.blake2b(digest_size=16))]
-            whole.update(str(known[path][2]).encode())
-        found.append([shard.label, whole.hexdigest() if files else ""])
-    if known != before:  # the other processes find what the main one wrote
+                    by_path[path] = entry if same and entry else [size, time, digest(path, hashlib.blake2b(digest_size=16))]
+            whole.update(str(by_path[path][2]).encode())
+        contents.append([shard.label, whole.hexdigest() if files else ""])
+    if by_path != before:  # the other processes find what the main one wrote
         with as_config_error(f"run_dir: cannot write in {remembered.parent}"):
-            write_text(remembered, json.dumps(known))
-    return found
+            write_text(remembered, json.dumps(by_path))
+    return contents
 
 
 def changed_contents(before: list[list[str]], now: list[list[str]]) -> str:
-    """Which files of the corpus are not what they were, told; empty if none."""
+    """Which shards of the corpus have changed, in words; empty if none has. Both arguments are as `contents_of` returns them."""
     if [h for _, h in before] == [h for _, h in now]:
         return ""
     old = {h for _, h in before}
@@ -157,13 +169,13 @@ def changed_contents(before: list[list[str]], now: list[list[str]]) -> str:
 
 
 def _words(config: Config) -> dict[str, Any]:
-    """What is said on the way and of the corpus, in the run's language."""
+    """The phrases for progress and for the corpus, in the run's language."""
     language = spoken(config.log.language)
     return {**phrases("training", language), **phrases("report", language)}
 
 
 def _tokenizer(config: Config, corpus: Corpus, processes: Processes, resumed: Path | None) -> PreTrainedTokenizerFast:
-    """The run's tokenizer: the one it began with, the one that the config names, or a new one."""
+    """The run's tokenizer: the one that it began with, else the one that the config names, else a newly trained one."""
     saved = Path(config.run_dir) / "tokenizer"
     if resumed:
         return load_tokenizer(resumed, config.task)
@@ -196,31 +208,32 @@ def _tokenizer(config: Config, corpus: Corpus, processes: Processes, resumed: Pa
 
 
 def build_model(config: Config, data: Data) -> PreTrainedModel:
-    """A model with fresh weights."""
+    """A model with fresh weights, on the CPU."""
     context = data.task.context
-    found = model_config(config.task, config.model, data.tokenizer, context)
-    net = new_model(config.task, found, context, min(config.evaluation.max_new_tokens, context), config.seed)
+    architecture = model_config(config.task, config.model, data.tokenizer, context)
+    net = new_model(config.task, architecture, context, min(config.evaluation.max_new_tokens, context), config.seed)
     if config.train.gradient_checkpointing:
         checkpoint_activations(net)
     return net
 
 
 def look_at_vocabulary(data: Data, parameters: int) -> dict[str, Any]:
-    """The report on the vocabulary (tokenizer.report); `parameters` of the model are its rows."""
-    found: dict[str, Any] = {}
+    """The vocabulary report (`tokenizer.vocabulary_report`), the same in every process. `parameters`: how many the vocabulary takes."""
+    report: dict[str, Any] = {}
     if data.processes.main:  # the others need not read and count as well
         rows = list(data.corpus.some(VOCABULARY_ROWS, VOCABULARY_CHARACTERS))
         columns = {k: [r[k] for r in rows] for k in data.task.spec.columns}
-        found = vocabulary_report(data.tokenizer, columns, parameters)
-    return data.processes.from_main(found)
+        report = vocabulary_report(data.tokenizer, columns, parameters)
+    return data.processes.from_main(report)
 
 
 def choose_precision(
     config: Config, data: Data, net: PreTrainedModel, processes: Processes, resumed: bool
 ) -> tuple[Config, str, dict[str, float] | None]:
-    """The config with `auto` resolved, as the run began or by trying a step of it; what was measured, in words and in seconds.
+    """Resolve `auto` as the run began, or by timing a step.
 
-    The seconds are None where the precision was set by hand and nothing compared with it.
+    Returns:
+        the config with the precision; what was measured, in words; and the seconds measured, None if the precision was set by hand.
     """
     precision: Any = config.train.mixed_precision
     measured = ""
@@ -228,8 +241,8 @@ def choose_precision(
     if precision == "auto" and resumed:
         precision = config_of_run(Path(config.run_dir)).train.mixed_precision
     if precision == "auto":
-        dealt, _ = data.task.make_batches(data.sample[:512], None)
-        batch = {k: v.to(processes.device) for k, v in to_tensors(dealt[len(dealt) // 2]).items()} if dealt else None
+        batches, _ = data.task.make_batches(data.sample[:512], None)
+        batch = {k: v.to(processes.device) for k, v in to_tensors(batches[len(batches) // 2]).items()} if batches else None
 
         def step(dtype: torch.dtype | None) -> None:
             assert batch is not None
@@ -238,6 +251,6 @@ def choose_precision(
             loss.backward()
             net.zero_grad()
 
-        found = pick_precision(processes.device, step) if processes.main and batch else ("no", "", {})
-        precision, measured, seconds = processes.from_main(found)
+        choice = pick_precision(processes.device, step) if processes.main and batch else ("no", "", {})
+        precision, measured, seconds = processes.from_main(choice)
     return replace(config, train=replace(config.train, mixed_precision=precision)), measured, seconds

@@ -1,6 +1,7 @@
-"""The processes of a run: which one this is, stopping together, speaking with one voice, and signs of life.
+"""The processes of a run: which one this is, and how they agree, stop together and print a line only once.
 
-The main process (the first) decides, writes files and talks; what it decides is told to the others.
+The main process (the first) decides, writes files and prints; it sends what it decides to the others. Every method but `say` is
+collective: all processes have to call it.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from training.base.errors import ConfigError, Stopped
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(hours=12)  # the others wait while the main process reads a large corpus; a dead process is noticed anyway
+PATIENCE = timedelta(hours=12)  # the others wait while the main process reads a large corpus; a process that dies is noticed earlier
 
 
 class Processes:
     """This process among those that were launched together."""
 
     def __init__(self) -> None:
-        # accelerate makes a group of processes on CPUs only if it is told that they are meant.
+        # accelerate groups processes on CPUs only if it is told to use CPUs.
         several = int(os.environ.get("WORLD_SIZE", 1)) > 1
         cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or (several and not torch.accelerator.is_available())
         self.state = PartialState(cpu=cpu, timeout=PATIENCE)
@@ -42,22 +43,22 @@ class Processes:
             )
 
     def say(self, line: str) -> None:
-        """A line on stderr, once, beside a progress bar if there is one."""
+        """Print a line on stderr, from the main process only, without breaking a progress bar."""
         if self.main:
             tqdm.write(line, file=sys.stderr)
 
     def from_main(self, value: T) -> T:
-        """The main process's value, in every process."""
-        told: list[Any] = broadcast_object_list([value])
-        return told[0]
+        """The main process's `value`, in every process."""
+        values: list[Any] = broadcast_object_list([value])
+        return values[0]
 
     def gather(self, value: T) -> list[T]:
-        """Every process's value, in every process."""
-        found: list[T] = gather_object([value])
-        return found
+        """The values of all processes in the order of their ranks, in every process."""
+        values: list[T] = gather_object([value])
+        return values
 
     def sum(self, *numbers: float) -> list[float]:
-        """Each number, summed over the processes."""
+        """Each number summed over all processes, in every process."""
         if self.world == 1:
             return list(numbers)
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
@@ -66,16 +67,20 @@ class Processes:
         return [float(n) for n in total]
 
     def any(self, mine: bool) -> bool:
-        """Whether it is so in any process. As with `sum`, every process has to ask."""
+        """Whether `mine` is true in any process."""
         return self.sum(mine)[0] > 0
 
     def stop_if(self, problem: str, kind: type[Exception] = ConfigError) -> None:
-        """End every process if one of them has a problem, instead of leaving the others waiting."""
+        """Raise `kind` in every process if one of them has a problem (a string that is not empty), so that none is left waiting."""
         if problems := [p for p in self.gather(problem) if p]:
             raise kind(problems[0])
 
     def in_turn(self, work: Callable[[], T]) -> T:
-        """`work` on the main process, then on the others, which find what it left on disk."""
+        """Run `work` in the main process and then in the others, which find what it left on disk. Returns its result.
+
+        Raises:
+            ConfigError, Stopped: in every process, if `work` raised one in any.
+        """
         result: list[T] = []
         for turn in (self.main, not self.main):
             failure: tuple[type[Exception], str] | None = None
