@@ -1,17 +1,17 @@
 """The scores: how well a model predicts, translates and writes, and how much of what it writes is copied.
 
-Every metric is an `evaluate.Metric` of our own, so it is used as any other of that library:
+Every metric is an `evaluate.Metric`, so it is used like those of that library:
 
     Bleu().compute(predictions=["a bird ."], references=["a bird ."])     # at once
     metric = Perplexity(); metric.add_batch(loss_sum=…, tokens=…, characters=…); metric.compute()
     text_metrics(NgramIndex().add(documents)).compute(predictions=samples)  # several, by evaluate.combine
 
 `evaluate.load` would fetch a script from the hub; nothing here opens a socket. Rows are held in memory.
-`evaluate` makes a cache folder even with `keep_in_memory`; ours touch no disk, so they work on a read-only
-home and in any number of processes, each of which scores what it was given itself (gather first). Nothing is
-random. Input that cannot be scored (no rows at all, a missing column, a string where a list belongs, None for
-a text) is a ValueError; an empty *text* is an ordinary text. `import evaluate` takes seconds (it imports
-transformers' pipelines): import this module only where scores are computed.
+`evaluate` makes a cache folder even with `keep_in_memory`; these metrics touch no disk, so they work with a read-only
+home and in any number of processes, each of which scores its own rows (gather them first). Nothing is
+random. Input that cannot be scored (no rows at all, a missing column, a string in place of a list, None in place of
+a text) raises ValueError; an empty *text* is an ordinary text. `import evaluate` takes seconds, because it imports
+transformers' pipelines: import this module only where scores are computed.
 """
 
 from __future__ import annotations
@@ -35,18 +35,16 @@ from training.quality.copied_text import NgramIndex, squeeze
 TOKENIZERS = ("13a", "intl", "zh", "char", "none")  # sacrebleu's others download a model or need a package
 
 TEXT, REFERENCES = Value("string"), ListOf(Value("string"))
-
 TEXTS = Features({"predictions": TEXT})
-
-ENDED = re.compile(r"""[.!?…。！？]["'”’」』）)\]]*\Z""")  # a sentence's mark, and what may close after it
-
 PAIRS = Features({"predictions": TEXT, "references": REFERENCES})
+
+ENDED = re.compile(r"""[.!?…。！？]["'”’」』）)\]]*\Z""")  # the mark that ends a sentence, and quotes or brackets that close after it
 
 
 class _Metric(evaluate.Metric):
     """`evaluate.Metric` without the cache folder; it checks input where upstream guesses or fails obscurely.
 
-    A subclass gives its docstring (the description), `source` (where the formula is from) and `inputs`.
+    A subclass has a docstring (the description), `source` (where the formula is from) and `inputs` (its columns).
     """
 
     source: str
@@ -60,10 +58,10 @@ class _Metric(evaluate.Metric):
         return evaluate.MetricInfo(description=description, citation=self.source, features=self.inputs)
 
     def _build_data_dir(self) -> str:
-        return ""  # upstream makes the folder here, whether it will be used or not
+        return ""  # upstream makes the folder here, whether or not it is used
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> None:
-        """Add rows: lists (or 1-D arrays, tensors) of one length, named as in `self.features`."""
+        """Add rows: lists (or 1-D arrays or tensors) of equal length, named as in `self.features`. Raises ValueError for other input."""
         columns = {"predictions": predictions, "references": references, **kwargs}
         if unknown := set(kwargs) - set(self.features):
             raise ValueError(f"{self.name}: unknown input {sorted(unknown)}; it takes {list(self.features)}")
@@ -72,7 +70,7 @@ class _Metric(evaluate.Metric):
             if column is None or isinstance(column, str) or not hasattr(column, "__len__"):
                 raise ValueError(f"{self.name}: `{name}` must be a list, one element a row, not {column!r:.50}")
             texts: Iterable[Any] = column if feature == TEXT else ()
-            if feature == REFERENCES:  # one string or several a row; what is neither is found below
+            if feature == REFERENCES:  # a row is one string or several; anything else is refused below
                 column = [row if isinstance(row, list | tuple) and row else [row] for row in column]
                 texts = chain.from_iterable(column)
             for bad in (text for text in texts if not isinstance(text, str)):
@@ -81,7 +79,7 @@ class _Metric(evaluate.Metric):
         super().add_batch(**{name: columns[name] for name in self.features})
 
     def add(self, *, prediction: Any = None, reference: Any = None, **kwargs: Any) -> None:
-        """Add one row."""
+        """Add one row; raises ValueError as `add_batch` does."""
         row = {"predictions": prediction, "references": reference, **kwargs}
         self.add_batch(**{name: [row.get(name)] for name in self.features})
 
@@ -94,10 +92,10 @@ class _Metric(evaluate.Metric):
 class Perplexity(_Metric):
     """Loss of a language model over a whole set, from sums per batch.
 
-    `loss_sum` (float): negative log-likelihood in nats, summed over a batch's targets, `tokens` (int) of
-    them; `characters` (int): length of the text that they spell, special tokens excluded. Returns `val_loss`
-    (nats a token), `perplexity` (inf where it overflows) and `bits_per_character`, which, unlike these two,
-    compares models with different vocabularies. ValueError where tokens or characters sum to nothing.
+    `loss_sum` (float) is the negative log-likelihood in nats, summed over a batch's targets; `tokens` (int) is their number;
+    `characters` (int) is the length of the text that they spell, without special tokens. Returns `val_loss`
+    (nats a token), `perplexity` (inf if it overflows) and `bits_per_character`, which, unlike the other two, can be
+    compared between models with different vocabularies. Raises ValueError if tokens or characters sum to 0.
     """
 
     source = "Perplexity: Jelinek, Mercer, Bahl & Baker (1977); bits per character: Graves (2013), 1308.0850."
@@ -119,8 +117,8 @@ class Perplexity(_Metric):
 class Bleu(_Metric):
     """Corpus BLEU, 0 to 100, by sacrebleu: detokenised output against untouched references.
 
-    A reference is a string, or a list of strings where there are several. `tokenize`: "13a" for English, "zh"
-    for Chinese, or another of `TOKENIZERS`; the signature says which, and only equal signatures compare.
+    A reference is a string, or a list of strings if there are several. `tokenize` is "13a" for English, "zh"
+    for Chinese, or another of `TOKENIZERS`. The signature names it; only scores with equal signatures can be compared.
     """
 
     source = "Papineni et al. (2002), BLEU, P02-1040; Post (2018), sacrebleu, W18-6319."
@@ -139,7 +137,7 @@ class Bleu(_Metric):
 
 
 class Chrf(_Metric):
-    """Corpus chrF2 (n-grams up to 6 characters, β = 2), 0 to 100, by sacrebleu; inputs as `Bleu`."""
+    """Corpus chrF2 (n-grams up to 6 characters, β = 2), 0 to 100, by sacrebleu; inputs are those of `Bleu`."""
 
     source = "Popović (2015), chrF, W15-3049."
     inputs = PAIRS
@@ -151,11 +149,11 @@ class Chrf(_Metric):
 
 
 class DistinctN(_Metric):
-    """`distinct_1`, `distinct_2`: distinct n-grams / n-grams of all texts together; 1.0 is "none repeats".
+    """`distinct_1` and `distinct_2`: distinct n-grams / n-grams of all texts together; 1.0 means that none repeats.
 
-    Units are characters (no whitespace) for a text with Han characters or without any letter, whitespace-separated words otherwise.
-    The paper divides by tokens, which for bigrams caps short texts below 1. More text gives lower values:
-    compare equal numbers of samples of equal length. 0.0 where there is no n-gram.
+    Units are characters (no whitespace) for a text with Han characters or without any letter, and words between whitespace otherwise.
+    The paper divides by tokens, which keeps the bigrams of short texts below 1. More text gives lower values, so
+    compare equal numbers of samples of equal length. The value is 0.0 if there is no n-gram.
     """
 
     source = "Li et al. (2016), A Diversity-Promoting Objective Function for Neural Conversation Models."
@@ -163,13 +161,13 @@ class DistinctN(_Metric):
 
     def _compute(self, predictions: list[str]) -> dict[str, float]:
         grams = {n: [gram for text in predictions for gram in _ngrams(text, n)] for n in (1, 2)}
-        return {f"distinct_{n}": len(set(found)) / max(1, len(found)) for n, found in grams.items()}
+        return {f"distinct_{n}": len(set(ngrams)) / max(1, len(ngrams)) for n, ngrams in grams.items()}
 
 
 class Repetition(_Metric):
     """`repetition`: 1 − distinct 4-grams / 4-grams within a text (seq-rep-4), averaged over texts.
 
-    Units as in `DistinctN`. A text shorter than a 4-gram counts as 0. Near 0 in human text, near 1 in a loop.
+    Units are those of `DistinctN`. A text shorter than a 4-gram counts as 0. The value is near 0 in human text and near 1 in a loop.
     """
 
     source = "Welleck et al. (2019), Neural Text Generation with Unlikelihood Training, arXiv:1908.04319."
@@ -181,13 +179,15 @@ class Repetition(_Metric):
 
 
 class Faults(_Metric):
-    """What can be seen to be wrong with translations without knowing the language; inputs as `Bleu`.
+    """Faults of translations that can be counted without knowing the language; inputs are those of `Bleu`.
 
-    `empty_share`: of the texts, those with nothing but whitespace. `length_ratio`: characters of all texts / those of
-    their references (no whitespace; of several references the one nearest in length). `truncated_share`: of the texts
-    whose references all end with a sentence's mark (. ! ? … and the like), those that do not, empty ones left out; 0.0 where no
-    reference has one. `untranslated_share`: Han characters left in the texts / their letters, where the references have no
-    Han characters themselves; Latin letters, where the references are Chinese.
+    - `empty_share`: share of the texts that have nothing but whitespace.
+    - `length_ratio`: characters of all texts / characters of their references (no whitespace; of several references the one
+      nearest in length).
+    - `truncated_share`: among texts whose references all end with a sentence's mark (. ! ? … and the like), the share that does
+      not; empty texts are left out. 0.0 if there is no such text.
+    - `untranslated_share`: Han characters in the texts / letters of the texts, counted where the references have no Han characters;
+      if the references are Chinese, Latin letters are counted in the same way.
     """
 
     source = "Length ratio: Papineni et al. (2002), P02-1040; the other shares are counts."
@@ -206,12 +206,14 @@ class Faults(_Metric):
 
 
 class CopiedShare(_Metric):
-    """How much of the texts stands in the training text: what sounds too good may be recited.
+    """How much of the texts is copied from the training text.
 
-    `copied_share`: share of all the texts' n-grams (`index.n` characters, no whitespace) found in `index`.
-    `longest_copied`: characters in the longest span that one training document has too; 0 if shorter than n.
-    `copied_exact`: whether both are exact; if not, the share is an estimate and the span an upper bound (its
-    n-grams all occur, perhaps not side by side). ValueError for an empty index, where 0 would mislead.
+    - `copied_share`: share of all the texts' n-grams (`index.n` characters, no whitespace) that are in `index`.
+    - `longest_copied`: characters of the longest span that a training document has too; 0 if it is shorter than n.
+    - `copied_exact`: whether both are exact. If not, the share is an estimate and the span an upper bound (its
+      n-grams all occur, but perhaps not side by side).
+
+    Raises ValueError for an empty index, because 0 would mislead.
     """
 
     source = "n-gram novelty: McCoy et al. (2023), arXiv:2111.09509; Bloom filter: Bloom (1970), CACM 13(7)."
@@ -227,38 +229,39 @@ class CopiedShare(_Metric):
 
 
 def bleu_tokenizer(references: Iterable[str]) -> str:
-    """sacrebleu's tokenizer for these references: its 13a leaves a Chinese sentence in one piece."""
+    """The tokenizer of sacrebleu for these references: 13a would leave a Chinese sentence in one piece."""
     return "zh" if is_chinese("".join(references)) else "13a"
 
 
 def translation_metrics(tokenize: str = "13a") -> evaluate.CombinedEvaluations:
-    """`.compute(predictions=[str], references=[str])` -> bleu, chrf and their signatures, repetition and what `Faults` counts."""
+    """BLEU, chrF and their signatures, repetition and what `Faults` counts: `.compute(predictions=[str], references=[str])`."""
     return evaluate.combine([Bleu(tokenize), Chrf(), Repetition(), Faults()])
 
 
 def text_metrics(index: NgramIndex | None = None) -> evaluate.CombinedEvaluations:
-    """Diversity, repetition and, given an index of the training text, copying: `.compute(predictions=…)`."""
+    """Diversity, repetition and, given an index of the training text, copying: `.compute(predictions=[str])`."""
     metrics: list[_Metric] = [DistinctN(), Repetition()]
     return evaluate.combine([*metrics, CopiedShare(index)] if index is not None else metrics)
 
 
 def _streams(references: list[list[str]]) -> list[Sequence[str]]:
-    """References by row -> by number, as sacrebleu wants them; None where a row has fewer."""
+    """Lists of each row's first, second … reference, as sacrebleu takes them; None where a row has fewer."""
     return list(zip_longest(*references))
 
 
 def _untranslated(texts: list[str], references: list[str]) -> float:
-    """Share of the letters of `texts` that are of the other script than the references'; 0.0 where there are none."""
+    """Share of the letters of `texts` that are in the source's script, not in that of the references; 0.0 if there are no letters."""
     to_chinese = is_chinese("".join(references))
     wrong = letters = 0
     for text, reference in zip(texts, references):
         han, latin = len(HAN.findall(text)), sum(map(len, LATIN_RUN.findall(text)))
-        if not (LATIN_RUN if to_chinese else HAN).search(reference):  # a name left as it is is no fault
+        if not (LATIN_RUN if to_chinese else HAN).search(reference):  # a name that the reference keeps too is not a fault
             wrong += latin if to_chinese else han
             letters += han + latin
     return wrong / max(1, letters)
 
 
 def _ngrams(text: str, n: int) -> list[tuple[str, ...]]:
+    """The n-grams of a text in the units of `DistinctN`."""
     units = text.split() if LETTER.search(text) and not HAN.search(text) else list(squeeze(text))
     return list(zip(*(units[i:] for i in range(n)), strict=False))
