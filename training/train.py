@@ -1,7 +1,7 @@
 """Train a model from a config: `accelerate launch training/train.py --config configs/gpt/verses.yaml`.
 
-`train(config)` is the same for callers. The one loop, for every task: evaluate, sample, save, then accumulate
-micro-batches, clip, step and log. What it leaves behind is the run folder (README, "The run folder").
+`train(config)` does the same for a caller in Python. There is one loop for every task: evaluate, sample, save, then accumulate
+micro-batches, clip, step and log. Its output is the run folder (README, "The run folder").
 Exit code 0: done, or saved after Ctrl-C; 1: stopped (a loss that is not finite, a full disk); 2: a mistake in the config.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-if __name__ == "__main__":  # the script's own folder is first on the path; the repository's root belongs there instead
+if __name__ == "__main__":  # Python put the script's own folder first on the path; the repository's root belongs there
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import math
@@ -49,15 +49,15 @@ def train(
     """Train until the first horizon is reached.
 
     Args:
-        on_evaluation: called with the record of each evaluation; a string that it returns ends the run and becomes `ended`.
-        token_cache: for a caller that trains several runs on the same rows.
-        workers: runs that train side by side on this machine and share its cores.
-        signals: remembers SIGINT and SIGTERM, for a caller that must know of them however the run ended, by an exception too.
+        on_evaluation: called with the record of each evaluation; if it returns a string, the run ends and `ended` is that string.
+        token_cache: shared by a caller that trains several runs on the same rows.
+        workers: number of runs that train side by side on this machine and share its cores.
+        signals: remembers SIGINT and SIGTERM, for a caller that must know of them even if the run ended by an exception.
 
     Raises:
-        ConfigError: for anything in the config or its files that cannot work.
-        Stopped: when the run cannot go on: NotFinite, when its loss is no longer a number, OutOfMemory, when memory ran out
-            after the first steps (before that, micro-batches are divided).
+        ConfigError: if the config or its files cannot work.
+        Stopped: if the run cannot go on; NotFinite, if its loss is not finite; OutOfMemory, if memory ran out and smaller parts of
+            micro-batches do not help.
     """
     check_config(config)
     from training.loop.run import open_run
@@ -69,38 +69,38 @@ def train(
         except Stopped as error:
             run.journal.end(run.state.step, run.seconds, error.ended, run.peak_memory())
             raise
-    return replace(result, signal=signals.received)  # one that came while the report was written counts too
+    return replace(result, signal=signals.received)  # a signal that came while the report was written counts too
 
 
 def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None) -> TrainResult:
-    """Evaluate, sample, save; then accumulate, clip, step and log; and again, until the run ends."""
+    """Evaluate, sample and save, then accumulate, clip, step and log; repeat until the run ends."""
     import torch
 
     from training.loop.out_of_memory import no_second_try, within_memory
     from training.model.optim import rate, whole
 
     config, state, task, processes, accelerator = run.config, run.state, run.data.task, run.processes, run.accelerator
-    interrupted = False  # some process had received a signal when all last agreed
+    interrupted = False  # whether any process had received a signal at the last step
     while True:
         ended = "finished" if run.progress() >= 1 else "interrupted" if interrupted else None
         if run.evaluation_due(ended):
-            if processes.any(bool(run.signals.received)):  # whoever sent it may not wait so long: the launcher kills after 30 s
+            if processes.any(bool(run.signals.received)):  # the sender may not wait for an evaluation: the launcher kills after 30 s
                 ended = "interrupted"  # the resumed run evaluates
             else:
                 verdict = run.evaluate(on_evaluation)
-                ended = ended or verdict  # at the horizon nothing is left to be cut short
+                ended = ended or verdict  # a finished run stays finished, whatever the verdict
         if run.save_due(ended):
             run.save()
         if ended:
             return run.finish(ended)
 
         batches = run.batches.step(config.train.gradient_accumulation_steps)
-        # Over all processes: the target tokens of this step, whether one of them received a signal, and the main one's clock.
+        # Summed over all processes: this step's target tokens, the signals received, and the main process's clock (0 in the others).
         targets, clock = sum(int(task.targets(batch)) for batch in batches), run.seconds if processes.main else 0.0
         total, signalled, state.seconds = processes.sum(targets, bool(run.signals.received), clock)
         tokens, interrupted = int(total), signalled > 0
 
-        factor = rate(config.optim, state.step, run.progress())  # of the learning rate; warmup and schedule
+        factor = rate(config.optim, state.step, run.progress())  # of the peak learning rate, by warmup and schedule
         for group in run.parameter_groups():
             group["lr"] = group["peak"] * factor
         micro_batches, losses = within_memory(
@@ -110,14 +110,15 @@ def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None
         with no_second_try(state.step + 1, run.dir):
             norm = accelerator.clip_grad_norm_(run.network.parameters(), config.optim.max_grad_norm or math.inf)
             grad_norm = float(whole(norm))  # before clipping
-            # fp16's loss scaling probes for the largest scale: an overflow there only makes the optimizers leave the step out.
+            # fp16's loss scaling tries larger scales from time to time; an overflow then only makes the optimizers skip the step.
             if not math.isfinite(grad_norm) and accelerator.scaler is None:
-                raise run.not_finite(micro_batches, losses)  # the weights are still those of the step before
+                raise run.not_finite(micro_batches, losses)  # the weights are still those of the previous step
             for optimizer in run.optimizers:
                 if math.isfinite(grad_norm):
                     optimizer.step()
                 optimizer.zero_grad()
-            if accelerator.scaler:  # accelerate's own step does it after each optimizer, and takes the next one's gradients for scaled ones
+            # accelerate's own step updates after each optimizer, and would then unscale the next one's gradients a second time.
+            if accelerator.scaler:
                 accelerator.scaler.update()
 
         (loss,) = processes.sum(float(torch.stack(losses).double().sum()))
@@ -136,10 +137,10 @@ def _loop(run: Run, on_evaluation: Callable[[dict[str, Any]], str | None] | None
 
 
 def _accumulate(run: Run, tokens: int, micro_batches: list[dict[str, torch.Tensor]]) -> list[torch.Tensor]:
-    """Forward and backward; the loss of each micro-batch of this process, summed over its target tokens.
+    """Forward and backward passes. Returns the loss of each micro-batch of this process, summed over its target tokens.
 
     Args:
-        tokens: that the step predicts, over all processes.
+        tokens: number of target tokens in the step, over all processes.
     """
     accelerator = run.accelerator
     accelerator.gradient_accumulation_steps, accelerator.step = len(micro_batches), 0
@@ -150,33 +151,34 @@ def _accumulate(run: Run, tokens: int, micro_batches: list[dict[str, torch.Tenso
             with accelerator.autocast():
                 loss, _ = run.data.task.loss(run.model, on_device, run.config.train.label_smoothing)
             losses.append(loss.detach())
-            # The mean over all tokens of the step, on all processes: accelerate divides by the accumulation and
-            # DDP averages over processes, so both are taken back.
+            # The gradient is that of the mean over all target tokens of the step, on all processes. accelerate divides by the
+            # number of micro-batches and DDP by the number of processes, so both are multiplied back in.
             accelerator.backward(loss * (len(micro_batches) * accelerator.num_processes / tokens))
     return losses
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM before the first step; later ones are the run's own affair (run.py)."""
+    """SIGTERM before the first step. Later ones are remembered by `Signals`."""
 
 
 def _terminated(number: int, frame: Any) -> None:
-    signal.signal(number, signal.SIG_IGN)  # often it comes twice: to the group, and again from the launcher as it dies
+    signal.signal(number, signal.SIG_IGN)  # it often comes twice: to the process group, and again from the launcher as it dies
     raise Terminated
 
 
 def _last_checkpoint(config: Config | None) -> str:
-    from training.setup.checkpoint import newest  # costs seconds, so not before it is needed
+    """Words for the message of a run that stops: which checkpoint is left, or why that cannot be told."""
+    from training.setup.checkpoint import newest  # takes seconds to import, so not before it is needed
 
     try:
-        kept = newest(Path(config.run_dir)) if config else None
+        latest = newest(Path(config.run_dir)) if config else None
     except ConfigError as error:
         return str(error)
-    return f"the last checkpoint is whole ({kept.name})" if kept else "there is no checkpoint yet"
+    return f"the last checkpoint is whole ({latest.name})" if latest else "there is no checkpoint yet"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command and return its exit code."""
     die_with_the_launcher()
     problem, code, agreed = "", 0, True
     config = None
@@ -199,7 +201,7 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
-    if problem and (not agreed or os.environ.get("RANK", "0") == "0"):  # what every process knows, one says
+    if problem and (not agreed or os.environ.get("RANK", "0") == "0"):  # a problem that every process has is printed by one
         print(problem, file=sys.stderr)
     return code
 

@@ -1,4 +1,4 @@
-"""Evaluation while training: the loss on held-out rows over all processes, sample texts and their scores."""
+"""Evaluation during a run: the loss on held-out rows over all processes, sample texts and their scores."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ from training.setup.processes import Processes
 if TYPE_CHECKING:
     from training.quality.copied_text import NgramIndex
 
-
-# Training texts that samples are compared with: the index has 32 MiB, and about 120M different n-grams would overfill it.
+# The training texts that samples are compared with. The index has 32 MiB; about 120M different n-grams would overfill it.
 INDEXED_ROWS, INDEXED_CHARACTERS = 200_000, 50_000_000
 
 
 class Evaluation:
-    """Measures a model as often as it is asked."""
+    """Measures the model of a run at its evaluations."""
 
     def __init__(self, config: Config, data: Data, accelerator: Accelerator, processes: Processes):
         self.config, self.data, self.accelerator, self.processes = config, data, accelerator, processes
@@ -37,34 +36,38 @@ class Evaluation:
         self.words = phrases("training", spoken(config.log.language))
 
     def measure(self, model: torch.nn.Module, network: PreTrainedModel) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """Numbers (the same in every process) and the samples to show (of the main process).
+        """Measure the model and write samples. Every process has to call.
 
         Args:
-            model: what accelerate made of `network`, for the loss.
-            network: without what is wrapped around it, for generation.
+            model: `network` as accelerate wrapped it, for the loss.
+            network: the unwrapped model, for generation.
+
+        Returns:
+            the numbers, the same in every process, and the samples to show, which are the main process's.
         """
         model.eval()
         result = self._loss(model if self.sharded else network)
         samples: list[dict[str, Any]] = []
-        # Sharded weights are put together layer by layer, so every process has to take part in the generation.
+        # Sharded weights are gathered layer by layer, so every process has to take part in the generation.
         if self.processes.main or self.sharded:
             with self.accelerator.autocast():
                 samples = self.data.task.samples(network, self.data.held_out, self.config.seed)
         model.train()
         for module in network.modules():
             if isinstance(module, FSDPModule):
-                module.reshard()  # a forward pass without a backward one leaves the outermost weights put together
+                module.reshard()  # a forward pass without a backward one leaves the outermost weights gathered
         if self.processes.main:
             result |= self.scores(samples)
-        scored = [s for s in samples if s.get("reference")]  # BLEU needs more of these than anybody reads
+        scored = [s for s in samples if s.get("reference")]  # BLEU needs more samples than anybody reads
         shown = scored[: self.config.evaluation.samples] + [s for s in samples if not s.get("reference")]
         return self.processes.from_main(result), shown
 
     def _loss(self, model: torch.nn.Module) -> dict[str, Any]:
+        """`Perplexity` of the held-out rows over all processes; empty if there are no such rows."""
         batches, world = self.data.held_out_batches, self.processes.world
         if not batches:
             return {}
-        turns = -(-len(batches) // world)  # every process takes as many, as sharded weights demand
+        turns = -(-len(batches) // world)  # sharded weights need the same number of batches in every process
         loss_sum, tokens_sum = torch.zeros(2, dtype=torch.float64)
         bar = Progress(self.words["evaluating"], total=turns, shown=self.processes.main, left=self.words["left"])
         with torch.no_grad(), self.accelerator.autocast():
@@ -81,12 +84,12 @@ class Evaluation:
         from training.quality.metrics import Perplexity
 
         characters = max(1, self.data.task.characters(self.data.held_out))
-        found: dict[str, Any] = Perplexity().compute(loss_sum=[total], tokens=[int(tokens)], characters=[characters])
-        return found
+        perplexity: dict[str, Any] = Perplexity().compute(loss_sum=[total], tokens=[int(tokens)], characters=[characters])
+        return perplexity
 
     def scores(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """What is measured of texts that a model wrote."""
-        from training.quality import copied_text  # metrics take a second, so not before they are needed
+        """The scores of samples: for an open-ended task those of `text_metrics`, for pairs those of `translation_metrics`."""
+        from training.quality import copied_text  # metrics take seconds to import, so not before they are needed
         from training.quality.metrics import bleu_tokenizer, text_metrics, translation_metrics
 
         pairs = [(s["text"], s["reference"]) for s in samples if s.get("reference")]
@@ -94,21 +97,22 @@ class Evaluation:
             if self.index is None:
                 texts = self.data.texts(INDEXED_ROWS, INDEXED_CHARACTERS)
                 first = list(islice(texts, 50))
-                n = 8 if is_chinese("".join(t[:1000] for t in first)) else 30  # eight letters of English are anybody's
+                n = 8 if is_chinese("".join(t[:1000] for t in first)) else 30  # eight letters of English occur in any text
                 self.index = copied_text.NgramIndex(n).add(chain(first, texts))
             stopped = sum(s["stopped"] for s in samples) / len(samples)
             return {"stopped": stopped} | text_metrics(self.index).compute(predictions=[s["text"] for s in samples])
         if pairs:
             predictions, references = map(list, zip(*pairs))
-            found: dict[str, Any] = translation_metrics(bleu_tokenizer(references)).compute(predictions=predictions, references=references)
-            return found
+            metrics = translation_metrics(bleu_tokenizer(references))
+            scores: dict[str, Any] = metrics.compute(predictions=predictions, references=references)
+            return scores
         return {}
 
 
 def evaluation_line(step: int, result: dict[str, Any], samples: list[dict[str, Any]], words: dict[str, Any]) -> str:
-    """An evaluation in one line, with the first sample. `words`: of the book `training`."""
+    """An evaluation in one line, with the first sample. `words`: the phrases of the book `training`."""
     numbers = words["comma"].join(text.format(result[k]) for k, text in words["numbers"].items() if result.get(k) is not None)
-    told = str(words["evaluated"].format(step=step, numbers=numbers))
+    line = str(words["evaluated"].format(step=step, numbers=numbers))
     if samples:
-        told += f"  {samples[0]['prompt'][:40]} → {samples[0]['text'][:60]}"
-    return told.replace("\n", "⏎")
+        line += f"  {samples[0]['prompt'][:40]} → {samples[0]['text'][:60]}"
+    return line.replace("\n", "⏎")

@@ -1,6 +1,6 @@
-"""When memory runs out in a step: its micro-batches are accumulated in smaller parts, or the run stops and says what helps.
+"""Out of memory in a step: its micro-batches are accumulated again in smaller parts, or the run stops and says what helps.
 
-Only accumulation is done again, since gradients can be cleared. What an optimizer has moved cannot be moved back.
+Only accumulation is tried again, since gradients can be cleared. Weights that an optimizer has moved cannot be moved back.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from training.setup import checkpoint
 from training.setup.checkpoint import Tensors
 from training.setup.processes import Processes
 
-FIRST_STEPS = 50  # in which memory that runs out makes parts smaller; later it stops the run, because something else grew
+FIRST_STEPS = 50  # out of memory in these makes parts smaller; later it stops the run, because something other than the batch grew
 
 
 def within_memory(
     accumulate: Callable[[list[Tensors]], list[torch.Tensor]], batches: list[Tensors], state: State, processes: Processes, config: Config,
     *, clear: Callable[[], None], save: Callable[[], None],
 ) -> tuple[list[Tensors], list[torch.Tensor]]:  # fmt: skip
-    """`accumulate` over the micro-batches, each in `state.parts` parts, which become smaller until they fit.
+    """Call `accumulate` with the micro-batches, each in `state.parts` parts; that number is doubled until they fit into memory.
 
     Args:
-        batches: a step's micro-batches in this process.
-        clear: forgets the gradients so far.
-        save: writes a checkpoint of before this step.
+        batches: the micro-batches of a step in this process.
+        clear: clears the gradients accumulated so far.
+        save: writes a checkpoint of the state before this step.
 
     Returns:
-        the parts that fitted, and what `accumulate` made of them. Their tokens and gradients are those of the whole micro-batches.
+        the parts that fitted, and what `accumulate` returned for them. Their tokens and gradients are those of the whole micro-batches.
 
     Raises:
-        OutOfMemory: when smaller parts do not help, or it happens after the first steps; then there is a checkpoint.
+        OutOfMemory: if smaller parts do not help, or after FIRST_STEPS, when a checkpoint is saved first.
     """
     while True:
         parts = [part for batch in batches for part in divided(batch, state.parts)]
@@ -48,16 +48,17 @@ def within_memory(
         except RuntimeError as error:
             if not should_reduce_batch_size(error):
                 raise
-        # Not in the `except` block, where the error would still hold the tensors.
+        # This is not in the `except` block, because the error would still hold the tensors there.
         clear()
         clear_device_cache(garbage_collection=True)
         _divide_further(batches, state, processes, config, save)
 
 
 def _divide_further(batches: list[Tensors], state: State, processes: Processes, config: Config, save: Callable[[], None]) -> None:
+    """Double `state.parts`, or raise the OutOfMemory that says why that does not help."""
     step, rows = state.step + 1, max(len(batch["labels"]) for batch in batches)
     smaller = "a smaller batch section, train.gradient_checkpointing: true or a smaller vocabulary (training/preflight.py says which)"
-    if processes.world > 1:  # the others wait for gradients that will not come
+    if processes.world > 1:  # the other processes already wait for this one's gradients
         raise OutOfMemory(f"out of memory in step {step:,}. With several processes it needs {smaller}")
     if state.parts >= rows:
         raise OutOfMemory(f"out of memory in step {step:,} even with a single row at a time; it needs {smaller}", OutOfMemory.SINGLE_ROW)
@@ -76,10 +77,10 @@ def _divide_further(batches: list[Tensors], state: State, processes: Processes, 
 
 @contextmanager
 def no_second_try(step: int, run_dir: Path) -> Iterator[None]:
-    """For clipping and the optimizers' step: out of memory in here ends the run, because some weights may have moved.
+    """A context for clipping and the optimizers' step. Out of memory in it ends the run, because some weights may have moved.
 
     Raises:
-        OutOfMemory: with advice, and the last checkpoint in `run_dir`.
+        OutOfMemory: its message has advice and names the last checkpoint in `run_dir`.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Pages for people: model card, report, samples and curves of a run, from what was measured."""
+"""The pages of a run that people read: model card, report, samples and curves, made from its records."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from training.diagnosis.run_records import RunRecords, read_metrics, read_run
 from training.model.tokenizer import tokenizer_summary
 from training.settings.config import Config, source_list
 
-# Fonts that have Chinese, of which most systems with such a page have one.
+# Fonts with Chinese characters; a system that is used in Chinese has at least one of them.
 CHINESE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Micro Hei")
 
 
 def draw_curves(folder: Path, title: str) -> None:
-    """curves.png: training and validation loss, learning rate, and scores where there are any."""
+    """Write curves.png: training and validation loss, learning rate, and scores if there are any."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -59,19 +59,19 @@ def draw_curves(folder: Path, title: str) -> None:
     rates.set_ylim(bottom=0)
     top.legend(loc="upper right")
     for score in scores:
-        have = [r for r in evaluations if r.get(score) is not None]
-        axes[1].plot([r["step"] for r in have], [r[score] for r in have], "o-", ms=3, label={"bleu": "BLEU", "chrf": "chrF2"}[score])
+        scored = [r for r in evaluations if r.get(score) is not None]
+        axes[1].plot([r["step"] for r in scored], [r[score] for r in scored], "o-", ms=3, label={"bleu": "BLEU", "chrf": "chrF2"}[score])
     if scores:
         axes[1].set_ylabel("score")
         axes[1].legend()
     axes[-1].set_xlabel("optimizer steps")
     with replacing(folder / "curves.png") as file, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a rare letter in the run's name: no news in the middle of a report
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a rare character in the run's name is not worth a warning
         figure.savefig(file, dpi=110)
 
 
 def _fonts(title: str) -> tuple[list[str], str]:
-    """Fonts for a run's name, and of the name what they can show."""
+    """Fonts for a run's name, and the part of the name that they can show."""
     from matplotlib.font_manager import fontManager
 
     installed = {font.name for font in fontManager.ttflist}
@@ -80,7 +80,7 @@ def _fonts(title: str) -> tuple[list[str], str]:
 
 
 def write_samples(folder: Path) -> None:
-    """samples.md: what the model wrote at each evaluation, latest first."""
+    """Write samples.md: what the model wrote at each evaluation, latest first."""
     lines = ["# Samples", ""]
     for record in reversed([r for r in read_metrics(folder) if r["event"] == "sample"]):
         lines += [f"## Step {record['step']:,}", ""]
@@ -98,20 +98,19 @@ def write_samples(folder: Path) -> None:
 
 
 def _code(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """The text with Markdown's characters escaped, in one line."""
     return "".join("\\" + c if c in "\\`*_{}[]<>#|" else c for c in text.replace("\n", " ⏎ "))
 
 
 COLUMN_LANGUAGES = {"zh": "Chinese", "chinese": "Chinese", "cn": "Chinese", "en": "English", "english": "English"}
-
 CODES = {"Chinese": "zh", "English": "en"}
 
 
 def model_card(config: Config, meta: dict[str, Any], licence: str = "") -> str:
-    """README.md of a checkpoint: what it is, what it was trained on, how it scores, how to load it and to train it again.
+    """The text of a checkpoint's README.md: what it is, what it was trained on, how it scores, how to load it and train it again.
 
     Args:
-        licence: of the weights, by the hub's name for it.
+        licence: the licence of the weights, by the hub's name for it.
     """
     spec, sides = config.spec, _languages(config)
     does = spec.does[bool(sides)].format(*sides)
@@ -122,7 +121,7 @@ def model_card(config: Config, meta: dict[str, Any], licence: str = "") -> str:
     language = {"language": [CODES[side] for side in sides]} if sides else {}
     front = {**language, "library_name": "transformers", "pipeline_tag": spec.pipeline_tag, "tags": ["stray-bird"]}
     front |= {"license": licence} if licence else {}
-    how = ", do_sample=True, temperature=0.8" if spec.open_ended else ""  # a small model's likeliest words go round in circles
+    how = ", do_sample=True, temperature=0.8" if spec.open_ended else ""  # greedy text of a small model repeats itself
     of = f"\nBLEU and chrF are of its first {config.evaluation.generate_rows:,} sentences.\n" if signature else ""
     return f"""---
 {chr(10).join(f"{k}: {json.dumps(v)}" for k, v in front.items())}
@@ -160,7 +159,7 @@ accelerate launch training/train.py --config config.yaml --run_dir runs/again
 
 
 def _texts(config: Config) -> str:
-    """A list of the sources of text with their licences, and what to do where one is missing."""
+    """A Markdown list of the training texts with their licences, and what to do if one has none."""
     texts = source_list(config.corpus.train)
     lines = []
     for s in texts:
@@ -172,24 +171,24 @@ def _texts(config: Config) -> str:
 
 
 def _listed(value: Any) -> str:
-    """A value of `where`, or several."""
+    """One or several values of `where`, separated by commas."""
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _languages(config: Config) -> list[str]:
-    """Of two languages the source's and the target's, otherwise Chinese if the prompts are. Empty where nothing tells."""
+    """The languages of source and target, or [Chinese] if a task with one language has Chinese prompts. Empty if unknown."""
     if not config.spec.two_languages:
         return ["Chinese"] if HAN.search("".join(config.evaluation.prompts)) else []
     s = source_list(config.corpus.train)[0]
     columns = {**config.spec.columns, **config.corpus.columns, **(s.columns or {})}
     names = (s.path, s.target_path) if s.target_path else (columns["source"], columns["target"])  # aligned files have no columns
     words = [re.split(r"[\W_]+", Path(name).name.lower()) for name in names]
-    found = [COLUMN_LANGUAGES[known[-1]] for w in words if (known := [x for x in w if x in COLUMN_LANGUAGES])]
-    return found if len(set(found)) == 2 else []
+    languages = [COLUMN_LANGUAGES[codes[-1]] for parts in words if (codes := [part for part in parts if part in COLUMN_LANGUAGES])]
+    return languages if len(set(languages)) == 2 else []
 
 
 def meta_of(config: Config, step: int, parameters: int, metrics: dict[str, Any], rows: int) -> dict[str, Any]:
-    """What meta.json says about a checkpoint; `serving/` reads task, name, step, metrics and examples."""
+    """The content of a checkpoint's meta.json. `inference/` reads task, name, step, metrics and examples."""
     prompts = [p for p in config.evaluation.prompts if p.strip()]
     return {
         "name": Path(config.run_dir).name, "task": config.task, "step": step, "parameters": parameters,
@@ -201,12 +200,13 @@ def meta_of(config: Config, step: int, parameters: int, metrics: dict[str, Any],
 def write_report(
     run_dir: Path, config: Config, parameters: int, scan: dict[str, Any], left_out: int, vocabulary: dict[str, Any], ended: str
 ) -> str:
-    """report.md, and the same text to print, in the run's language: what was trained, how it came out and what the doctor says of it.
+    """Write report.md in the run's language: what was trained, how it came out and what the doctor says of it. Returns the text to print.
 
     Args:
-        scan, vocabulary: as `corpus_summary` and `tokenizer_summary` take them.
-        left_out: pairs that were longer than the batch section allows.
-        ended: how, in the words of the record of the end.
+        scan: the report on the corpus, for `corpus_summary`.
+        left_out: number of pairs that were longer than the batch section allows.
+        vocabulary: the report on the tokenizer, for `tokenizer_summary`.
+        ended: how the run ended, in the words of the `end` record.
     """
     language = spoken(config.log.language)
     words = phrases("report", language)
@@ -225,44 +225,45 @@ def write_report(
     losses = [r for r in evaluations if r.get("val_loss") is not None]
     if losses:
         best = min(losses, key=lambda r: r["val_loss"])
-        perplexity = words["not_finite"] if best.get("perplexity") is None else f"{best['perplexity']:.2f}"  # e^loss may be too large
+        perplexity = words["not_finite"] if best.get("perplexity") is None else f"{best['perplexity']:.2f}"  # e^loss can overflow
         lines.append("- " + words["best"].format(**{**best, "perplexity": perplexity}))
         if best.get("bleu") is not None:
             lines.append("- " + words["scores"].format(**best))
         if best.get("stopped") is not None:
             copied = best.get("copied_share")
             lines.append("- " + words["samples"].format(**best) + ("" if copied is None else words["copied"].format(share=copied)))
-    told = read_run(run_dir, config)
-    if not told.end:  # a report says how a run ended before its record does
-        told = replace(told, end={"step": told.steps, "ended": ended})
-    lines += _came_out(told, words)
-    lines += ["", f"## {words['doctor']}", "", *verdict_lines(judge(told), language)]
+    run = read_run(run_dir, config)
+    if not run.end:  # the report of a run is written before its `end` record
+        run = replace(run, end={"step": run.steps, "ended": ended})
+    lines += _predictions(run, words)
+    lines += ["", f"## {words['doctor']}", "", *verdict_lines(judge(run), language)]
     text = "\n".join(lines) + "\n"
     write_text(run_dir / "report.md", f"{text}\n![curves](curves.png)\n\n{words['more']}\n")
     return text
 
 
-def _came_out(told: RunRecords, words: dict[str, Any]) -> list[str]:
-    """What preflight.json predicted beside what was measured, in one line; nothing where either is not known."""
-    turned = min(told.validation, key=lambda p: p.value).step if told.validation else None
-    if turned == told.steps and turned < (told.predicted("forecast", "overfit_step") or 0):
-        turned = None  # it was to turn later
-    peak, seconds = (plausible(key, told.end.get(key)) for key in ("peak_memory_bytes", "seconds"))
+def _predictions(run: RunRecords, words: dict[str, Any]) -> list[str]:
+    """One line with what preflight.json predicted and what was measured; none if no number has both."""
+    turned = min(run.validation, key=lambda p: p.value).step if run.validation else None
+    if turned == run.steps and turned < (run.predicted("forecast", "overfit_step") or 0):
+        turned = None  # the run ended before the predicted turn
+    peak, seconds = (plausible(key, run.end.get(key)) for key in ("peak_memory_bytes", "seconds"))
     pairs = [
-        ("peak_memory", told.predicted_peak, peak, lambda v: f"{v / 1e6:,.0f} MB"),
-        ("time", told.predicted("time", "seconds"), seconds, lambda v: _time(v, words)),
-        ("turned", told.predicted("forecast", "overfit_step"), turned, lambda v: f"{v:,.0f}"),
+        ("peak_memory", run.predicted_peak, peak, lambda v: f"{v / 1e6:,.0f} MB"),
+        ("time", run.predicted("time", "seconds"), seconds, lambda v: _time(v, words)),
+        ("turned", run.predicted("forecast", "overfit_step"), turned, lambda v: f"{v:,.0f}"),
     ]
-    known = [words[what].format(predicted=say(p), measured=say(m)) for what, p, m, say in pairs if p and m]
-    return ["- " + words["predicted"].format(pairs=words["semicolon"].join(known))] if known else []
+    compared = [words[what].format(predicted=shown(p), measured=shown(m)) for what, p, m, shown in pairs if p and m]
+    return ["- " + words["predicted"].format(pairs=words["semicolon"].join(compared))] if compared else []
 
 
 def _time(seconds: float, words: dict[str, Any]) -> str:
+    """A duration in seconds, or in minutes from two minutes on."""
     return str(words["seconds"].format(n=seconds) if seconds < 120 else words["minutes"].format(n=seconds / 60))
 
 
 def _versions() -> dict[str, str]:
-    """Of what a checkpoint was made with."""
+    """The versions of Stray Bird, Python and the libraries that matter for a checkpoint."""
     import accelerate
     import datasets
     import tokenizers

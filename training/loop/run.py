@@ -1,4 +1,4 @@
-"""One run: all that the loop of train.py works on. `open_run` puts it together, from a config alone or from a checkpoint too."""
+"""One run: everything that the loop of train.py works on. `open_run` makes it from a config, and from a checkpoint if there is one."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ class Run:
     """A run, ready for its first step.
 
     Attributes:
-        config: with the precision that was chosen, if it said `auto`.
-        network: the model without what accelerate wraps around it.
-        model: what accelerate made of it, for the loss.
-        parameters: of the model.
-        vocabulary: the report on the tokenizer.
-        resident_at_first: bytes of this process before the run, on a CPU.
-        opened: everything to be closed when the run is over.
-        began: on time.monotonic's clock, when the run would have begun if all its launches were one.
-        logged_at: seconds of training at the last `train` record, moved on by what evaluations and checkpoints took since.
-        saved: step of the last checkpoint, and of the last evaluation that it knows of.
-        improved: the last evaluation was the best, and is not saved yet.
+        config: the run's config, with the chosen precision in place of `auto`.
+        network: the model as it was before accelerate wrapped it.
+        model: `network` as accelerate wrapped it, for the loss.
+        parameters: number of parameters of the model.
+        vocabulary: the report on the tokenizer (`tokenizer.vocabulary_report`).
+        resident_at_first: resident bytes of this process before the run, on a CPU.
+        opened: everything that has to be closed when the run is over.
+        began: time.monotonic() at which the run would have begun if all its launches were one.
+        logged_at: seconds of training at the last `train` record, plus what evaluations and checkpoints took since.
+        saved: step of the last checkpoint, and step of the last evaluation in it.
+        improved: whether the last evaluation was the best and is not saved yet.
         latest: the record of this launch's last evaluation.
     """
 
@@ -91,30 +91,30 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Seconds of training, with evaluation and saving, over all launches."""
+        """Seconds of training over all launches, evaluation and saving included."""
         return time.monotonic() - self.began
 
     def progress(self) -> float:
-        """Share of the nearest horizon that is done; 1 and more: the run is finished. The same in every process."""
+        """Share of the nearest horizon that is done, the same in every process. At 1 or more the run is finished."""
         return self.state.progress(self.config.train)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Those of all optimizers."""
+        """The parameter groups of all optimizers."""
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def clear_gradients(self) -> None:
-        """Forget what was accumulated."""
+        """Clear the gradients accumulated so far."""
         for optimizer in self.optimizers:
             optimizer.zero_grad()
 
     def evaluation_due(self, ended: str | None) -> bool:
-        """At its steps and at the end, once, but not after a signal."""
+        """Whether to evaluate now: every `evaluation.every_steps` and at the end, once a step, but not after a signal."""
         s = self.state
         due = ended is not None or s.step % self.config.evaluation.every_steps == 0
         return ended != "interrupted" and s.step > 0 and s.evaluated != s.step and due
 
     def evaluate(self, on_evaluation: Callable[[dict[str, Any]], str | None] | None) -> str | None:
-        """Measure, write texts, record both and judge: why the run should end here, or None."""
+        """Measure the model and record the numbers and samples. Returns why the run should end here, or None."""
         s, began = self.state, self.seconds
         with self.average.inside(self.network) if self.average else nullcontext():
             measured, samples = self.evaluation.measure(self.model, self.network)
@@ -126,19 +126,19 @@ class Run:
             self.improved = s.best is None or loss < s.best["val_loss"]
             s.best = self.latest if self.improved else s.best
             s.evaluations_since_best = 0 if self.improved else s.evaluations_since_best + 1
-        mine = on_evaluation(dict(self.latest)) if on_evaluation and self.processes.main else None
-        verdict = self.processes.from_main(mine)  # one decides: others could have drawn other numbers
-        self.logged_at += self.seconds - began  # the training's speed is not the evaluation's
+        answer = on_evaluation(dict(self.latest)) if on_evaluation and self.processes.main else None
+        verdict = self.processes.from_main(answer)  # the main process decides for all, since others could decide differently
+        self.logged_at += self.seconds - began  # tokens_per_second does not count the time of evaluations
         return verdict or ("stopped early" if patience and s.evaluations_since_best >= patience else None)
 
     def save_due(self, ended: str | None) -> bool:
-        """At its steps, at the end and at the best evaluation; again if an evaluation came after (`meta.json` has its numbers)."""
+        """Whether to save now: on schedule, at the end, at the best evaluation, or again because this step was evaluated since."""
         s = self.state
-        wanted = ended is not None or self.improved or s.step % self.config.checkpoint.every_steps == 0
-        return s.step > 0 and wanted and self.saved != (s.step, s.evaluated)
+        due = ended is not None or self.improved or s.step % self.config.checkpoint.every_steps == 0
+        return s.step > 0 and due and self.saved != (s.step, s.evaluated)
 
     def save(self, cursor: dict[str, int] | None = None) -> None:
-        """A checkpoint of this step; `cursor` says where to go on in the data, if not after what was dealt last."""
+        """Write a checkpoint of this step. `cursor`: where a resumed run goes on in the data; None means after the last batch."""
         s, began = self.state, self.seconds
         measured = {k: v for k, v in self.latest.items() if k != "step"} if self.latest.get("step") == s.step else {}
         self.snapshots.save(replace(s, seconds=began), cursor or self.batches.state(), measured)
@@ -146,7 +146,7 @@ class Run:
         self.logged_at += self.seconds - began
 
     def log(self, learning_rate: float, grad_norm: float) -> None:
-        """A `train` record of the steps since the last one. `grad_norm`: before clipping, of the last of them."""
+        """Write a `train` record of the steps since the last record. `grad_norm`: that of the last step, before clipping."""
         s = self.state
         seconds, self.logged_at = self.seconds - self.logged_at, self.seconds
         numbers = {
@@ -157,10 +157,10 @@ class Run:
         s.window_loss, s.window_tokens = 0.0, 0
 
     def not_finite(self, micro_batches: list[Tensors], losses: list[torch.Tensor]) -> NotFinite:
-        """The exception that names rows of the step whose loss or gradient is not finite. Every process has to ask.
+        """The exception for a step whose loss or gradient is not finite, which names some of its rows. Every process has to call.
 
         Args:
-            losses: one a micro-batch of this process.
+            losses: one for each micro-batch of this process.
         """
         bad = [batch for batch, loss in zip(micro_batches, losses) if not math.isfinite(float(loss))]
         rows = [self.data.corpus.where(int(s), int(r)) for batch in bad or micro_batches for s, r in batch["rows"][:4]][:4]
@@ -174,15 +174,15 @@ class Run:
         )
 
     def peak_memory(self) -> int:
-        """Bytes at the peak: on a CPU less what the interpreter and its libraries had at the start.
+        """Peak memory in bytes; on a CPU without what the interpreter and its libraries had at the start.
 
-        0 where an earlier run of the same process needed more: the system remembers one peak a process.
+        0 if an earlier run in the same process needed more, because the system keeps only one peak for each process.
         """
         device = self.processes.device
         return max(0, peak_memory(device) - (self.resident_at_first if device.type == "cpu" else 0))
 
     def finish(self, ended: str) -> TrainResult:
-        """The report, and what the caller gets."""
+        """Write the report and return the result of the run."""
         s, processes, words = self.state, self.processes, phrases("training", spoken(self.config.log.language))
         self.journal.end(s.step, self.seconds, ended, self.peak_memory())
         self.journal.bar.close()
@@ -199,29 +199,29 @@ class Run:
         return TrainResult(self.dir, s.step, ended, {k: v for k, v in (s.best or {}).items() if k != "step"}, self.parameters, place)
 
     def close(self) -> None:
-        """Let go of files, trackers, signals and the folder, so that another run can follow in this process."""
+        """Close files and trackers, restore signal handlers and unlock the folder, so that another run can follow in this process."""
         self.opened.close()
 
 
 def open_run(config: Config, token_cache: TokenCache | None = None, workers: int = 1, signals: Signals | None = None) -> Run:
-    """Everything that a run needs before its first step; the arguments are those of `train`.
+    """Make everything that a run needs before its first step. The arguments are those of `train`.
 
     Raises:
-        ConfigError: for anything in the config or its files that cannot work. Nothing stays open then.
+        ConfigError: if the config or its files cannot work; nothing stays open then.
     """
     share_threads(workers)
     quiet_transformers()
     processes, signals = Processes(), signals or Signals()
     resident_at_first = numbers.resident_at_first()
     check_before_reading(config, processes)
-    with ExitStack() as opened:  # closes, the last first, what is open when something below fails
+    with ExitStack() as opened:  # if something below fails, it closes what is open, the last first
         lock, place = open_folder(config, processes)
         if lock:
             opened.callback(lock.release)
         if config.resume and not place:
             processes.say(phrases("training", spoken(config.log.language))["nothing_to_resume"].format(dir=config.run_dir))
         data = open_data(config, processes, token_cache, fresh=place is None, resumed=place)
-        held = numbers.resident() - resident_at_first  # by the data
+        data_bytes = numbers.resident() - resident_at_first
         network = build_model(config, data)
         if processes.device.type == "cpu":
             return_memory(config.train.gradient_checkpointing)
@@ -233,7 +233,7 @@ def open_run(config: Config, token_cache: TokenCache | None = None, workers: int
         network.to(processes.device)
         config, measured, seconds = choose_precision(config, data, network, processes, resumed is not None)
         if config.log.preflight and processes.main and not resumed:
-            _predict(config, data, network, processes, seconds, held)
+            _predict(config, data, network, processes, seconds, data_bytes)
 
         accelerator = Accelerator(
             cpu=processes.device.type == "cpu", mixed_precision=config.train.mixed_precision, log_with=config.log.log_with,
@@ -279,12 +279,12 @@ def open_run(config: Config, token_cache: TokenCache | None = None, workers: int
 
 
 def _predict(
-    config: Config, data: Data, network: PreTrainedModel, processes: Processes, seconds: dict[str, float] | None, held: int
+    config: Config, data: Data, network: PreTrainedModel, processes: Processes, seconds: dict[str, float] | None, data_bytes: int
 ) -> None:
-    """Say what the run will take and what is wrong with it; preflight.json keeps it for the report."""
+    """Print what the run will take and what is wrong with it, and keep it in preflight.json for the report."""
     language, run_dir = spoken(config.log.language), Path(config.run_dir)
     sharded = processes.world > 1 and parse_flag_from_env("ACCELERATE_USE_FSDP")  # there is no Accelerator to ask yet
-    estimate = gather.before_run(config, data, network, seconds, held, processes.world, sharded)
+    estimate = gather.before_run(config, data, network, seconds, data_bytes, processes.world, sharded)
     with as_config_error(f"run_dir: cannot write in {run_dir}"):
         write_text(run_dir / "preflight.json", gather.as_json(estimate, language) + "\n")
     for line in page.short(estimate, language):
@@ -292,7 +292,7 @@ def _predict(
 
 
 def _say_what_begins(config: Config, processes: Processes, parameters: int, vocabulary: dict[str, Any], measured: str) -> None:
-    """The tokenizer and the model in a line each. `measured`: how the precision was chosen, in words."""
+    """Print a line about the tokenizer and a line about the model. `measured`: how the precision was chosen, in words."""
     language, world = spoken(config.log.language), processes.world
     words = phrases("report", language)
     processes.say(words["tokenizer"].format(line=tokenizer_summary(vocabulary, words)))

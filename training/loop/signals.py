@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a run trains. Light, so that a caller can make a `Signals` before the libraries are loaded."""
+"""SIGINT and SIGTERM during a run. This module imports no large library, so that a caller can make a `Signals` first of all."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 
 class Signals:
-    """Remembers a signal, so that the loop can end after its step instead of in the middle of it.
+    """Remembers a signal, so that the loop can end after a step and not in the middle of it.
 
-    A caller who must know of a signal however a run ended, by an exception too, gives `train` one of these and looks at it afterwards.
+    A caller that must know of a signal even if a run ended by an exception passes one to `train` and reads it afterwards.
 
     Attributes:
         received: the name of the last signal, such as SIGTERM; empty if none came.
@@ -24,17 +24,17 @@ class Signals:
 
     @contextmanager
     def remembered(self, words: dict[str, Any], shown: bool, saved: Callable[[], bool]) -> Iterator[None]:
-        """Inside, a signal is remembered, and a second SIGINT ends the process at once. Afterwards the handlers are those of before.
+        """A context in which a signal is remembered and a second SIGINT ends the process at once. It restores the handlers at its end.
 
-        In any other thread than the main one Python allows no handlers, and nothing is remembered.
+        Python allows handlers in the main thread only; in any other thread nothing is remembered.
 
         Args:
-            words: the book `training`.
-            shown: this process says that the step is being finished; one of several is enough.
-            saved: tells whether there is a checkpoint yet.
+            words: the phrases of the book `training`.
+            shown: whether this process prints that the step is being finished; one of several processes is enough.
+            saved: returns whether there is a checkpoint yet.
         """
 
-        def receive(number: int, frame: Any) -> None:  # os.write, because print is not safe in a handler
+        def receive(number: int, frame: Any) -> None:  # it uses os.write, because print is not safe in a handler
             if self.received and number == signal.SIGINT:
                 os.write(2, f"\n{words['at_once_kept' if saved() else 'at_once']}\n".encode())
                 os._exit(130)

@@ -1,4 +1,4 @@
-"""What of a run goes into a checkpoint, and how a run finds it again. How a checkpoint is written is setup/checkpoint.py's."""
+"""What goes into a checkpoint of a run, and how a run is restored from it. setup/checkpoint.py writes and reads the files."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from training.setup.processes import Processes
 
 @dataclass
 class State:
-    """What a run counts, from its first launch on."""
+    """The counters of a run, over all its launches."""
 
     step: int = 0
     tokens: int = 0
-    seconds: float = 0.0  # up to the last time that all processes agreed on it
+    seconds: float = 0.0  # of training, as all processes last agreed
     evaluated: int = 0  # the step of the last evaluation
-    best: dict[str, Any] | None = None  # its record
+    best: dict[str, Any] | None = None  # the record of the best evaluation so far
     evaluations_since_best: int = 0
-    window_loss: float = 0.0  # since the last `train` record
-    window_tokens: int = 0
+    window_loss: float = 0.0  # summed since the last `train` record
+    window_tokens: int = 0  # counted since then
     average_updates: int = 0
-    parts: int = 1  # that each micro-batch is divided into since memory ran out
+    parts: int = 1  # into which each micro-batch is divided; more than 1 once memory has run out
 
     def progress(self, horizons: TrainConfig) -> float:
-        """Share of the nearest horizon that is done; 1 and more: the run is finished. The same in every process."""
+        """Share of the nearest horizon that is done, the same in every process. At 1 or more the run is finished."""
         pairs = [
             (self.step, horizons.max_steps), (self.tokens, horizons.max_tokens),
             (self.seconds, horizons.max_minutes and 60 * horizons.max_minutes),
@@ -49,10 +49,10 @@ class Snapshots:
     """Writes a run's checkpoints.
 
     Attributes:
-        network: the model without what accelerate wraps around it.
-        parameters: of the whole model.
-        scaler: of the losses under fp16, else None.
-        sharded: every process holds a part of each weight, so all have to be there when weights are put together.
+        network: the model as it was before accelerate wrapped it.
+        parameters: number of parameters of the whole model.
+        scaler: the loss scaling of fp16; None with any other precision.
+        sharded: whether every process holds a part of each weight; then all processes have to take part in gathering weights.
     """
 
     config: Config
@@ -66,14 +66,14 @@ class Snapshots:
     sharded: bool
 
     def save(self, state: State, cursor: dict[str, int], measured: dict[str, Any]) -> None:
-        """A checkpoint of this step; `latest` and perhaps `best` point to it. Every process has to call.
+        """Write a checkpoint of this step, and point `latest` and perhaps `best` to it. Every process has to call.
 
         Args:
-            cursor: where to go on in the data.
+            cursor: where a resumed run goes on in the data.
             measured: the numbers of this step's evaluation, for meta.json; empty if there was none.
 
         Raises:
-            Stopped: in every process, if the main one cannot write it.
+            Stopped: in every process, if the main process cannot write the checkpoint.
         """
         processes, run_dir, problem = self.processes, Path(self.config.run_dir), ""
         weights, raw = self._weights(), None
@@ -102,7 +102,7 @@ class Snapshots:
         processes.stop_if(problem, Stopped)
 
     def _weights(self) -> checkpoint.Tensors:
-        """The present weights, whole and on the CPU, tied ones under one name; for the process that writes them."""
+        """The present weights by name, whole and on the CPU. Empty in a process that neither writes them nor holds a part."""
         if not self.processes.main and not self.sharded:
             return {}
         names = {name for name, _ in chain(self.network.named_parameters(), self.network.named_buffers())}
@@ -110,7 +110,7 @@ class Snapshots:
 
 
 def point(latest: Path, state: State) -> None:
-    """The run's `latest`, and `best`: the best evaluation's checkpoint, or without a validation set the latest."""
+    """Write `latest`, and `best`: the checkpoint of the best evaluation, or the latest one if there is no validation set."""
     run_dir = latest.parent.parent
     checkpoint.point(run_dir, "latest", latest)
     best = latest.with_name(f"step-{state.best['step']:08d}") if state.best else latest
@@ -123,9 +123,9 @@ class Resumed:
     """A checkpoint that a run goes on from.
 
     Attributes:
-        cursor: where to go on in the data.
-        averaged: the averaged weights, one a parameter, if the run averages.
-        scaler: the state of fp16's loss scaling, if it had one.
+        cursor: where the run goes on in the data.
+        averaged: the averaged weights, one tensor for each parameter; None if the run does not average.
+        scaler: the state of fp16's loss scaling; None with any other precision.
         tensors: the states of optimizers and of random number generators.
     """
 
@@ -137,7 +137,7 @@ class Resumed:
     tensors: checkpoint.Tensors
 
     def put_back(self, optimizers: list[torch.optim.Optimizer], scaler: torch.amp.GradScaler | None, processes: Processes) -> None:
-        """Optimizers, loss scaling and this process's random numbers are as they were when the checkpoint was written."""
+        """Restore the optimizers, the loss scaling and this process's random numbers. Raises ConfigError if they do not fit."""
         checkpoint.unpack_optimizers(optimizers, self.tensors, self.place)
         if scaler is not None and self.scaler:
             scaler.load_state_dict(self.scaler)
@@ -145,10 +145,10 @@ class Resumed:
 
 
 def load(place: Path, network: PreTrainedModel, data: Data, processes: Processes) -> Resumed:
-    """Put a checkpoint's weights into `network`; what it has besides is returned.
+    """Load a checkpoint's weights into `network` and return the rest of it.
 
     Raises:
-        ConfigError: if it is damaged, or the processes, the rows or their bytes are not what the run began with.
+        ConfigError: if the checkpoint is damaged, or the processes, the rows or their bytes are not what the run began with.
     """
     saved, tensors, averaged = checkpoint.load(place, network)
     state = _state(saved, place, data, processes)
@@ -156,7 +156,7 @@ def load(place: Path, network: PreTrainedModel, data: Data, processes: Processes
 
 
 def _state(saved: dict[str, Any], place: Path, data: Data, processes: Processes) -> State:
-    """The counters in a checkpoint's state.json, if its rows and their order are still this run's."""
+    """The counters from a checkpoint's state.json; raises ConfigError unless this run has the same rows in the same order."""
     try:
         counts = (("processes", saved["world"], processes.world), ("rows", saved["rows"], data.corpus.count()))
         state = State(**saved["state"])
