@@ -1,4 +1,4 @@
-"""The curve of BLEU over minutes of training, drawn from a run's metrics.jsonl, and the same as a table.
+"""Draws BLEU over minutes of training from a run's metrics.jsonl, and prints the same as a table.
 
 python benchmarks/bleu_over_minutes.py runs/tatoeba docs/tatoeba_bleu.png
 """
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 
 def main() -> int:
-    """Draw and print; 2 if the arguments are not a run folder and a picture."""
+    """Draw the picture and print the table; 2 if the arguments are not a run folder and a picture."""
     if len(sys.argv) != 3 or not (Path(sys.argv[1]) / "metrics.jsonl").is_file():
         print("usage: python benchmarks/bleu_over_minutes.py RUN_FOLDER PICTURE.png", file=sys.stderr)
         return 2

@@ -1,9 +1,9 @@
-"""Preflight's memory of each device under FSDP against torch's own tracker, without such devices.
+"""Preflight's prediction of memory on each device under FSDP against torch's own tracker; no GPUs are needed.
 
 python benchmarks/fsdp_memory.py [DEVICES ...]
 
 torch's `FSDPMemTracker` (torch.distributed._tools) follows two steps of the model, sharded by `fully_shard` as accelerate does it,
-over a process group that only pretends; tensors are fake, so nothing is allocated. Exit code 1 if a row is off by more than 15%.
+over a fake process group. Tensors are fake too, so nothing is allocated. Exit code 1 if a row is off by more than 15%.
 """
 
 from __future__ import annotations
@@ -45,44 +45,44 @@ CONFIGS = {
 
 
 def main() -> int:
-    """A table over the configs and numbers of devices; 1 if a row is too far off, 2 if one of them is no number."""
-    asked = sys.argv[1:] or ["2", "8"]
-    if not all(word.isdecimal() and int(word) > 0 for word in asked):
+    """Print a table over configs and numbers of devices; 1 if a row is too far off, 2 if an argument is not a number."""
+    arguments = sys.argv[1:] or ["2", "8"]
+    if not all(word.isdecimal() and int(word) > 0 for word in arguments):
         print(__doc__, file=sys.stderr)
         return 2
     failed = False
     print("| config | devices | predicted MB | torch's tracker MB | off by |\n|---|---:|---:|---:|---:|", flush=True)
-    for devices in map(int, asked):
+    for devices in map(int, arguments):
         for name, sections in CONFIGS.items():
-            ours, theirs = compare(sections, devices)
-            off = ours / theirs - 1
-            print(f"| {name} | {devices} | {ours / 1e6:,.0f} | {theirs / 1e6:,.0f} | {off:+.0%} |", flush=True)
+            predicted, torch_peak = compare(sections, devices)
+            off = predicted / torch_peak - 1
+            print(f"| {name} | {devices} | {predicted / 1e6:,.0f} | {torch_peak / 1e6:,.0f} | {off:+.0%} |", flush=True)
             failed |= abs(off) > MEMORY_OFF
     return int(failed)
 
 
 def compare(sections: dict[str, Any], devices: int) -> tuple[int, int]:
-    """Bytes at the peak of each device: by preflight, by torch."""
+    """Peak in bytes of each device, by preflight and by torch."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump({**sections, "run_dir": folder}))
         config = load_config(path)
     shapes = config.spec.full_batch(config.batch)
-    ours = footprint.measure(config, VOCABULARY, shapes, False).on_each(devices, True)
-    return sum(ours.values()), tracked(config, shapes, devices)
+    predicted = footprint.measure(config, VOCABULARY, shapes, False).on_each(devices, True)
+    return sum(predicted.values()), tracked(config, shapes, devices)
 
 
 def tracked(config: Config, shapes: fake_step.Shapes, devices: int) -> int:
-    """What torch's tracker finds at the peak of the second of two steps with AdamW."""
+    """Bytes that torch's tracker counts at the peak of the second of two steps with AdamW."""
     tokenizer: Any = StandIn(VOCABULARY)
     packed = replace(config, batch=replace(config.batch, packing="always"))
     task = task_class(config.task)(packed, tokenizer, [])
-    found = build.model_config(config.task, config.model, tokenizer, task.context)
+    hf_config = build.model_config(config.task, config.model, tokenizer, task.context)
     dist.init_process_group("fake", rank=0, world_size=devices, store=FakeStore())
     try:
         mesh = init_device_mesh("cpu", (devices,))
-        with FakeTensorMode(), fake_step.values_not_needed():
-            net = build.fresh(config.task, found).train()
+        with FakeTensorMode(), fake_step.without_value_checks():
+            net = build.fresh(config.task, hf_config).train()
             if config.train.gradient_checkpointing:
                 build.checkpoint_activations(net)
             for layer in fake_step.repeated_layers(net):

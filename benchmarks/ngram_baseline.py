@@ -1,10 +1,12 @@
-"""Bits per character of a 5-gram model of characters on what a gpt config holds out: what a network has to beat.
+"""Bits per character of a 5-gram model of characters on the held-out texts of a gpt config: the number that a network has to beat.
 
 python benchmarks/ngram_baseline.py configs/gpt/stray_birds.yaml [ORDER]
 
-Interpolated Kneser-Ney with one discount an order (Chen & Goodman 1999, section 2.7), all counts kept; below it a uniform
-distribution over 65,536 characters, so that a character never seen has a price. The end of a text is predicted too and counts as no
-character, as in the gpts' own numbers.
+Interpolated Kneser-Ney with one discount an order (Chen & Goodman 1999, section 2.7) and all counts kept. The lowest order backs off to a
+uniform distribution over 65,536 characters, so that an unseen character has a probability. The end of a text is predicted too but does
+not count as a character, as in the numbers of our gpt models.
+
+A token is a character, or the end of a text. N: tokens, with the marks before each text.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ UNIFORM = 1 / 65536
 
 
 def main() -> int:
-    """Print the model's bits per character; 2 if it was asked wrongly."""
+    """Print the model's bits per character; 2 for a wrong call."""
     if len(sys.argv) not in (2, 3) or not (sys.argv[2:] or ["5"])[0].isdigit():
         print(__doc__, file=sys.stderr)
         return 2
@@ -46,8 +48,8 @@ def main() -> int:
 class KneserNey:
     """Counts of all n-grams up to an order.
 
-    An n-gram is the number of its first n - 1 tokens among those of order n - 1, and its last token: one integer. So all is sorted
-    arrays, and millions of n-grams take no dictionary.
+    An n-gram is one integer: the index of its first n - 1 tokens among the (n-1)-grams, times the number of tokens, plus its last token. So
+    millions of n-grams are sorted arrays, without a dictionary.
     """
 
     def __init__(self, texts: list[str], order: int):
@@ -55,20 +57,20 @@ class KneserNey:
         self.ids = {c: k + 3 for k, c in enumerate(sorted(set("".join(texts))))}
         self.size = len(self.ids) + 3
         tokens, real = self._tokens(texts)
-        self.grams: list[np.ndarray] = []  # of each order, sorted
+        self.grams: list[np.ndarray] = []  # the n-grams of each order, sorted
         occurrences, firsts = [], []
-        before = np.zeros(len(tokens), dtype=np.int64)  # the (n-1)-gram that ends at each place; of order 0 there is one
+        before = np.zeros(len(tokens), dtype=np.int64)  # (N,) index of the (n-1)-gram that ends at each place; there is one of order 0
         for _ in range(order):
-            found, first, here = np.unique(self._joined(before, tokens), return_index=True, return_inverse=True)
-            self.grams.append(found)
-            occurrences.append(here)
+            grams, first, index = np.unique(self._joined(before, tokens), return_index=True, return_inverse=True)
+            self.grams.append(grams)
+            occurrences.append(index)
             firsts.append(first)
-            before = here
+            before = index
         self.tables: list[dict[str, Any]] = []
         for n in range(order):
             if n == order - 1:
                 counts = np.bincount(occurrences[n][real], minlength=len(self.grams[n]))
-            else:  # how many different tokens stand before it
+            else:  # lower orders count different tokens before the n-gram
                 wider = firsts[n + 1][real[firsts[n + 1]]]
                 counts = np.bincount(occurrences[n][wider], minlength=len(self.grams[n]))
             once, twice = (counts == 1).sum(), (counts == 2).sum()
@@ -80,36 +82,36 @@ class KneserNey:
             })  # fmt: skip
 
     def _tokens(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """All texts end to end, each after order - 1 marks; and which places are to be predicted."""
+        """(N,) all texts end to end, each after order - 1 marks, and (N,) whether a place is to be predicted."""
         tokens: list[int] = []
         for text in texts:
             tokens += [BEGIN] * (self.order - 1) + [self.ids.get(c, UNKNOWN) for c in text] + [END]
-        found = np.array(tokens, dtype=np.int64)
-        return found, found != BEGIN
+        array = np.array(tokens, dtype=np.int64)
+        return array, array != BEGIN
 
     def _joined(self, before: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """At each place the integer of the n-gram that ends there, given the (n-1)-grams that end at each place; -1 if there is none."""
+        """(N,) the integer of the n-gram that ends at each place, from the (N,) indices of the (n-1)-grams; -1 if there is none."""
         earlier = np.concatenate([[0], before[:-1]])
         return np.where(earlier < 0, -1, earlier * self.size + tokens)
 
     def probabilities(self, texts: list[str]) -> np.ndarray:
-        """Of every character and every end of these texts."""
+        """The probability of every character and every end of these texts, in order."""
         tokens, real = self._tokens(texts)
-        found = np.full(len(tokens), UNIFORM)
+        probability = np.full(len(tokens), UNIFORM)
         before = np.zeros(len(tokens), dtype=np.int64)
         for n, (grams, table) in enumerate(zip(self.grams, self.tables)):
-            wanted = self._joined(before, tokens)
-            place = np.minimum(np.searchsorted(grams, wanted), len(grams) - 1)
-            here = np.where(grams[place] == wanted, place, -1)
+            joined = self._joined(before, tokens)
+            place = np.minimum(np.searchsorted(grams, joined), len(grams) - 1)
+            index = np.where(grams[place] == joined, place, -1)
             history = np.concatenate([[0], before[:-1]]) if n else np.zeros(len(tokens), dtype=np.int64)
             total = np.where(history < 0, 0, table["sums"][np.maximum(history, 0)])
-            counts = np.where(here < 0, 0, table["counts"][np.maximum(here, 0)])
+            counts = np.where(index < 0, 0, table["counts"][np.maximum(index, 0)])
             d = table["discount"]
             with np.errstate(divide="ignore", invalid="ignore"):
-                mixed = np.maximum(counts - d, 0) / total + d * table["kinds"][np.maximum(history, 0)] / total * found
-            found = np.where(total > 0, mixed, found)
-            before = here
-        return found[real]
+                mixed = np.maximum(counts - d, 0) / total + d * table["kinds"][np.maximum(history, 0)] / total * probability
+            probability = np.where(total > 0, mixed, probability)
+            before = index
+        return probability[real]
 
 
 if __name__ == "__main__":

@@ -2,11 +2,10 @@
 
 python benchmarks/preflight_accuracy.py memory | time [NAME ...]
 
-Memory: each config is asked about by `training/preflight.py --json true --probe false` and trained for three steps by
-`training/train.py`, each in a process of its own; measured is the most that was resident, less what the interpreter and
-its libraries had before the corpus was opened (on a GPU: torch.cuda.max_memory_allocated). Time: the whole run against
-what the probe said; other work on the machine spoils it. Exit code 1 if a run fails or a row is off by more than 15% (memory)
-or 20% (time).
+Memory: `training/preflight.py --json true --probe false` predicts each config, and `training/train.py` trains it for three steps, each in
+a process of its own. The measured peak is resident memory, less what the interpreter and its libraries took before the corpus was opened
+(on a GPU: torch.cuda.max_memory_allocated). Time: the whole run against the probe's prediction; other work on the machine spoils it. Exit
+code 1 if a run fails or a row is off by more than 15% (memory) or 20% (time).
 """
 
 from __future__ import annotations
@@ -96,7 +95,7 @@ TIME = {
 
 
 def main() -> int:
-    """Measure what is asked for and print a table; 1 if a run fails or a prediction is too far off."""
+    """Measure the named configs, or all, and print a table; 1 if a run fails or a prediction is too far off, 2 for a wrong call."""
     kind, names = (sys.argv[1:2] or [""])[0], sys.argv[2:]
     if kind not in ("memory", "time"):
         print(__doc__, file=sys.stderr)
@@ -120,38 +119,38 @@ def memory(name: str, config: dict[str, Any]) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump({**config, "run_dir": f"{folder}/run"}))
-        said = command("training/preflight.py", "--config", str(path), "--json", "true", "--probe", "false")
-        if said is None or command("training/train.py", "--config", str(path)) is None:
+        output = command("training/preflight.py", "--config", str(path), "--json", "true", "--probe", "false")
+        if output is None or command("training/train.py", "--config", str(path)) is None:
             return True
-        predicted, measured = json.loads(said)["memory"]["peak_bytes"], records(Path(folder) / "run")[-1]["peak_memory_bytes"]
+        predicted, measured = json.loads(output)["memory"]["peak_bytes"], records(Path(folder) / "run")[-1]["peak_memory_bytes"]
     print(f"| {name} | {predicted / 1e6:,.0f} | {measured / 1e6:,.0f} | {predicted / measured - 1:+.0%} |", flush=True)
     return bool(abs(predicted / measured - 1) > MEMORY_OFF)
 
 
 def seconds(name: str, options: list[str]) -> bool:
-    """One row of the second table: what a run said at its start against how long it took from there; True as above."""
+    """One row of the second table: the predicted against the measured time of a run; True if something failed or is too far off."""
     with tempfile.TemporaryDirectory() as folder:
-        given = ["--config", f"configs/{name}.yaml", "--run_dir", f"{folder}/run", *options]
-        said = command("training/preflight.py", *given, "--json", "true")
-        if said is None or command("training/train.py", *given) is None:
+        options_given = ["--config", f"configs/{name}.yaml", "--run_dir", f"{folder}/run", *options]
+        output = command("training/preflight.py", *options_given, "--json", "true")
+        if output is None or command("training/train.py", *options_given) is None:
             return True
-        predicted, measured = json.loads(said)["time"]["seconds"], records(Path(folder) / "run")[-1]["seconds"]
+        predicted, measured = json.loads(output)["time"]["seconds"], records(Path(folder) / "run")[-1]["seconds"]
     print(f"| {name} {' '.join(options)} | {predicted:,.0f} | {measured:,.0f} | {predicted / measured - 1:+.0%} |", flush=True)
     return bool(abs(predicted / measured - 1) > TIME_OFF)
 
 
 def records(run: Path) -> list[dict[str, Any]]:
-    """The run's metrics.jsonl."""
+    """The records of the run's metrics.jsonl."""
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def command(*words: str) -> str | None:
-    """What a command of the project prints; None, with its errors shown, if it fails."""
-    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        print(" ".join(words), done.stderr[-2000:], sep="\n", file=sys.stderr)
+    """The output of one of the project's commands; None, with its errors shown, if it fails."""
+    process = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
+    if process.returncode:
+        print(" ".join(words), process.stderr[-2000:], sep="\n", file=sys.stderr)
         return None
-    return done.stdout
+    return process.stdout
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Does the search pay? `python benchmarks/sweep_against_random.py [--config configs/sweep/sentence.yaml] [--trials 200]
-[--workers 1] [--folder FOLDER]`.
+"""Is the search better than random sampling?
 
-A random sample of the config's space, without pruning, each trial to its end (hours), then the config's own search within its own
-budget. Prints the best of both and when the search was as good; both studies stay in FOLDER, and their values in FOLDER/values.json.
+python benchmarks/sweep_against_random.py [--config configs/sweep/sentence.yaml] [--trials 200] [--workers 1] [--folder FOLDER]
+
+Trains a random sample of the config's space, without pruning, each trial to its end (this takes hours), then runs the config's own search
+within its own budget. Prints the best of both and when the search was as good as the sample. Both studies stay in FOLDER, their values in
+FOLDER/values.json.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def sweep(config: str, folder: Path, workers: int, *options: str) -> list[dict[str, Any]]:
-    """Run (or go on with) a study by so many workers; its trials in order, repeats left out."""
+    """Run or continue a study with this many workers; returns its trials in order, without repeats."""
     command = [sys.executable, "training/sweep.py", "--config", config, "--run_dir", str(folder), "--repeat_best", "0", *options]
     running = [subprocess.Popen(command, cwd=ROOT) for _ in range(workers)]
     if any([worker.wait() for worker in running]):
@@ -30,17 +32,17 @@ def sweep(config: str, folder: Path, workers: int, *options: str) -> list[dict[s
 
 
 def main() -> None:
-    """The command."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--config", default="configs/sweep/sentence.yaml")
-    p.add_argument("--trials", type=int, default=200)
-    p.add_argument("--workers", type=int, default=1, help="of the config's own search, each with OMP_NUM_THREADS threads")
-    p.add_argument("--folder", type=Path, default=ROOT / "runs/sweep-against-random")
-    options = p.parse_args()
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="configs/sweep/sentence.yaml")
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=1, help="of the config's own search, each with OMP_NUM_THREADS threads")
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs/sweep-against-random")
+    options = parser.parse_args()
     few = ["--search", "random", "--prune", "none", "--minutes", "null", "--trials", str(options.trials)]
     drawn = sweep(options.config, options.folder / "random", 1, *few)
     searched = sweep(options.config, options.folder / "searched", options.workers)
-    best_drawn = min(t["value"] for t in drawn if t["state"] == "complete")  # of a metric that is to be small
+    best_drawn = min(t["value"] for t in drawn if t["state"] == "complete")  # the metric is minimised
     wall, best, level = 0.0, float("inf"), None
     for t in searched:
         wall += t["wall_seconds"]

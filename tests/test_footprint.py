@@ -234,7 +234,7 @@ def test_the_peak_of_a_step_is_the_one_that_torch_tracks(kind: str, checkpointin
         """The model is built, and takes a step with AdamW."""
         tokenizer: Any = StandIn(600)
         task = task_class(kind)(replace(config, batch=replace(config.batch, packing="always")), tokenizer, [])
-        with FakeTensorMode(), fake_step.values_not_needed(), tracker:
+        with FakeTensorMode(), fake_step.without_value_checks(), tracker:
             net = fresh(kind, model_config(kind, config.model, tokenizer, task.context)).train()
             if checkpointing:
                 checkpoint_activations(net)

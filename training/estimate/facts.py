@@ -1,4 +1,4 @@
-"""What preflight's rules look at: a config and the numbers of `numbers.py`."""
+"""The input of preflight's rules: a config and the numbers of `numbers.py`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MEMORY_PARTS = ("weights", "gradients", "optimizer", "average", "activations", "
 
 @dataclass(frozen=True)
 class Facts:
-    """A config and its preflight numbers; sections that are not known are empty."""
+    """A config and the sections of its preflight numbers; unknown sections are empty."""
 
     config: Config
     parameters: dict[str, Any]
@@ -28,7 +28,7 @@ class Facts:
 
     @property
     def layers(self) -> int:
-        """Layers of the deeper side; 0 if they are not known."""
+        """Number of layers of the deeper side; 0 if unknown."""
         return self.shape.get("layers") or 0
 
 

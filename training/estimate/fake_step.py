@@ -1,6 +1,6 @@
-"""One training step of a model of fake tensors (torch's `FakeTensorMode`: shapes without memory), and what it costs.
+"""One training step of a model of fake tensors (torch's `FakeTensorMode`: shapes without memory), and what it costs, in bytes.
 
-footprint.py makes a footprint of it. Bytes throughout.
+live_memory.py adds up, at every operation, what is alive; footprint.py makes a footprint of the result.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from training.model.optim import make_optimizers
 from training.settings.config import Config
 from training.tasks.base import Task
 
-Shapes = dict[str, tuple[int, ...]]  # of a micro-batch, as `make_batches` and `TaskSpec.full_batch` make it
+Shapes = dict[str, tuple[int, ...]]  # of a micro-batch's tensors, by name
 
 
 class StepCost(NamedTuple):
-    """A step on paper, of a model or of a few of its layers.
+    """What a step of a model, or of a few of its layers, costs.
 
     Attributes:
-        sizes: parameters by part; `vocabulary`: those that are its rows; `every`: frozen ones too; `layers` and `largest_layer`.
+        sizes: numbers of parameters by part, in the `vocabulary`'s rows, in all (`every`, frozen ones too), in all `layers`, and in the
+            `largest_layer`.
         moments: bytes by part at the moments of `LiveMemory`, and while the optimizer works (`stepping`).
-        work: of a micro-batch's passes `flops` and `operations`, and the `update_operations` of the optimizers.
+        work: `flops` and `operations` of a micro-batch's passes, and `update_operations` of the optimizers.
     """
 
     sizes: dict[str, int]
@@ -38,16 +39,17 @@ class StepCost(NamedTuple):
     work: dict[str, int]
 
 
-def take_step(config: Config, task: Task, found: Any, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool) -> StepCost:
-    """One step of the model of this transformers config."""
-    with FakeTensorMode(), values_not_needed(), as_elsewhere(not cpu), LiveMemory(vocabulary) as alive:
+def take_step(config: Config, task: Task, hf_config: Any, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool) -> StepCost:
+    """Take one step of the model that this transformers config describes, with as many layers as it says."""
+    with FakeTensorMode(), without_value_checks(), as_elsewhere(not cpu), LiveMemory(vocabulary) as alive:
         alive.default = "weights"
-        net = fresh(config.task, found).train()
+        net = fresh(config.task, hf_config).train()
         if config.train.gradient_checkpointing:
             checkpoint_activations(net)
         sizes = sizes_of(net, vocabulary)
         optimizers = make_optimizers(net, config.optim, torch.device("cpu"), "bf16" if bf16 else "no")
-        missing = {id(p): p.numel() for layer in repeated_layers(net) for p in layer.parameters() if p.requires_grad}  # gradients of layers
+        # Sizes of the layers' parameters that have no gradient yet.
+        missing = {id(p): p.numel() for layer in repeated_layers(net) for p in layer.parameters() if p.requires_grad}
         half = sum(missing.values()) // 2
 
         def has_gradient(p: torch.Tensor) -> None:
@@ -68,7 +70,7 @@ def take_step(config: Config, task: Task, found: Any, vocabulary: int, shapes: S
                     loss, _ = task.loss(net, batch, config.train.label_smoothing)
                 loss.backward()
             except Exception as error:  # some classes find out only here that their shapes do not fit
-                raise class_error(found.model_type, error) from None
+                raise class_error(hf_config.model_type, error) from None
             del loss
         passes, work = alive.moments, {"flops": alive.flops // turns, "operations": (alive.operations - building) // turns}
         before = alive.operations
@@ -79,14 +81,14 @@ def take_step(config: Config, task: Task, found: Any, vocabulary: int, shapes: S
         state = [v for o in optimizers for s in o.state.values() for v in s.values() if isinstance(v, torch.Tensor)]
         alive.rename(state, "optimizer")
         weights, gradients, held = (alive.now[k] for k in ("weights", "gradients", "optimizer"))
-        working = alive.at_peak.total() - weights - gradients  # moments, and what the step works with
+        working = alive.at_peak.total() - weights - gradients  # the optimizer's state and its temporary tensors
     moments = {name: {k: m[k] for k in MEMORY_PARTS} | {"optimizer": held} for name, m in passes.items()}
     moments["stepping"] = {**dict.fromkeys(MEMORY_PARTS, 0), "weights": weights, "gradients": gradients, "optimizer": working}
     return StepCost(sizes, moments, work)
 
 
 def sizes_of(net: Any, vocabulary: int) -> dict[str, int]:
-    """As in `StepCost`."""
+    """The sizes of a `StepCost`."""
     parameters, of_vocabulary = parameters_by_part(net, vocabulary)
     layers = [sum(p.numel() for p in layer.parameters()) for layer in repeated_layers(net)]
     every = sum(p.numel() for p in net.parameters())
@@ -94,23 +96,26 @@ def sizes_of(net: Any, vocabulary: int) -> dict[str, int]:
 
 
 def repeated_layers(net: torch.nn.Module) -> list[torch.nn.Module]:
-    """The repeated layers: the children of module lists, of the outermost where they are nested."""
-    found: list[torch.nn.Module] = []
+    """The repeated layers of a model: the children of its outermost module lists."""
+    layers: list[torch.nn.Module] = []
     for child in net.children():
-        found += list(child) if isinstance(child, torch.nn.ModuleList) else repeated_layers(child)
-    return found
+        layers += list(child) if isinstance(child, torch.nn.ModuleList) else repeated_layers(child)
+    return layers
 
 
 @contextmanager
-def values_not_needed() -> Iterator[None]:
-    """transformers asks for values in two places, and fake tensors have none.
+def without_value_checks() -> Iterator[None]:
+    """Keep transformers from asking for values in two places, as fake tensors have none.
 
-    For packed texts, of which a mask would be made: ours are never so. And, up to 5.17, for the die of layer drop, which is off.
+    It looks for packed texts, to build their mask: ours are not packed so. And up to 5.17 it throws the die of layer drop, which is off.
     """
     rand = torch.rand
 
     def no_die(*size: Any, **options: Any) -> Any:
         return 1.0 if size == ([],) else rand(*size, **options)
 
-    with patch("transformers.masking_utils.find_packed_sequence_indices", lambda *_: None, create=True), patch("torch.rand", no_die):
+    with (
+        patch("transformers.masking_utils.find_packed_sequence_indices", lambda *_: None, create=True),
+        patch("torch.rand", no_die),
+    ):
         yield

@@ -1,4 +1,4 @@
-"""A config that fits: `training/preflight.py --fit true`. The micro-batch becomes smaller, the tokens of a step stay what was asked."""
+"""A config that fits: `training/preflight.py --fit true`. The micro-batch becomes smaller, the tokens of a step stay as in the config."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from training.settings.config import Config, dump_config
 
 
 def fitted_path(config: Config, out: str | None, argv: list[str]) -> Path:
-    """Where the config that fits goes: `--out`, or beside the last config file that was given, or beside the run folder."""
+    """Path for the config that fits: `--out`, or beside the last config file of the command line, or beside the run folder."""
     if out:
         return Path(out)
-    p = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    p.add_argument("--config", action="append")
-    if files := p.parse_known_args(argv)[0].config:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", action="append")
+    if files := parser.parse_known_args(argv)[0].config:
         return Path(files[-1]).with_name(Path(files[-1]).stem + ".fit.yaml")
     run = Path(config.run_dir)
-    return run.with_name(run.name + ".fit.yaml") if run.name not in ("", "..") else run / "preflight.fit.yaml"  # of ".", "/" and ".."
+    return run.with_name(run.name + ".fit.yaml") if run.name not in ("", "..") else run / "preflight.fit.yaml"  # for ".", "/" and ".."
 
 
-def fit(config: Config, found: dict[str, Any], path: Path, overwrite: bool) -> dict[str, Any]:
-    """Write a config whose micro-batch fits, with as many tokens a step as was asked.
+def fit(config: Config, estimate: dict[str, Any], path: Path, overwrite: bool) -> dict[str, Any]:
+    """Write a config whose micro-batch fits, with as many tokens a step as before.
 
     Args:
-        overwrite: whether the file may replace another one.
+        overwrite: whether an existing file may be replaced.
 
     Returns:
-        `fitted`: its path, None if no micro-batch is small enough; and of what its steps are made, `fitted_step`.
+        `fitted`, its path, or None if no micro-batch is small enough; and `fitted_step`, the micro-batches that its steps are made of.
 
     Raises:
-        ConfigError: if another file is there, or none can be written.
+        ConfigError: if a different file exists, or the file cannot be written.
     """
-    spec, largest, before = config.spec, found["memory"]["largest_batch"], config.train.gradient_accumulation_steps
+    spec, largest, before = config.spec, estimate["memory"]["largest_batch"], config.train.gradient_accumulation_steps
     key, now = spec.micro_batch(config.batch)
     if not largest:
         return {"fitted": None}
@@ -58,14 +58,14 @@ def fit(config: Config, found: dict[str, Any], path: Path, overwrite: bool) -> d
     return {"fitted": str(path), "fitted_step": step}
 
 
-CLOSE = 0.02  # of what a step has, that may be missing or too much
+CLOSE = 0.02  # a step may be larger or smaller than asked by this share
 
 
 def divided(asked: int, least: int, most: int, exactly: bool) -> tuple[int, int]:
-    """A size of micro-batches between two, and how many of them make a step of what is asked: the largest that comes close to it.
+    """A size of micro-batches from `least` to `most`, and how many make a step: the largest size whose step comes close to `asked`.
 
     Args:
-        exactly: to make just that, unless such micro-batches are less than half as large as they can be.
+        exactly: prefer a size that divides `asked`, unless it is less than half of `most`.
     """
     sizes = range(most, least - 1, -1)
     fine = [n for n in sizes if abs(n * round(asked / n) - asked) <= CLOSE * asked]

@@ -1,10 +1,9 @@
 """What a training step takes, worked out without running it: parameters by part, peak memory by part, FLOPs and operations.
 
-The model is built of fake tensors (torch's `FakeTensorMode`: shapes without memory) and takes one step with the task's
-own loss and the run's own optimizers; at every operation, what is alive is added up. So the answer is right for any model
-class, a model too large for the machine included. Bytes throughout. B: rows, T: tokens, V: vocabulary.
+A model of fake tensors takes one step (fake_step.py) with the task's own loss and the run's own optimizers, so the answer holds for any
+model class, and for models too large for this machine. Sizes are in bytes.
 
-Of a deep model only a few layers take the step, at two depths; what one more layer adds is carried on to the full depth.
+A deep model takes the step at two small depths; every number is then extrapolated, layer by layer, to the full depth.
 """
 
 from __future__ import annotations
@@ -24,27 +23,27 @@ from training.tasks.base import task_class
 
 DEPTHS = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_layers", "num_encoder_layers", "num_decoder_layers")
 
-DEEP, FEW = 12, (2, 4)  # layers from beyond which a model is measured with fewer, and with how many; even, as classes alternate in twos
+DEEP, FEW = 12, (2, 4)  # models of more layers are measured at these two depths; even, as some classes alternate two kinds of layer
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Of one process.
+    """What a step takes in one process.
 
     Attributes:
-        parameters: numbers of parameters: embeddings, attention, feed_forward, head (0 if tied), other, total.
-        vocabulary: of these, the entries' rows in the embeddings and the head.
+        parameters: numbers of parameters by part: embeddings, attention, feed_forward, head (0 if tied), other, total.
+        vocabulary: how many of these are in the rows of the vocabulary's entries, in embeddings and head.
         memory: bytes at the peak by part: weights, gradients, optimizer, average, activations, logits (with the loss).
-        moments: the same at every moment that is the peak on some number of devices; one is `memory`.
-        flops: of the forward and backward pass of one micro-batch (2 a multiply-add), matrix products and attention.
-        operations, update_operations: kernels that a GPU starts for these passes, and for the optimizers' step.
-        targets: tokens that the micro-batch predicts, if all are.
-        layers, largest_layer: parameters of all repeated layers, and of the largest.
-        shape: `width`, and `layers` of the deeper side, as the class has them with its defaults; None where it names them otherwise.
-        bf16: under autocast.
-        checkpointing: with gradient checkpointing.
+        moments: the same at each moment that may be the peak, depending on the number of devices; one of them is `memory`.
+        flops: FLOPs of matrix products and attention (2 a multiply-add) in one micro-batch's forward and backward pass.
+        operations, update_operations: how many kernels a GPU starts for these passes, and for the optimizers' step.
+        targets: how many target tokens the micro-batch has at most.
+        layers, largest_layer: numbers of parameters of all repeated layers, and of the largest one.
+        shape: `width`, and `layers` of the deeper side; None where the config class has other names for them.
+        bf16: whether the passes run under autocast.
+        checkpointing: whether activations are checkpointed.
     """
 
     parameters: dict[str, int]
@@ -63,26 +62,26 @@ class Footprint:
 
     @property
     def peak(self) -> int:
-        """Bytes in all."""
+        """Bytes of all parts together."""
         return sum(self.memory.values())
 
     def operations_of_step(self, accumulation: int) -> int:
-        """Kernels that a GPU starts for so many micro-batches and the update after them."""
+        """How many kernels a GPU starts for this many micro-batches and the update after them."""
         return self.operations * accumulation + self.update_operations
 
     @property
     def vocabulary_bytes(self) -> int:
-        """Bytes that the vocabulary is to blame for: its rows with gradients and optimizer, and the logits."""
+        """Bytes that the vocabulary causes: its rows with their gradients, optimizer state and average, and the logits."""
         whole = sum(self.memory[k] for k in ("weights", "gradients", "optimizer", "average"))
         return round(whole * self.vocabulary / max(1, self.parameters["total"])) + self.memory["logits"]
 
     def on_each(self, devices: int, sharded: bool) -> dict[str, int]:
-        """The memory of each of several devices.
+        """Bytes on each of several devices, by part.
 
-        DDP keeps everything on each and its buckets hold the gradients once more. FSDP divides weights, gradients, optimizer and
-        average; while a layer computes, it and what is in no layer are put together, with one of them as gradients too. That is
-        counted with the activations. Nobody divides those, so the peak can move from the end of the backward pass to its beginning.
-        torch's FSDPMemTracker says the same within a tenth (benchmarks/fsdp_memory.py).
+        DDP keeps everything on each device, and its buckets hold the gradients a second time. FSDP divides weights, gradients, optimizer
+        and average. While a layer computes, its parameters and those outside the layers are gathered, the larger of the two with
+        gradients; that counts as activations. Activations are not divided, so the peak can move from the end of the backward pass to
+        its beginning. torch's FSDPMemTracker agrees within a tenth (benchmarks/fsdp_memory.py).
         """
         if devices == 1:
             return dict(self.memory)
@@ -101,23 +100,23 @@ class Footprint:
 
 
 def heaviest(batches: list[dict[str, Any]]) -> Shapes:
-    """The shapes of the micro-batch that takes most: the widest logits, then the longest rows."""
-    found = max(batches, key=lambda b: (b["labels"].size, b["labels"].shape[1] + b["input_ids"].shape[1]))
-    return {k: v.shape for k, v in found.items() if k != "rows"}
+    """The shapes of the micro-batch that takes most memory: most labels, so most logits, then the longest rows."""
+    heaviest_batch = max(batches, key=lambda b: (b["labels"].size, b["labels"].shape[1] + b["input_ids"].shape[1]))
+    return {k: v.shape for k, v in heaviest_batch.items() if k != "rows"}
 
 
 class FootprintCache(dict[str, Any]):
-    """What was worked out before, by question: a preflight asks for the same footprint several times."""
+    """Footprints by what they depend on: a preflight asks for the same one several times. The oldest are dropped."""
 
     MOST = 64
 
-    def __call__(self, question: str, work: Callable[[], T]) -> T:
-        """The answer, worked out if it is not known."""
-        if question not in self:
+    def __call__(self, key: str, work: Callable[[], T]) -> T:
+        """The cached answer, or that of `work`."""
+        if key not in self:
             while len(self) >= self.MOST:
                 del self[next(iter(self))]
-            self[question] = work()
-        answer: T = self[question]
+            self[key] = work()
+        answer: T = self[key]
         return answer
 
 
@@ -128,50 +127,50 @@ def measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bo
     """The footprint of a run's step with micro-batches of these shapes.
 
     Args:
-        vocabulary: entries of the tokenizer.
-        bf16: under autocast to bf16 (fp16 takes as much); float32 otherwise.
-        cpu: on a CPU, where attention stays in float32.
+        vocabulary: number of entries of the tokenizer.
+        bf16: whether the passes run under autocast to bf16 (fp16 takes as much); float32 otherwise.
+        cpu: whether it is a CPU, where attention stays in float32.
 
     Raises:
         ConfigError: if the model section is wrong.
     """
-    asked = repr((config.task, config.model, config.batch, config.optim, config.train, vocabulary, shapes, bf16, cpu))
-    return CACHE(asked, lambda: _measure(config, vocabulary, shapes, bf16, cpu))
+    key = repr((config.task, config.model, config.batch, config.optim, config.train, vocabulary, shapes, bf16, cpu))
+    return CACHE(key, lambda: _measure(config, vocabulary, shapes, bf16, cpu))
 
 
 def _measure(config: Config, vocabulary: int, shapes: Shapes, bf16: bool, cpu: bool) -> Footprint:
     tokenizer: Any = StandIn(vocabulary)
     fixed = replace(config, batch=replace(config.batch, packing="always"))  # `auto` would ask for sample texts
     task = task_class(config.task)(fixed, tokenizer, [])
-    found = model_config(config.task, config.model, tokenizer, task.context)
+    hf_config = model_config(config.task, config.model, tokenizer, task.context)
 
-    def step(kind: Any) -> StepCost:
-        return take_step(config, task, kind, vocabulary, shapes, bf16, cpu)
+    def step(cut_config: Any) -> StepCost:
+        return take_step(config, task, cut_config, vocabulary, shapes, bf16, cpu)
 
-    sizes, moments, work = _extrapolated(step, config.task, found, vocabulary) or step(found)
+    sizes, moments, work = _extrapolated(step, config.task, hf_config, vocabulary) or step(hf_config)
     average = 4 * sizes["every"] if config.train.averaging != "none" else 0
     times = tuple(m | {"average": average} for m in moments.values())
     parameters = {k: n for k, n in sizes.items() if k not in ("vocabulary", "every", "layers", "largest_layer")}
     return Footprint(
         parameters, sizes["vocabulary"], max(times, key=lambda m: sum(m.values())), times, **work,
         targets=config.spec.count_targets(shapes["labels"]), layers=sizes["layers"], largest_layer=sizes["largest_layer"],
-        shape=_shape(found), bf16=bf16, checkpointing=config.train.gradient_checkpointing,
+        shape=_shape(hf_config), bf16=bf16, checkpointing=config.train.gradient_checkpointing,
     )  # fmt: skip
 
 
-def _extrapolated(step: Callable[[Any], StepCost], task: str, found: Any, vocabulary: int) -> StepCost | None:
-    """The step of a deep model from those of FEW of its layers; None if it is not deep, or its layers are not alike.
+def _extrapolated(step: Callable[[Any], StepCost], task: str, hf_config: Any, vocabulary: int) -> StepCost | None:
+    """The cost of a deep model's step, from its cost with FEW layers; None if it is not deep, or its layers are not alike.
 
-    Every number grows evenly with the layers, each moment by itself; which of them is the peak may change. The parameters of the whole
-    model are counted, and tell whether its layers are alike.
+    Every number grows evenly with the layers, at each moment by itself, so another moment may become the peak. The parameters of the
+    whole model are counted without the step; they show whether its layers are alike.
     """
-    deep = {n for name in DEPTHS if type(n := getattr(found, name, None)) is int and n > DEEP}
+    deep = {n for name in DEPTHS if type(n := getattr(hf_config, name, None)) is int and n > DEEP}
     if len(deep) != 1:
         return None
     depth = deep.pop()
     try:
-        few, more = (step(_shallower(found, depth, layers)) for layers in FEW)
-    except Exception:  # a class that cannot be cut shows its own mistakes at its full depth
+        few, more = (step(_shallower(hf_config, depth, layers)) for layers in FEW)
+    except Exception:  # a class that cannot be cut reports its errors at full depth
         return None
 
     def on(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
@@ -179,29 +178,29 @@ def _extrapolated(step: Callable[[Any], StepCost], task: str, found: Any, vocabu
 
     def count() -> dict[str, int]:
         with torch.device("meta"):
-            return sizes_of(fresh(task, found), vocabulary)
+            return sizes_of(fresh(task, hf_config), vocabulary)
 
-    sizes = CACHE(f"sizes {task} {found!r}", count)
+    sizes = CACHE(f"sizes {task} {hf_config!r}", count)
     if on(few.sizes, more.sizes) != sizes or few.moments.keys() != more.moments.keys():
         return None
     moments = {name: on(few.moments[name], more.moments[name]) for name in few.moments}
     return StepCost(sizes, moments, on(few.work, more.work))
 
 
-def _shallower(found: Any, depth: int, layers: int) -> Any:
-    """The config with so many layers wherever it has `depth`."""
-    small = copy.deepcopy(found)
-    for key, value in found.to_dict().items():
-        if isinstance(value, list) and len(value) == depth:  # a kind for each layer
+def _shallower(hf_config: Any, depth: int, layers: int) -> Any:
+    """A copy of the transformers config with `layers` wherever it has `depth`."""
+    small = copy.deepcopy(hf_config)
+    for key, value in hf_config.to_dict().items():
+        if isinstance(value, list) and len(value) == depth:  # one entry a layer
             setattr(small, key, value[:layers])
     for name in DEPTHS:
-        if getattr(found, name, None) == depth:
+        if getattr(hf_config, name, None) == depth:
             setattr(small, name, layers)
     return small
 
 
 def _shape(config: Any) -> dict[str, int | None]:
-    """Width and depth of a transformers config, by whatever name its class has for them."""
+    """Width and depth of a transformers config, under whatever names its class has for them."""
     depths = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_decoder_layers")
     layers = [n for name in depths if type(n := getattr(config, name, None)) is int]
     width = getattr(config, "hidden_size", None)
@@ -209,13 +208,13 @@ def _shape(config: Any) -> dict[str, int | None]:
 
 
 def largest_batch(of: Callable[[int], int], now: int, available: int) -> int:
-    """The largest micro-batch (rows, or tokens of translation) that stays within `available` bytes; 0 if none does.
+    """The largest micro-batch (in rows, or tokens for translation) that stays within `available` bytes; 0 if none does.
 
-    Memory grows evenly with the batch, so two footprints tell; a third makes sure.
+    Memory grows evenly with the batch, so two footprints give the size; further ones confirm it.
 
     Args:
-        of: bytes that a micro-batch of some size takes.
-        now: the size asked for.
+        of: gives the bytes that a micro-batch of a size takes.
+        now: the size in the config.
     """
     small, large = of(now), of(2 * now)
     each = max(1.0, (large - small) / now)

@@ -1,6 +1,7 @@
-"""Everything that preflight knows of a run: on paper, by a probe of some steps, or by a device's data sheet; then the rules judge.
+"""Everything that preflight knows of a run: worked out, timed by a probe, or taken from a device's data sheet; then judged by the rules.
 
-The start of every run asks the same (`before_run`), and the page's calculator a part of it (`sketch`).
+Preflight asks for it with `of_config`, the start of a run with `before_run`, and the page's calculator asks for a part with `sketch`.
+"Estimate" is the resulting object, as in preflight.json, by sections.
 """
 
 from __future__ import annotations
@@ -29,14 +30,12 @@ if TYPE_CHECKING:
 
 
 def device_names() -> list[str]:
-    """Devices that are known by name."""
+    """Names of the devices whose data sheets are known."""
     return list(SHEETS)
 
 
 def of_config(config: Config, options: argparse.Namespace, language: Language) -> dict[str, Any]:
-    """Everything about a run that is not launched yet; its files are made in a temporary folder.
-
-    What it is at is said on stderr, in that language.
+    """The estimate of a run that is not launched yet. Files are written to a temporary folder, progress to stderr in `language`.
 
     Raises:
         ConfigError: if the config or its files cannot be used.
@@ -54,7 +53,7 @@ def of_config(config: Config, options: argparse.Namespace, language: Language) -
     processes, words = Processes(), phrases("page", language)
     with TemporaryDirectory(prefix="preflight-") as folder:
         inside = replace(config, run_dir=folder, log=replace(config.log, language=language))
-        # Of a device that is not here, the precision cannot be checked against what is here.
+        # The precision of a device that is not here cannot be checked.
         check_before_reading(with_precision(inside, "no") if options.device else inside, processes)
         data = open_data(inside, processes)
         cpu = processes.device.type == "cpu" and not options.device
@@ -63,11 +62,11 @@ def of_config(config: Config, options: argparse.Namespace, language: Language) -
         held = max(0, numbers.resident() - before) if cpu else 0
         place = numbers.Place(available, held, cpu, options.devices, options.sharded)
         chosen = inside
-        if inside.train.mixed_precision == "auto" and not cpu:  # a CPU is asked by the probe; until then float32 is assumed
+        if inside.train.mixed_precision == "auto" and not cpu:  # on a CPU the probe decides; until then float32 is assumed
             chosen = with_precision(inside, SHEETS[options.device].precision if options.device else gpu_precision(processes.device))
         processes.say(words["at_paper"])
-        found = on_paper(chosen, data, place)
-        if options.probe and not options.device and numbers.fits(found):
+        estimate = on_paper(chosen, data, place)
+        if options.probe and not options.device and numbers.fits(estimate):
             processes.say(words["at_probe"])
             if cpu:
                 return_memory(inside.train.gradient_checkpointing)
@@ -75,34 +74,34 @@ def of_config(config: Config, options: argparse.Namespace, language: Language) -
             assumed = chosen.train.mixed_precision
             chosen, _, seconds = choose_precision(inside, data, net, processes, False)
             if chosen.train.mixed_precision not in ("no", assumed):
-                found = on_paper(chosen, data, place)
-            by_probe(chosen, data, net, found, seconds)
+                estimate = on_paper(chosen, data, place)
+            by_probe(chosen, data, net, estimate, seconds)
         elif options.device:
-            by_sheet(chosen, found, options.device)
-        if options.price and found["time"].get("seconds"):
-            found["time"]["money"] = float(f"{options.price * options.devices * found['time']['seconds'] / 3600:.6g}")
+            by_sheet(chosen, estimate, options.device)
+        if options.price and estimate["time"].get("seconds"):
+            estimate["time"]["money"] = float(f"{options.price * options.devices * estimate['time']['seconds'] / 3600:.6g}")
         processes.say(words["at_variants"])
         shapes, size = shapes_of(chosen, data), len(data.tokenizer)
-        found["memory"]["variants"] = numbers.variants(chosen, size, shapes, place)
-        found["memory"]["largest_batch"] = numbers.largest(chosen, size, shapes, place)
-    found["findings"] = judged(chosen, found)
-    return found
+        estimate["memory"]["variants"] = numbers.variants(chosen, size, shapes, place)
+        estimate["memory"]["largest_batch"] = numbers.largest(chosen, size, shapes, place)
+    estimate["findings"] = judged(chosen, estimate)
+    return estimate
 
 
 def with_precision(config: Config, precision: Any) -> Config:
-    """The same with another `train.mixed_precision`."""
+    """The config with another `train.mixed_precision`."""
     return replace(config, train=replace(config.train, mixed_precision=precision))
 
 
 def sketch(config: Config, vocabulary: int, device: str) -> dict[str, Any]:
-    """What can be said without a corpus: parameters, memory and FLOPs at full batches, and the time on a device by name.
+    """An estimate without a corpus: parameters, memory and FLOPs of full batches, and the time on a device by its data sheet.
 
     Args:
-        vocabulary: entries of the tokenizer that the run would have.
+        vocabulary: number of entries that the run's tokenizer would have.
         device: one of `device_names()`.
 
     Raises:
-        ConfigError: if the model cannot be built so.
+        ConfigError: if the model cannot be built.
     """
     from training.estimate import numbers
     from training.model.build import quiet_transformers
@@ -112,77 +111,77 @@ def sketch(config: Config, vocabulary: int, device: str) -> dict[str, Any]:
     if config.train.mixed_precision == "auto":
         config = with_precision(config, sheet.precision)
     place, shapes = numbers.Place(round(sheet.memory)), config.spec.full_batch(config.batch)
-    found, footprint = numbers.of_model(config, vocabulary, shapes, place)
-    if not numbers.fits(found):
-        found["memory"]["largest_batch"] = numbers.largest(config, vocabulary, shapes, place)
+    estimate, footprint = numbers.of_model(config, vocabulary, shapes, place)
+    if not numbers.fits(estimate):
+        estimate["memory"]["largest_batch"] = numbers.largest(config, vocabulary, shapes, place)
     per_step = footprint.targets * config.train.gradient_accumulation_steps
-    found["data"] = {"tokens_per_step": per_step, "tokens": 0}
-    found["flops_per_step"] = footprint.flops * config.train.gradient_accumulation_steps
-    found["operations_per_step"] = footprint.operations_of_step(config.train.gradient_accumulation_steps)
-    by_sheet(config, found, device)
-    found["horizon"]["epochs"] = None  # of a corpus that nobody knows
-    found["vocabulary"], found["forecast"] = {"size": vocabulary}, {}
-    found["findings"] = judged(config, found, rules.OF_A_MODEL)
-    return found
+    estimate["data"] = {"tokens_per_step": per_step, "tokens": 0}
+    estimate["flops_per_step"] = footprint.flops * config.train.gradient_accumulation_steps
+    estimate["operations_per_step"] = footprint.operations_of_step(config.train.gradient_accumulation_steps)
+    by_sheet(config, estimate, device)
+    estimate["horizon"]["epochs"] = None  # the corpus is unknown
+    estimate["vocabulary"], estimate["forecast"] = {"size": vocabulary}, {}
+    estimate["findings"] = judged(config, estimate, rules.OF_A_MODEL)
+    return estimate
 
 
 def before_run(
     config: Config, data: Data, net: PreTrainedModel, seconds: dict[str, float] | None, held: int, devices: int, sharded: bool
 ) -> dict[str, Any]:
-    """The same for a run that is about to begin, its model built and its precision chosen.
+    """The estimate of a run that is about to begin, with its model built and its precision chosen.
 
     Args:
-        seconds: of a step by precision, as `setup.data.choose_precision` found them.
+        seconds: seconds of a step by precision, as `setup.data.choose_precision` returns them.
         held: bytes that this process has in memory for its data.
-        devices, sharded: how many processes there are, and whether by FSDP.
+        devices, sharded: the number of processes, and whether they use FSDP.
     """
     from training.estimate import numbers
 
     place = numbers.Place(numbers.memory_here(net.device), held, net.device.type == "cpu", devices, sharded)
-    found = on_paper(config, data, place)
-    if not numbers.fits(found):
-        found["memory"]["largest_batch"] = numbers.largest(config, len(data.tokenizer), shapes_of(config, data), place)
-    by_probe(config, data, net, found, seconds)
-    found["findings"] = judged(config, found)
-    return found
+    estimate = on_paper(config, data, place)
+    if not numbers.fits(estimate):
+        estimate["memory"]["largest_batch"] = numbers.largest(config, len(data.tokenizer), shapes_of(config, data), place)
+    by_probe(config, data, net, estimate, seconds)
+    estimate["findings"] = judged(config, estimate)
+    return estimate
 
 
 def on_paper(config: Config, data: Data, place: Place) -> dict[str, Any]:
-    """What needs no weights: parameters, memory, vocabulary, data, horizon."""
+    """The sections that need no weights: parameters, memory, vocabulary, data, horizon, forecast; `time` is empty."""
     from training.estimate import numbers
     from training.setup.data import look_at_vocabulary
 
-    found, footprint = numbers.of_model(config, len(data.tokenizer), shapes_of(config, data), place)
-    found["vocabulary"] = look_at_vocabulary(data, footprint.vocabulary)
-    found["data"] = numbers.of_data(config, data, found["vocabulary"], place.devices)
-    found["horizon"] = numbers.of_horizon(config, found["data"], None)
-    mean = found["data"]["tokens_per_step"] / place.devices / config.train.gradient_accumulation_steps
-    found["flops_per_micro_batch"] = round(footprint.flops * mean / max(1, footprint.targets))
-    found["flops_per_step"] = found["flops_per_micro_batch"] * config.train.gradient_accumulation_steps * place.devices
-    found["operations_per_step"] = footprint.operations_of_step(config.train.gradient_accumulation_steps)
-    per_epoch = found["horizon"]["steps_per_epoch"]
+    estimate, footprint = numbers.of_model(config, len(data.tokenizer), shapes_of(config, data), place)
+    estimate["vocabulary"] = look_at_vocabulary(data, footprint.vocabulary)
+    estimate["data"] = numbers.of_data(config, data, estimate["vocabulary"], place.devices)
+    estimate["horizon"] = numbers.of_horizon(config, estimate["data"], None)
+    mean = estimate["data"]["tokens_per_step"] / place.devices / config.train.gradient_accumulation_steps
+    estimate["flops_per_micro_batch"] = round(footprint.flops * mean / max(1, footprint.targets))
+    estimate["flops_per_step"] = estimate["flops_per_micro_batch"] * config.train.gradient_accumulation_steps * place.devices
+    estimate["operations_per_step"] = footprint.operations_of_step(config.train.gradient_accumulation_steps)
+    per_epoch = estimate["horizon"]["steps_per_epoch"]
     step = None
     if may_turn(config):
-        step = overfit_step(config.optim.name, found["parameters"]["total"], found["data"]["tokens"], per_epoch)
+        step = overfit_step(config.optim.name, estimate["parameters"]["total"], estimate["data"]["tokens"], per_epoch)
     epoch = round(step / per_epoch, 2) if step else None
-    found["forecast"] = {"overfit_step": step, "overfit_epoch": epoch, "factor": FACTOR, "source": SOURCE}
-    found["time"] = {}
-    return found
+    estimate["forecast"] = {"overfit_step": step, "overfit_epoch": epoch, "factor": FACTOR, "source": SOURCE}
+    estimate["time"] = {}
+    return estimate
 
 
 def shapes_of(config: Config, data: Data) -> Shapes:
-    """The heaviest micro-batch of the sample."""
+    """The shapes of the heaviest micro-batch of the sample, or of a full batch if the sample makes none."""
     from training.estimate import footprint
 
     batches, _ = data.task.make_batches(data.sample, None)
     return footprint.heaviest(batches) if batches else config.spec.full_batch(config.batch)
 
 
-def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, Any], seconds: dict[str, float] | None) -> None:
+def by_probe(config: Config, data: Data, net: PreTrainedModel, estimate: dict[str, Any], seconds: dict[str, float] | None) -> None:
     """Time some steps and fill in the sections `time` and `horizon`, unless there is no batch to time.
 
     Args:
-        seconds: of a step by precision, as `setup.data.choose_precision` found them.
+        seconds: seconds of a step by precision, as `setup.data.choose_precision` returns them; None: they are timed here.
     """
     import torch
 
@@ -190,52 +189,54 @@ def by_probe(config: Config, data: Data, net: PreTrainedModel, found: dict[str, 
     from training.estimate import numbers, probe
     from training.model.hardware import cores, peak_flops, watch_others
 
-    where = next(net.parameters()).device
+    device = next(net.parameters()).device
     language = spoken(config.log.language)
     left = phrases("training", language)["left"]
     bar = Progress(phrases("page", language)["at_probe"], 1.0, shown=data.processes.main, left=left)
     others = watch_others()
-    timed = probe.run(config, data, net, where, bar.to)
+    timed = probe.run(config, data, net, device, bar.to)
     busy = others()
     bar.close()
     if timed is None:
         return
-    peak = peak_flops(where, config.train.mixed_precision)
-    found["horizon"] = numbers.of_horizon(config, found["data"], numbers.seconds_per_step(config, timed))
-    found["time"] = numbers.of_time(config, timed, found["horizon"], found["flops_per_micro_batch"], peak, found["memory"]["devices"])
+    peak = peak_flops(device, config.train.mixed_precision)
+    estimate["horizon"] = numbers.of_horizon(config, estimate["data"], numbers.seconds_per_step(config, timed))
+    estimate["time"] = numbers.of_time(
+        config, timed, estimate["horizon"], estimate["flops_per_micro_batch"], peak, estimate["memory"]["devices"]
+    )
     if seconds is None:
-        seconds = probe.by_precision(config, data, net, where) if config.train.mixed_precision != "no" else {}
-    found["time"]["step_seconds_by_precision"] = seconds
-    found["time"]["gpu"] = where.type == "cuda"
-    if where.type == "cpu" and data.processes.world == 1 and busy is not None:
-        found["time"] |= {"threads": torch.get_num_threads(), "cores": cores(), "busy_cores": round(busy, 2)}
+        seconds = probe.by_precision(config, data, net, device) if config.train.mixed_precision != "no" else {}
+    estimate["time"]["step_seconds_by_precision"] = seconds
+    estimate["time"]["gpu"] = device.type == "cuda"
+    if device.type == "cpu" and data.processes.world == 1 and busy is not None:
+        estimate["time"] |= {"threads": torch.get_num_threads(), "cores": cores(), "busy_cores": round(busy, 2)}
 
 
-def by_sheet(config: Config, found: dict[str, Any], device: str) -> None:
-    """Fill in the sections `time` and `horizon` by what is known of a device."""
+def by_sheet(config: Config, estimate: dict[str, Any], device: str) -> None:
+    """Fill in the sections `time` and `horizon` from a device's data sheet."""
     from training.estimate import numbers
 
-    on = (device, config.train.mixed_precision)
-    work = (found["flops_per_step"], found["operations_per_step"], found["memory"]["devices"])
-    found["horizon"] = numbers.of_horizon(config, found["data"], numbers.step_seconds_on(*on, *work))
-    found["time"] = numbers.of_time_on(*on, found["horizon"], *work)
+    device_and_precision = (device, config.train.mixed_precision)
+    work = (estimate["flops_per_step"], estimate["operations_per_step"], estimate["memory"]["devices"])
+    estimate["horizon"] = numbers.of_horizon(config, estimate["data"], numbers.step_seconds_on(*device_and_precision, *work))
+    estimate["time"] = numbers.of_time_on(*device_and_precision, estimate["horizon"], *work)
 
 
-def judged(config: Config, found: dict[str, Any], which: tuple[facts.Rule, ...] | None = None) -> list[Finding]:
-    """What these rules, by default all, say to the numbers."""
+def judged(config: Config, estimate: dict[str, Any], which: tuple[facts.Rule, ...] | None = None) -> list[Finding]:
+    """The findings of these rules, by default of all, on the estimate, the worst first."""
     sections = ("parameters", "shape", "memory", "vocabulary", "data", "horizon", "time", "forecast")
-    return worst_first(rules.judge(facts.Facts(config, *(found.get(s) or {} for s in sections)), which))
+    return worst_first(rules.judge(facts.Facts(config, *(estimate.get(s) or {} for s in sections)), which))
 
 
-def as_object(found: dict[str, Any], language: Language) -> dict[str, Any]:
-    """What `--json true` prints, with the findings in words; a number that is not finite, for which JSON has no name, is null."""
-    plain: dict[str, Any] = _finite_numbers({**found, "findings": [f.as_dict(language) for f in found["findings"]]})
+def as_object(estimate: dict[str, Any], language: Language) -> dict[str, Any]:
+    """The object that `--json true` prints, its findings in words; numbers that are not finite are null, as JSON has no name for them."""
+    plain: dict[str, Any] = _finite_numbers({**estimate, "findings": [f.as_dict(language) for f in estimate["findings"]]})
     return plain
 
 
-def as_json(found: dict[str, Any], language: Language) -> str:
-    """The same as a text, for preflight.json."""
-    return json.dumps(as_object(found, language), ensure_ascii=False, indent=1, allow_nan=False)
+def as_json(estimate: dict[str, Any], language: Language) -> str:
+    """`as_object` as the text of preflight.json."""
+    return json.dumps(as_object(estimate, language), ensure_ascii=False, indent=1, allow_nan=False)
 
 
 def _finite_numbers(value: Any) -> Any:

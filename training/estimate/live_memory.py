@@ -1,4 +1,4 @@
-"""Counting, operation by operation, what memory is alive and what is computed; footprint.py takes a step under it."""
+"""Counts, operation by operation, which memory is alive and what is computed; fake_step.py takes a step under it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *args: Any,
 
 @cache
 def _writes(operation: Any) -> bool:
-    """Whether an operation writes numbers; views, empty tensors and questions (which fake tensors ask about) do not."""
+    """Whether an operation writes numbers; views, empty tensors and queries do not."""
     schema = operation._schema
     view = schema.name.endswith("view") or any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
     tensors = any("Tensor" in str(r.type) for r in schema.returns) or schema.is_mutable
@@ -33,18 +33,18 @@ def _writes(operation: Any) -> bool:
 
 
 class LiveMemory(TorchDispatchMode):
-    """Adds up the storages that are alive, by what they are for, and the FLOPs of the operations.
+    """Adds up the bytes of the storages that are alive, by part, and the FLOPs of the operations.
 
-    (torch's FlopCounterMode keeps what gradient checkpointing computes again from being freed, so its formulas are used here.)
+    torch's FlopCounterMode would keep what gradient checkpointing computes again from being freed, so only its formulas are used.
 
     Args:
-        vocabulary: a tensor whose last side is this long is called logits.
+        vocabulary: number of entries; an activation whose last dimension is this long counts as logits.
 
     Attributes:
-        operations: that a GPU would start a kernel for: those that write something.
-        moments: what was alive, by part, with the most activations and logits (`fullest`), and at the peak of the times before and
-            after half of the layers have gradients (`early`, `late`).
-        half_way: whether they have.
+        operations: how many kernels a GPU would start: one for each operation that writes something.
+        moments: bytes alive, by part, when activations and logits were largest (`fullest`), and at the peaks before and after half of the
+            layers' parameters have gradients (`early`, `late`).
+        half_way: whether half of them have gradients; the caller sets it.
     """
 
     def __init__(self, vocabulary: int):
@@ -55,7 +55,7 @@ class LiveMemory(TorchDispatchMode):
         self.kinds: weakref.WeakKeyDictionary[Any, list[str]] = weakref.WeakKeyDictionary()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and count what it made."""
+        """Run the operation and count its result."""
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         if formula := flop_registry.get(func._overloadpacket):
@@ -73,7 +73,7 @@ class LiveMemory(TorchDispatchMode):
         self._note("fullest", now["activations"] + now["logits"])
 
     def _note(self, moment: str, bytes_: int) -> None:
-        if bytes_ >= self._most.get(moment, 0):  # of the same, the later: the second micro-batch meets the gradients of the first
+        if bytes_ >= self._most.get(moment, 0):  # the later of equal ones: the second micro-batch meets the gradients of the first
             self._most[moment], self.moments[moment] = bytes_, self.now.copy()
 
     def _see(self, tensor: torch.Tensor) -> None:
@@ -90,7 +90,7 @@ class LiveMemory(TorchDispatchMode):
         self.now[kind[0]] -= size
 
     def rename(self, tensors: Iterable[torch.Tensor], name: str) -> None:
-        """From here on, these count under another name."""
+        """Count these tensors under another part from here on."""
         for tensor in tensors:
             storage = tensor.untyped_storage()
             if (kind := self.kinds.get(storage)) and kind[0] != name:
@@ -100,7 +100,7 @@ class LiveMemory(TorchDispatchMode):
 
     @property
     def at_peak(self) -> Counter[str]:
-        """What was alive when most was."""
+        """Bytes alive, by part, at the moment with the largest sum."""
         return max(self.moments.values(), key=Counter.total)
 
     def restart(self) -> None:

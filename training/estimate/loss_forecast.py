@@ -1,7 +1,7 @@
 """A forecast of the loss from short runs of smaller models: `training/preflight.py --forecast true`.
 
-The config's model is made narrower (fewer heads of the same size), trained for some steps at a constant rate, and a power
-law through the validation losses of all sizes and steps is followed to the full model and horizon. An extrapolation.
+The config's model is made narrower (fewer heads of the same size) and trained for some steps at a constant rate. A power law is fitted
+to the validation losses of all sizes and steps, and extrapolated to the full model and horizon.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ WIDTHS = ("hidden_size", "d_model", "n_embd", "intermediate_size", "encoder_ffn_
 
 HEADS = ("num_attention_heads", "num_key_value_heads", "encoder_attention_heads", "decoder_attention_heads", "n_head", "num_heads")
 
-SHARES = (0.25, 0.5, 0.75)  # of the model's width
+SHARES = (0.25, 0.5, 0.75)  # the small models' widths as shares of the model's
 
-STEPS, LOOKS = 240, 6  # of each small run, and how often its loss is measured; the first looks, in the warmup, do not count
+STEPS, LOOKS = 240, 6  # steps of each small run, and how often its loss is measured; the first measurement, during warmup, does not count
 
 
 def narrower(model: dict[str, Any], share: float) -> dict[str, Any]:
-    """A model section with that share of the width, its heads of the same size.
+    """A model section with this share of the width and heads of the same size.
 
     Raises:
-        ConfigError: if the config does not say its heads, or has too few to leave some out.
+        ConfigError: if the section does not give the number of heads, or it is not a multiple of four.
     """
     heads = [model[k] for k in HEADS if k in model]
     if not heads or min(heads) < 4 or any(int(h * share) != h * share for h in heads):
@@ -41,19 +41,19 @@ def narrower(model: dict[str, Any], share: float) -> dict[str, Any]:
     return {k: int(v * share) if k in WIDTHS + HEADS and isinstance(v, int) else v for k, v in model.items()}
 
 
-def loss_at_the_end(config: Config, found: dict[str, Any], train: Train) -> dict[str, Any]:
-    """The section `forecast`, with the loss at the horizon, its error, and the runs that it is from.
+def loss_at_the_end(config: Config, estimate: dict[str, Any], train: Train) -> dict[str, Any]:
+    """The section `forecast`, with the loss at the horizon, its error, and the small runs that it is from.
 
-    Text that is read again and again counts as new in the law, so it is followed no further than to the step at which the loss is
-    expected to turn (`loss_step`), and of the small runs too only what comes before theirs is used.
+    The law counts text that is read again as new. So it is followed only to the step at which the loss is expected to turn (`loss_step`),
+    and the small runs' losses are used only up to their own turn.
 
     Raises:
         ConfigError: if there is no horizon in steps or no validation set, the model cannot be made narrower, or a small run fails.
     """
-    per_step, per_epoch = found["data"]["tokens_per_step"], found["horizon"]["steps_per_epoch"]
-    if not found["horizon"]["tokens"] or not found["data"]["held_out"]:
+    per_step, per_epoch = estimate["data"]["tokens_per_step"], estimate["horizon"]["steps_per_epoch"]
+    if not estimate["horizon"]["tokens"] or not estimate["data"]["held_out"]:
         raise ConfigError("it needs a horizon in steps or tokens and held-out rows")
-    steps = min(STEPS, found["horizon"]["steps"])
+    steps = min(STEPS, estimate["horizon"]["steps"])
     if steps < LOOKS:
         raise ConfigError(f"it needs a horizon of at least {LOOKS} steps, to measure the small runs' loss so often; it has {steps}")
     points, runs = [], list[dict[str, Any]]()
@@ -72,33 +72,33 @@ def loss_at_the_end(config: Config, found: dict[str, Any], train: Train) -> dict
                 ),
                 checkpoint=replace(config.checkpoint, every_steps=10 * steps), log=LogConfig(preflight=False, language=language),
             )  # fmt: skip
-            seen: list[dict[str, Any]] = []
+            evaluations: list[dict[str, Any]] = []
 
-            def look(record: dict[str, Any]) -> None:
-                seen.append(record)  # noqa: B023
+            def on_evaluation(record: dict[str, Any]) -> None:
+                evaluations.append(record)  # noqa: B023
                 bar.to(len(runs) + record["step"] / steps)
 
             try:
-                with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # their reports are nobody's answer
-                    result = train(small, look)
+                with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # the small runs' reports are not part of the answer
+                    result = train(small, on_evaluation)
             except Stopped as error:
                 raise ConfigError(f"a model of {share:.0%} of the width could not be trained: {error}") from None
             if result.ended == "interrupted" or result.signal:
                 raise KeyboardInterrupt
             size = result.parameters
-            runs.append({"share": share, "parameters": size, "losses": [(r["step"], round(r["val_loss"], 4)) for r in seen]})
+            runs.append({"share": share, "parameters": size, "losses": [(r["step"], round(r["val_loss"], 4)) for r in evaluations]})
             turning = math.inf
             if may_turn(config):
-                turning = overfit_step(config.optim.name, size, found["data"]["tokens"], per_epoch) or math.inf
-            points += [(size, r["step"] * per_step, r["val_loss"]) for r in seen if every < r["step"] <= turning]
+                turning = overfit_step(config.optim.name, size, estimate["data"]["tokens"], per_epoch) or math.inf
+            points += [(size, r["step"] * per_step, r["val_loss"]) for r in evaluations if every < r["step"] <= turning]
     bar.close()
     try:
         law = fit(points)
     except ValueError as error:
         raise ConfigError(f"the corpus is so small that the small runs overfit at once: {error}") from None
-    last = min(found["horizon"]["steps"], found["forecast"]["overfit_step"] or math.inf)
-    loss, error_bar = law.at(found["parameters"]["total"], last * per_step)
+    last = min(estimate["horizon"]["steps"], estimate["forecast"]["overfit_step"] or math.inf)
+    loss, error_bar = law.at(estimate["parameters"]["total"], last * per_step)
     return {
-        **found["forecast"], "val_loss": round(loss, 4), "val_loss_error": round(error_bar, 4), "loss_step": last,
+        **estimate["forecast"], "val_loss": round(loss, 4), "val_loss_error": round(error_bar, 4), "loss_step": last,
         "of_size": round(law.of_size, 4), "of_tokens": round(law.of_tokens, 4), "runs": runs, "extrapolation": True,
     }  # fmt: skip

@@ -1,6 +1,6 @@
-"""The numbers of a preflight: what a run will hold, read and take, gathered into one object (preflight.json).
+"""The numbers of a preflight: the sections of preflight.json on parameters, memory, data, horizon and time.
 
-the rules judge them, `preflight.py` and the start of a run show them.
+The rules judge them; `preflight.py` and the start of a run show them.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from training.base.device_sheets import SHEETS
 from training.corpus.batches import to_tensors
 from training.corpus.filters import is_chinese, length
 from training.diagnosis.corpus_report import count_lost_rows
-from training.estimate import facts, footprint
+from training.estimate import facts
 from training.estimate.fake_step import Shapes
-from training.estimate.footprint import Footprint
+from training.estimate.footprint import Footprint, largest_batch, measure
 from training.estimate.probe import Probe
 from training.model.hardware import KEPT, KERNELS
 from training.settings.config import Config
 from training.setup.data import Data
 
-# The share of a data sheet's FLOP/s that the products reach: a guess to be replaced by a probe (Megatron-LM and PaLM report
-# 0.3 to 0.5 for large ones).
+# The share of a data sheet's FLOP/s that matrix products are assumed to reach without a probe (Megatron-LM and PaLM report 0.3 to 0.5 for
+# large models).
 UTILISATION = 0.3
 
-# What a host takes to start an operation: on that of an H200 the steps of three small Transformers took 41, 77 and 149 ms, within a fourth
-# of this times their operations and the share above of their FLOPs. The first two shared the card (docs/log.md); no other host was tried.
+# Seconds that a host takes to start an operation. The steps of three small Transformers on an H200 took 41, 77 and 149 ms, within a fourth
+# of what this and UTILISATION give. The first two shared the card (docs/log.md); no other host was tried.
 START_SECONDS = 50e-6
 
-# Bytes of logits from which on their tensors, and the vocabulary's rows, go back to the system when they are freed.
+# From this many bytes of logits on, their tensors and the vocabulary's rows go back to the system when they are freed.
 HUGE = 4_000_000_000
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run will be.
+    """The devices that a run will use, and their memory.
 
     Attributes:
-        available: bytes that there are for a process.
+        available: bytes available to each process.
         held: bytes that its data take already.
         cpu: whether it is a CPU, whose allocator keeps some of what is freed.
-        devices, sharded: how many devices, and whether by FSDP.
+        devices, sharded: the number of devices, and whether FSDP divides the model between them.
     """
 
     available: int = 0
@@ -54,33 +54,33 @@ class Place:
     devices: int = 1
     sharded: bool = False
 
-    def kept(self, found: Footprint) -> int:
-        """Bytes that the allocator keeps, and those of the kernels."""
+    def kept(self, footprint: Footprint) -> int:
+        """Bytes of the kernels, and of freed memory that the allocator keeps."""
         if not self.cpu:
             return 0
-        own = found.vocabulary_bytes if found.memory["logits"] > HUGE else 0
-        pieces = 0 if found.checkpointing else round(KEPT * (found.peak - own))  # see hardware.return_memory
-        return KERNELS["bf16" if found.bf16 else "float32"] + pieces
+        own = footprint.vocabulary_bytes if footprint.memory["logits"] > HUGE else 0
+        pieces = 0 if footprint.checkpointing else round(KEPT * (footprint.peak - own))  # see hardware.return_memory
+        return KERNELS["bf16" if footprint.bf16 else "float32"] + pieces
 
-    def taken(self, found: Footprint) -> int:
-        """Bytes that a run with this footprint has at its peak on each device: everything."""
-        return sum(found.on_each(self.devices, self.sharded).values()) + self.held + self.kept(found)
+    def taken(self, footprint: Footprint) -> int:
+        """All bytes that a run with this footprint takes at its peak on each device."""
+        return sum(footprint.on_each(self.devices, self.sharded).values()) + self.held + self.kept(footprint)
 
 
 def memory_here(device: torch.device) -> int:
-    """Bytes that a run may take on this device: what is free, with what this process holds already."""
+    """Bytes that a run may take on this device: what is free, plus what this process holds already."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device))
     return int(psutil.virtual_memory().available + resident())
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """Bytes of this process that are resident in memory."""
     return int(psutil.Process().memory_info().rss)
 
 
 def resident_at_first() -> int:
-    """The same before a run, with the libraries that it would otherwise load on its way and take for its data."""
+    """`resident` before a run, after loading the libraries that a run loads later, so that they do not count as its data."""
     import datasets  # noqa: F401
     import evaluate  # noqa: F401
     import matplotlib.figure  # noqa: F401
@@ -89,50 +89,49 @@ def resident_at_first() -> int:
 
 
 def of_model(config: Config, vocabulary: int, shapes: Shapes, place: Place | None = None) -> tuple[dict[str, Any], Footprint]:
-    """The sections `config`, `parameters`, `shape` and `memory`, from the footprint of the config as it is."""
+    """The sections `config`, `parameters`, `shape` and `memory`, and the footprint that they are from."""
     place = place or Place()
-    found = footprint.measure(config, vocabulary, shapes, _mixed(config), place.cpu)
-    kept = place.kept(found)
-    peak = found.peak + place.held + kept
-    memory: dict[str, Any] = {**{k: found.memory[k] for k in facts.MEMORY_PARTS}, "vocabulary_bytes": found.vocabulary_bytes}
-    memory |= {"peak_bytes": peak, "vocabulary_share": round(found.vocabulary_bytes / max(1, peak), 4)}
-    memory |= {"devices": place.devices, "sharded": place.sharded, "each_device_bytes": place.taken(found)}
+    footprint = measure(config, vocabulary, shapes, _mixed(config), place.cpu)
+    kept = place.kept(footprint)
+    peak = footprint.peak + place.held + kept
+    memory: dict[str, Any] = {**{k: footprint.memory[k] for k in facts.MEMORY_PARTS}, "vocabulary_bytes": footprint.vocabulary_bytes}
+    memory |= {"peak_bytes": peak, "vocabulary_share": round(footprint.vocabulary_bytes / max(1, peak), 4)}
+    memory |= {"devices": place.devices, "sharded": place.sharded, "each_device_bytes": place.taken(footprint)}
     memory |= {"data_bytes": place.held, "kept_bytes": kept, "available_bytes": place.available}
     named = {"task": config.task, "model": config.model.get("type")}
-    return {"config": named, "parameters": dict(found.parameters), "shape": dict(found.shape), "memory": memory}, found
+    return {"config": named, "parameters": dict(footprint.parameters), "shape": dict(footprint.shape), "memory": memory}, footprint
 
 
-def fits(found: dict[str, Any]) -> bool:
-    """Whether the peak stays within what each device has."""
-    return bool(found["memory"]["each_device_bytes"] <= found["memory"]["available_bytes"])
+def fits(estimate: dict[str, Any]) -> bool:
+    """Whether the peak stays within the memory of each device."""
+    return bool(estimate["memory"]["each_device_bytes"] <= estimate["memory"]["available_bytes"])
 
 
 def variants(config: Config, vocabulary: int, shapes: Shapes, place: Place) -> dict[str, int]:
-    """Bytes on each device at the peak, in both precisions, with and without gradient checkpointing."""
-    found = {}
+    """Peak in bytes on each device, in both precisions, with and without gradient checkpointing, by name of the variant."""
+    peaks = {}
     for checkpointing in (False, True):
         changed = replace(config, train=replace(config.train, gradient_checkpointing=checkpointing))
         for name, bf16 in (("float32", False), ("bf16", True)):
             try:
-                found[name + "_checkpointing" * checkpointing] = place.taken(
-                    footprint.measure(changed, vocabulary, shapes, bf16, place.cpu)
-                )
+                footprint = measure(changed, vocabulary, shapes, bf16, place.cpu)
+                peaks[name + "_checkpointing" * checkpointing] = place.taken(footprint)
             except Exception:  # a class that cannot checkpoint has fewer variants
                 continue
-    return found
+    return peaks
 
 
 def largest(config: Config, vocabulary: int, shapes: Shapes, place: Place) -> int:
     """The largest `batch.micro_batch_size` (gpt) or `batch.tokens_per_batch` (translation) that fits on each device; 0 if none."""
     rows, now = shapes["labels"][0], config.spec.micro_batch(config.batch)[1]
-    # A smaller one means more of them a step, and the second meets the gradients of the first.
+    # Smaller micro-batches mean more of them a step, and the second meets the gradients of the first.
     several = replace(config, train=replace(config.train, gradient_accumulation_steps=max(2, config.train.gradient_accumulation_steps)))
 
     def of(size: int) -> int:
         scaled = {k: (max(1, round(rows * size / now)), *s[1:]) for k, s in shapes.items()}
-        return place.taken(footprint.measure(several if size < now else config, vocabulary, scaled, _mixed(config), place.cpu))
+        return place.taken(measure(several if size < now else config, vocabulary, scaled, _mixed(config), place.cpu))
 
-    size = footprint.largest_batch(of, now, place.available)
+    size = largest_batch(of, now, place.available)
     return size if size >= config.spec.smallest_batch(config.batch) else 0
 
 
@@ -141,17 +140,17 @@ def _mixed(config: Config) -> bool:
 
 
 def of_data(config: Config, data: Data, vocabulary: dict[str, Any], world: int) -> dict[str, Any]:
-    """The section `data`: rows and tokens of an epoch, tokens of a step, and what the sample shows."""
+    """The section `data`: rows and tokens of an epoch, target tokens of a step, and shares and lengths in the sample."""
     report, target = data.corpus.report, config.spec.target_column
     rows = data.corpus.count()
     per_row = vocabulary["columns"][target]["tokens_per_text"] + 1
     batches, left_out = data.task.make_batches(data.sample, np.random.default_rng(config.seed))
     targets = sorted(int(data.task.targets(to_tensors(b))) for b in batches)
-    targets = targets[1:] or targets  # without the smallest: one is seldom full, and a sample may make no more than two
+    targets = targets[1:] or targets  # the smallest is left out: it is seldom full, and a sample may make only two
     accumulation = config.train.gradient_accumulation_steps
     lengths = [len(r[target]) for r in data.sample]
     lost, looked_at = count_lost_rows(report, config.task)
-    found: dict[str, Any] = {
+    section: dict[str, Any] = {
         "rows": rows, "held_out": len(data.held_out), "rows_read": report["rows_read"],
         "front_to_back_rows": data.corpus.front_to_back_rows, "mixed_rows": data.corpus.mixed_rows,
         "undivided": report.get("undivided", []), "validation_trained": report.get("validation_trained", [0, 0]),
@@ -167,13 +166,13 @@ def of_data(config: Config, data: Data, vocabulary: dict[str, Any], world: int) 
         pairs = [(is_chinese(r["source"]), is_chinese(r["target"])) for r in data.sample]
         forward = sum(s and not t for s, t in pairs)
         backward = sum(t and not s for s, t in pairs)
-        found |= {"chinese_sources": _share(forward, len(pairs)), "chinese_targets": _share(backward, len(pairs))}
-        found["swapped_share"] = _share(min(forward, backward), forward + backward)
-    return found
+        section |= {"chinese_sources": _share(forward, len(pairs)), "chinese_targets": _share(backward, len(pairs))}
+        section["swapped_share"] = _share(min(forward, backward), forward + backward)
+    return section
 
 
 def of_horizon(config: Config, data: dict[str, Any], seconds_per_step: float | None) -> dict[str, Any]:
-    """Steps, tokens and epochs that the run's horizon means; None where it is in minutes and no probe was made."""
+    """The section `horizon` in steps, tokens and epochs; these are None if it is in minutes and there was no probe."""
     t, per_step = config.train, max(1, data["tokens_per_step"])
     ends = []
     if t.max_steps:
@@ -192,20 +191,20 @@ def of_horizon(config: Config, data: dict[str, Any], seconds_per_step: float | N
 
 
 def seconds_per_step(config: Config, probe: Probe) -> float:
-    """A step with its share of evaluations and saves. Every evaluation that is the best so far saves too: in a healthy run, most."""
+    """Seconds of a step with its share of evaluations and saves; in a healthy run most evaluations save, as the best so far."""
     evaluate_every = config.evaluation.every_steps
     save_every = min(evaluate_every, config.checkpoint.every_steps)
     return probe.step(config.train.gradient_accumulation_steps) + probe.evaluation / evaluate_every + probe.save / save_every
 
 
 def of_time(config: Config, probe: Probe, horizon: dict[str, Any], flops: int, peak: float | None, world: int) -> dict[str, Any]:
-    """The section `time`: what the probe's seconds mean for the whole horizon.
+    """The section `time`: the probe's seconds, extended to the whole horizon.
 
     Args:
-        horizon: the section, with its steps by `seconds_per_step`.
-        flops: of a micro-batch of mean size.
-        peak: FLOP/s that the device has, for the utilisation.
-        world: how many devices do so at once.
+        horizon: the section `horizon`, with steps.
+        flops: FLOPs of a micro-batch of mean size.
+        peak: FLOP/s of the device, for the utilisation; None if unknown.
+        world: number of devices that work in parallel.
     """
     accumulation = config.train.gradient_accumulation_steps
     step, steps = probe.step(accumulation), horizon["steps"] or 0
@@ -224,17 +223,19 @@ def of_time(config: Config, probe: Probe, horizon: dict[str, Any], flops: int, p
 
 
 def step_seconds_on(device: str, precision: str, flops_per_step: int, operations: int, world: int) -> float:
-    """A step on a device by name: FLOPs over an assumed share of what the data sheet says, and the starting of its operations.
+    """Seconds of a step by a data sheet: its FLOPs at UTILISATION of the sheet's FLOP/s, plus the starts of its operations.
 
     Args:
-        precision: as `train.mixed_precision`, `auto` resolved.
-        operations: of a step, on each of `world` devices.
+        device: name of the device.
+        precision: `train.mixed_precision`, with `auto` resolved.
+        flops_per_step: on all `world` devices together.
+        operations: operations of a step on each device.
     """
     return flops_per_step / (world * SHEETS[device].flops(precision) * UTILISATION) + operations * START_SECONDS
 
 
 def of_time_on(device: str, precision: str, horizon: dict[str, Any], flops_per_step: int, operations: int, world: int) -> dict[str, Any]:
-    """The section `time` without a probe, every step of the horizon as `step_seconds_on`, which explains the arguments."""
+    """The section `time` without a probe, from `step_seconds_on`, which explains the arguments."""
     peak, step = SHEETS[device].flops(precision), step_seconds_on(device, precision, flops_per_step, operations, world)
     seconds = step * horizon["steps"] if horizon["steps"] else None
     achieved = flops_per_step / step / world
@@ -251,5 +252,5 @@ def _share(part: float, whole: float) -> float:
 
 
 def words(text: str) -> float:
-    """Words of a text, a Chinese character counting as 1 / 1.6 of one."""
+    """Number of words in a text; a Chinese character counts as 1 / 1.6 of a word."""
     return length(text) / 1.6

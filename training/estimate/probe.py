@@ -1,6 +1,6 @@
-"""How long a run will take: a few of its own steps are done for real, and everything around them is timed once.
+"""How long a run will take: a few of its own steps are done for real, and everything around them is timed once, in seconds.
 
-The weights stay as they were: the optimizers of the probe have a learning rate of zero. Seconds throughout.
+The weights do not change, as the probe's optimizers have a learning rate of zero.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from training.settings.config import Config
 from training.setup.data import Data
 from training.tasks.base import Task, generate
 
-MICRO_BATCHES = 6  # that are timed: evenly over all sizes
+MICRO_BATCHES = 6  # how many are timed, spread evenly over all sizes
 
-ENOUGH = 20.0  # seconds after which no further one is
+ENOUGH = 20.0  # seconds after which no further one is timed
 
-GENERATED = 12  # tokens of which generation is timed
+GENERATED = 12  # tokens that are generated to time generation
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Seconds that things take on this device.
+    """Seconds that the parts of a run take on this device.
 
     Attributes:
         micro_batch: the mean forward and backward pass.
         optimizer: clipping and the optimizers' step.
-        deal: reading and tokenizing a micro-batch's rows, where no loader worker does it meanwhile.
+        deal: reading and tokenizing the rows of a micro-batch; 0 if loader workers do it meanwhile.
         evaluate_loss, evaluate_texts: the two parts of one evaluation.
-        save: a checkpoint.
+        save: writing one checkpoint.
     """
 
     micro_batch: float
@@ -53,26 +53,26 @@ class Probe:
     save: float
 
     def step(self, accumulation: int) -> float:
-        """One optimizer step with everything that belongs to it."""
+        """Seconds of one optimizer step with its micro-batches."""
         return accumulation * (self.micro_batch + self.deal) + self.optimizer
 
     @property
     def evaluation(self) -> float:
-        """One evaluation."""
+        """Seconds of one evaluation."""
         return self.evaluate_loss + self.evaluate_texts
 
     def as_dict(self) -> dict[str, float]:
-        """For preflight.json."""
+        """The seconds as preflight.json has them."""
         return {k: round(v, 6) for k, v in asdict(self).items()}
 
 
 def run(
-    config: Config, data: Data, net: PreTrainedModel, device: torch.device, at: Callable[[float], None] = lambda share: None
+    config: Config, data: Data, net: PreTrainedModel, device: torch.device, progress: Callable[[float], None] = lambda share: None
 ) -> Probe | None:
-    """Do some of the run's steps, an evaluation's parts and a save, and time them; None if every pair is too long for a batch.
+    """Time some of the run's steps, the parts of an evaluation, and a save; None if every pair is too long for a batch.
 
     Args:
-        at: told how far it is, from 0 to 1.
+        progress: called with the share that is done, from 0 to 1.
     """
     began = time.perf_counter()
     batches, _ = data.task.make_batches(data.sample, np.random.default_rng(config.seed))
@@ -99,24 +99,24 @@ def run(
     parts = iter(np.linspace(0, 1, 2 * len(chosen) + 5)[1:])
     passes(chosen[len(chosen) // 2])  # the first pass allocates
     update()
-    at(next(parts))
-    took: list[float] = []
+    progress(next(parts))
+    pass_seconds: list[float] = []
     sizes: list[int] = []
     for batch in [*chosen, *chosen]:  # the mean, not the fastest: the run will not have a quieter machine
-        if sum(took) < ENOUGH or len(took) < 2:
-            took.append(clock(lambda: passes(batch)))  # noqa: B023
+        if sum(pass_seconds) < ENOUGH or len(pass_seconds) < 2:
+            pass_seconds.append(clock(lambda: passes(batch)))  # noqa: B023
             sizes.append(data.task.padded_tokens(batch))
-        at(next(parts))
+        progress(next(parts))
     steps = sum(clock(update) for _ in range(3)) / 3
-    at(next(parts))
-    per_token = sum(took) / max(1, sum(sizes))
+    progress(next(parts))
+    per_token = sum(pass_seconds) / max(1, sum(sizes))
     net.zero_grad(set_to_none=True)
     net.eval()
     mean = float(np.mean([data.task.padded_tokens(b) for b in batches]))
     loss_seconds = _loss_seconds(config, data, net, device, clock)
-    at(next(parts))
+    progress(next(parts))
     texts_seconds = _texts_seconds(config, data, net, device, clock)
-    at(next(parts))
+    progress(next(parts))
     net.train()
     return Probe(per_token * mean, steps, dealing, loss_seconds, texts_seconds, _save_seconds(net, config))
 
@@ -124,7 +124,7 @@ def run(
 def by_precision(config: Config, data: Data, net: PreTrainedModel, device: torch.device) -> dict[str, float]:
     """Seconds of a forward and backward pass over the same rows, in the config's precision and in float32 ("no").
 
-    With half the rows of a micro-batch in the middle, so that float32 finds room where the run itself has just enough.
+    The rows are half of a micro-batch of middle size, so that float32 has room even where the run itself only just fits.
     """
     batches, _ = data.task.make_batches(data.sample[:512], None)
     if not batches:
@@ -150,7 +150,7 @@ def by_precision(config: Config, data: Data, net: PreTrainedModel, device: torch
 
 
 class _Clock:
-    """Seconds of a piece of work, the device's part included."""
+    """Times a piece of work in seconds, including what the device does."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -163,7 +163,7 @@ class _Clock:
         return time.perf_counter() - began
 
     def _wait(self) -> None:
-        """Until an accelerator (CUDA, MPS, XPU) has done what it was given; a CPU has by then."""
+        """Wait until an accelerator (CUDA, MPS, XPU) has finished its work; a CPU has already."""
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
 
@@ -175,14 +175,14 @@ def _autocast(config: Config, device: torch.device) -> torch.autocast:
 
 
 def spread(task: Task, batches: list[Batch], count: int) -> list[Batch]:
-    """Some of the batches, evenly over all sizes."""
+    """`count` of the batches, spread evenly over all sizes."""
     ordered = sorted(batches, key=task.padded_tokens)
-    at = {round((k + 0.5) * len(ordered) / count - 0.5) for k in range(count)} if len(ordered) > count else set(range(len(ordered)))
-    return [ordered[k] for k in sorted(at)]
+    positions = {round((k + 0.5) * len(ordered) / count - 0.5) for k in range(count)} if len(ordered) > count else set(range(len(ordered)))
+    return [ordered[k] for k in sorted(positions)]
 
 
 def _loss_seconds(config: Config, data: Data, net: PreTrainedModel, device: torch.device, clock: _Clock) -> float:
-    """The validation loss: one batch in the middle, scaled to all."""
+    """Seconds of the validation loss: one batch of middle size is timed and scaled to all."""
     batches = data.held_out_batches
     if not batches:
         return 0.0
@@ -197,7 +197,7 @@ def _loss_seconds(config: Config, data: Data, net: PreTrainedModel, device: torc
 
 
 def _texts_seconds(config: Config, data: Data, net: PreTrainedModel, device: torch.device, clock: _Clock) -> float:
-    """The texts of an evaluation: some tokens are generated, then scaled to the length that the corpus' own texts have."""
+    """Seconds of an evaluation's texts: some tokens are generated, and the time is scaled to the typical length."""
     typical = data.task.typical_generation(data.sample, data.held_out)
     if typical is None:
         return 0.0
@@ -213,11 +213,11 @@ def _texts_seconds(config: Config, data: Data, net: PreTrainedModel, device: tor
 
 
 def _save_seconds(net: PreTrainedModel, config: Config) -> float:
-    """A checkpoint: the weights are written once, and counted three times for the optimizer's moments."""
+    """Seconds of a checkpoint: the weights are written once and count three times, for the optimizer's two moments."""
     run_dir = Path(config.run_dir)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        for left in run_dir.glob(".probe-*"):  # by a run that was killed here
+        for left in run_dir.glob(".probe-*"):  # left by a run that was killed here
             shutil.rmtree(left, ignore_errors=True)
         with TemporaryDirectory(dir=run_dir, prefix=".probe-") as folder:
             began = time.perf_counter()

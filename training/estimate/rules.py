@@ -54,10 +54,10 @@ RULES: tuple[Rule, ...] = (
     checkpoints_rare,
 )  # fmt: skip
 
-# What can be judged of a model alone, without a corpus and the settings of a run.
+# The rules that need nothing but a model.
 OF_A_MODEL: tuple[Rule, ...] = (vocabulary_dominates, memory_short)
 
 
 def judge(facts: Facts, rules: tuple[Rule, ...] | None = None) -> list[Finding]:
-    """What these rules have to say, by default all."""
+    """The findings of these rules, by default of all."""
     return [finding for rule in RULES if rules is None or rule in rules if (finding := rule(facts)) is not None]

@@ -35,14 +35,14 @@ def overfit_forecast(f: Facts) -> Finding | None:
     return Finding("overfit_forecast", severity, evidence, SOURCE)
 
 
-# English words of a corpus (their source side, here the target's) and the BLEU that Koehn & Knowles had from so many (figure 3).
+# English words of a corpus and the BLEU that Koehn & Knowles reached with them (figure 3; there English is the source, here the target).
 WORDS_AND_BLEU = ((0.4e6, 1.6), (0.75e6, 7.2), (1.5e6, 11.9))
 
 
 def too_few_pairs(f: Facts) -> Finding | None:
-    """Translation learnt from nothing needs words: few of them in long sentences give a BLEU near zero.
+    """The corpus is too small to learn translation from: few words in long sentences give a BLEU near zero.
 
-    Sennrich & Zhang, with everything tuned, had 16.6 from 0.1M words of TED talks. Short, simple sentences (a phrasebook) do with less.
+    Sennrich & Zhang, with everything tuned, reached 16.6 with 0.1M words of TED talks. Short, simple sentences (a phrasebook) need fewer.
     """
     if not f.config.spec.two_languages or not f.data.get("rows"):
         return None
@@ -65,47 +65,47 @@ def _two_digits(number: float) -> int:
 
 
 def expected_bleu(words: float) -> float:
-    """The BLEU of WORDS_AND_BLEU, on a line in the logarithm of the words between its points."""
+    """The BLEU for this many words, interpolated in WORDS_AND_BLEU linearly in the logarithm of the words."""
     for (x0, y0), (x1, y1) in itertools.pairwise(WORDS_AND_BLEU):
         if words <= x1:
             return round(y0 + (y1 - y0) * math.log(words / x0) / math.log(x1 / x0), 1)
     return WORDS_AND_BLEU[-1][1]
 
 
-MANY_EPOCHS = 16  # 1 + R*: here reading once more is worth a third (1/e) of new text, and nearly nothing at 40
+MANY_EPOCHS = 16  # 1 + R* of the paper: here one more epoch is worth a third (1/e) of new text; at 40 epochs nearly nothing
 
 
 def many_epochs(f: Facts) -> Finding | None:
-    """A large corpus read so often that repeating it teaches little; small ones are overfit_forecast's."""
+    """A large corpus is read so often that repeating it teaches little; small ones are left to overfit_forecast."""
     epochs = f.horizon.get("epochs") or 0
     if epochs <= MANY_EPOCHS or f.data.get("tokens", 0) < 1e6 or f.forecast.get("overfit_step"):
         return None
     return Finding("many_epochs", "note", {"epochs": epochs, "tokens": f.data["tokens"]}, REPEATED)
 
 
-SMALL_MODEL = 10_000_000  # parameters; the law is from models of 70M and more and is not carried further down than this
+SMALL_MODEL = 10_000_000  # parameters; the law is from models of 70M and more and is not extrapolated below this
 
-AS_NEW = 4  # times that text can be read and be as good as new (Muennighoff et al.)
+AS_NEW = 4  # epochs; text that is read up to this often is as good as new (Muennighoff et al.)
 
 
 def model_large_for_tokens(f: Facts) -> Finding | None:
-    """A stream of which a large model sees little: for the same computing a smaller one sees more and ends lower.
+    """A large model sees few tokens: with the same compute a smaller model sees more and reaches a lower loss.
 
-    Computing is 6 * parameters * tokens, and the best use of it has about 20 tokens a parameter. So N parameters that see D tokens
-    are beaten by sqrt(N * D / 20) parameters that see 20 times as many tokens, where there is text for them.
+    Compute is 6 * parameters * tokens, and is best used with about 20 tokens a parameter. So sqrt(N * D / 20) parameters that see 20 tokens
+    each beat N parameters that see D tokens, if there is that much text.
     """
-    tokens, total, there = f.horizon.get("tokens"), f.parameters.get("total", 0), f.data.get("tokens", 0)
+    tokens, total, corpus_tokens = f.horizon.get("tokens"), f.parameters.get("total", 0), f.data.get("tokens", 0)
     if not tokens or not total or tokens / total >= 5:
         return None
-    wanted = round(math.sqrt(total * tokens / 20))
-    if wanted < SMALL_MODEL or 20 * wanted > AS_NEW * there:
+    best = round(math.sqrt(total * tokens / 20))
+    if best < SMALL_MODEL or 20 * best > AS_NEW * corpus_tokens:
         return None
-    evidence = {"tokens": tokens, "parameters": total, "ratio": tokens / total, "wanted": wanted, "wanted_tokens": 20 * wanted}
+    evidence = {"tokens": tokens, "parameters": total, "ratio": tokens / total, "wanted": best, "wanted_tokens": 20 * best}
     return Finding("model_large_for_tokens", "note", evidence, CHINCHILLA)
 
 
 def sides_swapped(f: Facts) -> Finding | None:
-    """Chinese stands where English should, or the other way round."""
+    """Source and target are swapped, in all pairs or in some."""
     if not f.config.spec.two_languages or not f.data.get("rows"):
         return None
     swapped, against = f.data.get("swapped_share", 0.0), f.data.get("chinese_targets", 0.0)
@@ -117,7 +117,7 @@ def sides_swapped(f: Facts) -> Finding | None:
 
 
 def rows_lost(f: Facts) -> Finding | None:
-    """A fifth of the rows is rejected, of what the doctor too counts as a loss."""
+    """A fifth of the rows is rejected, not counting harmless reasons, as in the doctor."""
     share, (lost, _) = f.data.get("rejected_share", 0.0), count_lost_rows(f.data, f.config.task)
     if share <= 0.2 or not lost:
         return None
@@ -126,7 +126,7 @@ def rows_lost(f: Facts) -> Finding | None:
 
 
 def pairs_too_long(f: Facts) -> Finding | None:
-    """Pairs that `batch` leaves out because a side is too long."""
+    """Many pairs are left out because a side is longer than `batch` allows."""
     share = f.data.get("left_out_share", 0.0)
     if share <= 0.05:
         return None
@@ -135,20 +135,20 @@ def pairs_too_long(f: Facts) -> Finding | None:
 
 
 def nothing_held_out(f: Facts) -> Finding | None:
-    """Without validation rows nobody sees overfitting."""
+    """There are no validation rows, so overfitting cannot be seen."""
     return Finding("nothing_held_out", "warning") if f.data.get("held_out") == 0 else None
 
 
 def validation_trained(f: Facts) -> Finding | None:
-    """Validation rows that are training rows: what is measured on them says nothing about new text."""
+    """Validation rows are training rows too, so a loss measured on them says nothing about new text."""
     rows, of = f.data.get("validation_trained", (0, 0))
-    if (found := validation_on_training_text(f.config, rows, of)) is None:
+    if (overlap := validation_on_training_text(f.config, rows, of)) is None:
         return None
-    return Finding("validation_trained" if found[0] != "note" else "validation_is_training", found[0], found[1])
+    return Finding("validation_trained" if overlap[0] != "note" else "validation_is_training", *overlap)
 
 
 def text_undivided(f: Facts) -> Finding | None:
-    """A text file that `corpus.document` should have cut into texts, and that is one text."""
+    """`corpus.document` should have cut a file into texts, but it is one text."""
     undivided = f.data.get("undivided") or []
     if not undivided:
         return None
@@ -159,7 +159,7 @@ def text_undivided(f: Facts) -> Finding | None:
 
 
 def order_of_file(f: Facts) -> Finding | None:
-    """A sorted file that is only mixed inside a window: the model learns its beginning first and its end last."""
+    """A file is shuffled inside a window only: if it is sorted, the model learns its beginning first and its end last."""
     rows, mixed = f.data.get("front_to_back_rows", 0), f.data.get("mixed_rows", 0)
     if not mixed or rows < 2 * mixed:
         return None
@@ -167,7 +167,7 @@ def order_of_file(f: Facts) -> Finding | None:
 
 
 def block_longer_than_text(f: Facts) -> Finding | None:
-    """A context that no text ever fills: positions beyond are never trained."""
+    """No text ever fills the context, so the positions beyond the longest text are never trained."""
     block, longest = f.config.batch.block_size, f.data.get("longest_tokens", 0)
     if f.data.get("packed") is not False or not longest or block < 2 * longest:
         return None

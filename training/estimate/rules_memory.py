@@ -12,11 +12,11 @@ VOCABULARIES = "Gowda & May 2020, arXiv:2004.02334"
 
 MANY_ENTRIES = 64_000  # more than any published model for one pair of languages needs
 
-DOMINATES = 0.4  # of the peak
+DOMINATES = 0.4  # share of the peak of memory
 
 
 def vocabulary_dominates(f: Facts) -> Finding | None:
-    """So many entries that most of the memory is theirs; of a vocabulary of words, most are seen once."""
+    """The vocabulary is so large that it takes most of the memory; in a vocabulary of words most entries are seen once."""
     size, share = f.vocabulary.get("size", 0), f.memory.get("vocabulary_share", 0.0)
     if size < MANY_ENTRIES or share < DOMINATES:
         return None
@@ -25,7 +25,7 @@ def vocabulary_dominates(f: Facts) -> Finding | None:
     counted = f.vocabulary["frequencies"].get("at_least", {})
     higher = [k for k in ("5", "10", "20", "50") if int(k) > f.config.tokenizer.min_frequency and k in counted]
     better = next((k for k in higher if counted[k]["size"] < MANY_ENTRIES), higher[-1] if higher else None)
-    if better is None or counted[better]["size"] >= size:  # vocab_size holds it down, or it is cut as far as this table goes
+    if better is None or counted[better]["size"] >= size:  # vocab_size limits it, or min_frequency is as high as this table goes
         return _vocabulary_large(f)
     left = counted[better]["size"]
     rest = f.memory["peak_bytes"] - f.memory["vocabulary_bytes"]
@@ -39,21 +39,21 @@ def vocabulary_dominates(f: Facts) -> Finding | None:
 
 
 def _vocabulary_large(f: Facts) -> Finding:
-    """The same where no `min_frequency` helps."""
-    size, there = f.vocabulary["size"], f.memory["vocabulary_bytes"]
+    """The finding where a higher `min_frequency` does not help."""
+    size, taken = f.vocabulary["size"], f.memory["vocabulary_bytes"]
     evidence = {
-        "size": size, "share": f.memory["vocabulary_share"], "gigabytes": there / 1e9, "peak_gigabytes": f.memory["peak_bytes"] / 1e9,
-        "size_then": 32_000, "gigabytes_then": there * 32_000 / size / 1e9,
+        "size": size, "share": f.memory["vocabulary_share"], "gigabytes": taken / 1e9, "peak_gigabytes": f.memory["peak_bytes"] / 1e9,
+        "size_then": 32_000, "gigabytes_then": taken * 32_000 / size / 1e9,
     }  # fmt: skip
     return Finding("vocabulary_large", "problem", evidence, VOCABULARIES)
 
 
 def memory_short(f: Facts) -> Finding | None:
-    """The peak does not fit into what there is."""
+    """The peak does not fit into the memory."""
     available, peak = f.memory.get("available_bytes"), f.memory.get("each_device_bytes", 0)
     if not available or peak <= available:
         return None
-    largest = f.memory["largest_batch"]  # worked out for whatever does not fit
+    largest = f.memory["largest_batch"]  # always there if the peak does not fit
     key, _ = f.config.spec.micro_batch(f.config.batch)
     evidence = {"gigabytes": peak / 1e9, "available": available / 1e9, "key": key, "largest": largest}
     if largest:
@@ -62,7 +62,7 @@ def memory_short(f: Facts) -> Finding | None:
 
 
 def checkpointing_needless(f: Facts) -> Finding | None:
-    """Computing activations again costs a third more time and here buys nothing that is needed."""
+    """Gradient checkpointing costs a third more time, and the run would fit without it."""
     plain = f.memory.get("variants", {}).get("bf16" if f.config.train.mixed_precision in ("bf16", "fp16") else "float32")
     available = f.memory.get("available_bytes")
     if not (f.config.train.gradient_checkpointing and plain and available and plain < 0.5 * available):
@@ -71,20 +71,20 @@ def checkpointing_needless(f: Facts) -> Finding | None:
 
 
 def vocabulary_for_data(f: Facts) -> Finding | None:
-    """Far more entries than this many pairs can teach."""
+    """The vocabulary has far more entries than the pairs can teach."""
     rows, size = f.data.get("rows", 0), f.vocabulary.get("size", 0)
     if not f.config.spec.two_languages or not rows or not size or vocabulary_dominates(f) is not None:
         return None
-    wanted = suggested_vocabulary(rows) + f.vocabulary.get("han", 0)
-    if size <= 4 * wanted:
+    suggested = suggested_vocabulary(rows) + f.vocabulary.get("han", 0)
+    if size <= 4 * suggested:
         return None
-    return Finding("vocabulary_for_data", "warning", {"size": size, "rows": rows, "wanted": round(wanted, -2)}, VOCABULARIES)
+    return Finding("vocabulary_for_data", "warning", {"size": size, "rows": rows, "wanted": round(suggested, -2)}, VOCABULARIES)
 
 
 def suggested_vocabulary(pairs: int) -> int:
     """Entries of a BPE vocabulary by the number of pairs: 1k for 30k, 8k for 1M, 32k from 4.5M (Gowda & May 2020).
 
-    Between these on a line in both logarithms; Chinese characters come on top.
+    Between these points interpolated in both logarithms. The caller adds Chinese characters.
     """
     points = ((30e3, 1e3), (1e6, 8e3), (4.5e6, 32e3))
     if pairs <= points[0][0]:
@@ -97,7 +97,7 @@ def suggested_vocabulary(pairs: int) -> int:
 
 
 def english_cut_small(f: Facts) -> Finding | None:
-    """Single Chinese characters fill a joint vocabulary, and English is spelt in pieces."""
+    """Single Chinese characters fill a joint vocabulary, so English is cut into small pieces."""
     columns, size = f.vocabulary.get("columns", {}), f.vocabulary.get("size", 0)
     target = columns.get("target", {})
     if (
@@ -112,7 +112,7 @@ def english_cut_small(f: Facts) -> Finding | None:
 
 
 def unknown_tokens(f: Facts) -> Finding | None:
-    """Tokens that the vocabulary does not hold; a model writes them as `<unk>`."""
+    """Some tokens are not in the vocabulary; a model reads and writes them as `<unk>`."""
     unknown = f.vocabulary.get("unknown", 0.0)
     if unknown <= 0.001:
         return None
@@ -120,8 +120,8 @@ def unknown_tokens(f: Facts) -> Finding | None:
 
 
 def entries_unused(f: Facts) -> Finding | None:
-    """A third of the entries were seen at most once: they cost memory and learn nothing."""
+    """A third of the entries were seen at most once; they cost memory and learn nothing."""
     once, size = f.vocabulary.get("seen_once", 0.0), f.vocabulary.get("size", 0)
-    if once <= 0.3 or size <= 1000 or vocabulary_dominates(f):  # which says it already
+    if once <= 0.3 or size <= 1000 or vocabulary_dominates(f):  # that finding says so already
         return None
     return Finding("entries_unused", "note", {"share": once, "size": size})

@@ -1,4 +1,4 @@
-"""Rules on settings that are known to fail: warmup, learning rate, batch, evaluation, precision, checkpoints."""
+"""Preflight's rules on settings that are known to fail: warmup, learning rate, batch, evaluation, precision, checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDTHS = "Yang et al. 2022, arXiv:2203.03466"
 
 SQUARE_ROOT = "Malladi et al. 2022, arXiv:2205.10287"
 
-# Models of transformers that normalise after the residual sum, and have no switch for it.
+# Model types of transformers that normalise after the residual sum, without a switch for it.
 POST_NORM = {
     "marian", "bart", "fsmt", "bert", "roberta", "xlm-roberta", "electra", "openai-gpt", "camembert", "xlm", "prophetnet", "led", "plbart",
     "mvp", "blenderbot-small", "bert-generation", "big_bird", "data2vec-text", "ernie", "git", "rembert", "roc_bert", "roformer",
@@ -24,9 +24,9 @@ POST_NORM = {
 
 
 def warmup_missing(f: Facts) -> Finding | None:
-    """A deep post-norm model diverges or stalls without warmup; others survive, at a price."""
+    """A deep model has too little warmup: a post-norm model diverges or stalls without it, others survive at a price."""
     warmup, model = f.config.optim.warmup_steps, str(f.config.model.get("type"))
-    tenth = max(1, (f.horizon.get("steps") or 40_000) // 10)  # of a short run no more than that, or warmup_too_long speaks
+    tenth = max(1, (f.horizon.get("steps") or 40_000) // 10)  # of a short run no more, or it would be warmup_too_long
     least = min(1000, tenth)
     if model in POST_NORM and f.layers >= 6 and warmup < least:
         severity: Severity = "problem" if warmup < 0.1 * least else "warning"
@@ -38,7 +38,7 @@ def warmup_missing(f: Facts) -> Finding | None:
 
 
 def warmup_too_long(f: Facts) -> Finding | None:
-    """Half of the run or more is warmup."""
+    """Warmup takes half of the run or more."""
     steps, warmup = f.horizon.get("steps"), f.config.optim.warmup_steps
     if not steps or warmup < 0.5 * steps:
         return None
@@ -46,14 +46,14 @@ def warmup_too_long(f: Facts) -> Finding | None:
 
 
 # AdamW's usual peak falls with the width: 6e-4 at 768 (GPT-2, nanoGPT), 7e-4 at 512 (fairseq's base Transformer), 2e-4 at 2048
-# (GPT-3 XL): about 0.45 over the width. Several times that still works with pre-norm, warmup and clipping (docs/log.md), up to the
-# rate at which nothing learns (the doctor's ADAMW_HIGH). Adam's rate goes with the square root of the batch (Malladi et al.). These
-# are of batches between 25,000 and a million tokens and differ little, so no batch is allowed to change the rate more than twofold.
+# (GPT-3 XL), which is about 0.45 over the width. Several times that still works with pre-norm, warmup and clipping (docs/log.md), up to
+# the rate at which no model learns (the doctor's ADAMW_HIGH). Adam's rate grows with the square root of the batch (Malladi et al.), but
+# these rates differ little for batches from 25,000 to a million tokens, so a batch changes the usual rate at most twofold.
 RATE_TIMES_WIDTH, USUAL_TOKENS = 0.45, 32_000
 
 
 def usual_rate(width: int, tokens: int) -> float:
-    """The peak rate that AdamW is usually run at, for a width and target tokens a step (0: not known)."""
+    """The usual peak rate of AdamW for a width and a number of target tokens a step (0: unknown)."""
     batch = math.sqrt(tokens / USUAL_TOKENS) if tokens else 1.0
     return RATE_TIMES_WIDTH / width * min(2.0, max(0.5, batch))
 
@@ -77,7 +77,7 @@ def learning_rate_odd(f: Facts) -> Finding | None:
 
 
 def weight_decay_high(f: Facts) -> Finding | None:
-    """Decoupled weight decay takes rate times decay of every weight away at each step: from 1 on it turns their signs."""
+    """Each step takes rate times decay off every weight (decoupled weight decay); from 1 on, that flips the signs."""
     o = f.config.optim
     rate = max(o.learning_rate, o.muon_learning_rate) if o.name == "muon" else o.learning_rate
     share = rate * o.weight_decay
@@ -88,7 +88,7 @@ def weight_decay_high(f: Facts) -> Finding | None:
 
 
 def batch_small(f: Facts) -> Finding | None:
-    """A step sees so few tokens that its direction is mostly noise; not said of a corpus that is smaller than a batch."""
+    """A step sees so few tokens that its direction is mostly noise; a corpus of a few batches is exempt."""
     tokens, least = f.data.get("tokens_per_step", 0), f.config.spec.small_batch
     if not tokens or tokens >= least or f.data.get("tokens", 0) < 4 * least:
         return None
@@ -97,7 +97,7 @@ def batch_small(f: Facts) -> Finding | None:
 
 
 def evaluation_never(f: Facts) -> Finding | None:
-    """One evaluation at the end draws no curve and finds no best checkpoint."""
+    """The only evaluation is at the end, so there is no curve and no best checkpoint."""
     steps, every = f.horizon.get("steps"), f.config.evaluation.every_steps
     if not steps or every < steps:
         return None
@@ -105,20 +105,20 @@ def evaluation_never(f: Facts) -> Finding | None:
 
 
 def evaluation_costly(f: Facts) -> Finding | None:
-    """More time goes into looking than into training."""
+    """Evaluations take more than half as long as training."""
     training, evaluating = f.time.get("training_seconds"), f.time.get("evaluation_seconds")
     if not training or not evaluating or evaluating <= 0.5 * training:
         return None
     every = f.config.evaluation.every_steps
     better = math.ceil(every * 4 * evaluating / training)
     evidence = {"share": evaluating / (evaluating + training), "every": every, "better": better}
-    if better > (f.horizon.get("steps") or better) // 2:  # then there would be no curve
+    if better > (f.horizon.get("steps") or better) // 2:  # evaluating so seldom would leave no curve
         return Finding("evaluation_costly_short", "problem" if evaluating > training else "warning", evidence)
     return Finding("evaluation_costly", "problem" if evaluating > training else "warning", evidence)
 
 
 def precision_slower(f: Facts) -> Finding | None:
-    """Mixed precision that this device does slower than float32."""
+    """Mixed precision is slower on this device than float32."""
     seconds = f.time.get("step_seconds_by_precision", {})
     chosen = f.config.train.mixed_precision
     if chosen not in seconds or "no" not in seconds or seconds[chosen] <= 1.05 * seconds["no"]:
@@ -128,7 +128,7 @@ def precision_slower(f: Facts) -> Finding | None:
 
 
 def cores_busy(f: Facts) -> Finding | None:
-    """More threads than cores are free: in each of a step's many parallel parts all threads wait for the last one."""
+    """There are more threads than free cores, so in each parallel part of a step all threads wait for the last one."""
     t = f.time
     if "busy_cores" not in t or t["threads"] < 2 or t["threads"] - (free := t["cores"] - t["busy_cores"]) < 0.5:
         return None
@@ -136,17 +136,17 @@ def cores_busy(f: Facts) -> Finding | None:
     return Finding("cores_busy", "warning", evidence | {"better": min(t["threads"] - 1, max(1, round(free)))})
 
 
-# A 52M-parameter Transformer with 16,000 tokens a micro-batch used 2% of an H200 (docs/log.md): the card waits for its many small
-# operations to be started. A third of the data sheet is what large models reach.
+# Utilisation below which a GPU is idle, and that of large models. A 52M-parameter Transformer with 16,000 tokens a micro-batch used 2% of
+# an H200 (docs/log.md): the card waits for its many small operations to be started.
 IDLE, FULL = 0.1, 0.3
 
-LARGE_STEP = 100_000  # target tokens; published recipes for one pair of languages stay below
+LARGE_STEP = 100_000  # target tokens; published recipes for one pair of languages stay below this
 
-STEPS_AN_EPOCH = 100  # at least
+STEPS_AN_EPOCH = 100  # a suggested batch leaves at least this many
 
 
 def gpu_idle(f: Facts) -> Finding | None:
-    """Micro-batches too small to keep a GPU busy, where larger ones would fit."""
+    """Micro-batches are too small to keep a GPU busy, and larger ones would fit."""
     share, step, available = f.time.get("utilisation"), f.data.get("tokens_per_step"), f.memory.get("available_bytes")
     if not f.time.get("gpu") or not share or not step or not available or share >= IDLE:
         return None
@@ -166,7 +166,7 @@ def gpu_idle(f: Facts) -> Finding | None:
 
 
 def checkpoints_rare(f: Facts) -> Finding | None:
-    """More than an hour would be lost with the machine."""
+    """Checkpoints are more than an hour apart, so a crash would lose that much."""
     step, every = f.time.get("step_seconds"), f.config.checkpoint.every_steps
     if not step or step * every <= 3600 or (f.time.get("seconds") or 0) <= 3600:
         return None
