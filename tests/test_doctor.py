@@ -237,6 +237,6 @@ def test_how_memory_ran_out_decides_what_is_promised(name, tmp_path):
     (found,) = [v for v in diagnose(changed(name, tmp_path), config_of(name)) if v.id.startswith("out_of_memory")]
     saved = name == "out_of_memory_saved"
     assert found.id == name and found.severity == "problem"
-    for language, parts, new, kept in (("en", "in more parts", "new folder", "saved there"), ("zh", "更多份", "换个目录", "已存")):
+    for language, parts, new, kept in (("en", "in more parts", "new folder", "saved there"), ("zh", "更多份", "换个文件夹", "已存")):
         assert (parts in found.advice(language)) == (kept in found.text(language)) == saved
         assert (new in found.advice(language)) == (not saved)

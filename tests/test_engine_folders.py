@@ -89,7 +89,7 @@ def test_a_deleted_folder_is_explained(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / name)
     with pytest.raises(ModelError, match="could not be loaded"):
         list(stream)
-    with pytest.raises(ModelError, match="no text model"):
+    with pytest.raises(ModelError, match="no model to continue a text"):
         engine.generate("", "b")
 
 

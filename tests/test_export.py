@@ -187,7 +187,7 @@ def test_how_much_may_differ(
     test.write_text("".join(json.dumps({"chinese": f"{n}", "english": "-"}) + "\n" for n in range(60)), encoding="utf-8")
     assert main(["--model", str(run), "--test", str(test)]) == code
     said = capsys.readouterr().err
-    assert ("error: only 96.7% of 60" in said) == (code == 2) and ("warning: in int8 3.3%" in said) == ((wrong, kind) == (2, "int8"))
+    assert ("error: only 96.7% of 60" in said) == (code == 2) and ("warning: 3.3%" in said) == ((wrong, kind) == (2, "int8"))
 
 
 def test_a_gpt_is_copied_without_the_trainers_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,7 @@ def test_fit_writes_a_config_with_the_same_tokens_a_step(tmp_path: Path, capsys:
     assert after.batch.micro_batch_size < 64
     assert after.batch.micro_batch_size * after.train.gradient_accumulation_steps == pytest.approx(64, rel=0.05)
     assert replace(after, batch=before.batch, train=before.train) == before
-    assert "batch.micro_batch_size 32, 2 of them a step, together 64 (64 were asked for)" in out
+    assert "batch.micro_batch_size 32, accumulated 2 times a step, 64 in all (before: 64)" in out
 
 
 def test_where_nothing_fits_that_is_the_answer(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -96,8 +96,8 @@ def test_in_the_first_steps_parts_become_smaller_and_the_result_stays(
     short(lambda rows, call: no_memory() if rows > 3 else None)
     run = run_here(config_of(tmp_path))
     told = capsys.readouterr().err
-    assert "micro-batches go in 2 parts from here on (2 → 4 accumulated)" in told
-    assert "micro-batches go in 4 parts from here on (4 → 8 accumulated), the tokens of a step stay the same" in told
+    assert "from here on each micro-batch is computed in 2 parts (accumulation 2 → 4)" in told
+    assert "from here on each micro-batch is computed in 4 parts (accumulation 4 → 8); a step has the same tokens as before" in told
     assert parts(run.run_dir) == 4 and parts(ample.run_dir) == 1
     same_training(run.run_dir, ample.run_dir)
     assert records(run.run_dir)[-1]["ended"] == "finished"
@@ -223,7 +223,7 @@ def test_a_real_shortage(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         little = run_here(config, "--run_dir", str(tmp_path / "little"))
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
-    assert "out of memory in step 1: micro-batches go in 2 parts" in capsys.readouterr().err and parts(little.run_dir) >= 2
+    assert "step 1: from here on each micro-batch is computed in 2 parts" in capsys.readouterr().err and parts(little.run_dir) >= 2
     ample = run_here(config)
     assert parts(ample.run_dir) == 1 and len(numbers(ample.run_dir)) == len(numbers(little.run_dir))
     for mine, theirs in zip(numbers(little.run_dir), numbers(ample.run_dir)):

@@ -245,7 +245,7 @@ def test_moving_a_knob_shows_a_real_run(page: Page, models_dir: Path, tmp_path: 
         shutil.copy(Path(__file__).resolve().parents[1] / "docs/tatoeba_bleu.png", trial / "curves.png")
     page.open()
     page.tab("旋钮")
-    page.until(lambda: "正是这组设置" in page.find("#sweep-told").text and page.find("#sweep-curves img"))
+    page.until(lambda: "就是这组设置" in page.find("#sweep-told").text and page.find("#sweep-curves img"))
     best = page.find("#sweep-told").text
     page.set_number("sweep-slider-0", "-3")
     page.until(lambda: "没有试过" in page.find("#sweep-told").text and "0.001" in page.find("#sweep-told").text)

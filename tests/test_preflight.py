@@ -88,7 +88,7 @@ def test_a_device_by_name_needs_no_probe(tmp_path: Path, capsys: pytest.CaptureF
     assert code == 0 and not found["time"]["measured"] and found["memory"]["available_bytes"] == 80_000_000_000
     assert found["memory"]["devices"] == 4 and found["memory"]["each_device_bytes"] > found["memory"]["peak_bytes"]
     code, out, _ = ask(capsys, "--config", str(gpt_config(tmp_path)), "--device", "h100", "--lang", "en")
-    assert "by the device's data sheet, not measured" in out and "go to starting" in out
+    assert "by the device's data sheet, not measured" in out and "are spent on starting" in out
     minutes = ("--train.max_steps", "null", "--train.max_minutes", "20", "--device", "h100", "--price", "3", "--json", "true")
     found = json.loads(ask(capsys, "--config", str(gpt_config(tmp_path)), *minutes)[1])
     assert found["time"]["seconds"] == pytest.approx(1200, rel=0.01) and found["time"]["money"] == pytest.approx(1, rel=0.01)
@@ -316,7 +316,7 @@ def test_learning_by_heart_is_not_warned_of_where_it_is_the_aim(tmp_path: Path, 
     _, out, err = ask(capsys, "--config", str(path), "--corpus.validation", text, "--probe", "false", "--json", "true", "--lang", "en")
     found = json.loads(out)
     assert found["forecast"]["overfit_step"] is None and "overfit_forecast" not in {f["id"] for f in found["findings"]}
-    assert "measuring the model on paper" in err, "a sign of life"
+    assert "estimating the model's memory" in err, "a sign of life"
 
 
 def test_json_has_no_name_for_nan() -> None:

@@ -36,7 +36,7 @@ def lines(folder: Path, losses: list[float], forecast: int, **more: Any) -> list
 
 
 BEST = "- best validation loss 3.0000 (perplexity 30.00, 1.500 bits per character) at step {}; that checkpoint is `best`"
-TURNED = "- predicted: best validation loss about step {}, was {}"
+TURNED = "- predicted: best validation loss at about step {}, measured {}"
 
 
 def test_a_loss_whose_perplexity_is_too_large_for_a_number_is_reported(tmp_path: Path) -> None:
@@ -67,11 +67,11 @@ def test_the_best_step_is_told_and_beside_the_forecast_once_the_loss_has_turned(
     ("language", "words"),
     [
         ("en", ["1,000 parameters. Finished.", "240 steps", "best validation loss", "BLEU", "time 9 s, was 2.2 min",
-                "corpus: 900 of 1,000 rows used, 50 of them held out for validation; rejected: 100 empty; 3 pairs longer",
+                "corpus: 900 of 1,000 rows used, 50 of them held out for validation; rejected: 100 empty; 3 pairs are longer",
                 "tokenizer: 55 entries (50 single Chinese characters, 25% seen at most once in 30 texts); 9 tokens a text",
-                "best validation loss about step 30, was 140", "## Doctor\n", "overfitting begins about step"]),
+                "best validation loss at about step 30, measured 140", "## Doctor\n", "overfitting begins about step"]),
         ("zh", ["1,000 个参数。训练完成。", "240 步", "最低验证损失", "BLEU 为", "时间预计 9 秒，实际 2.2 分钟",
-                "语料：读了 1,000 行，用 900 行，其中 50 行留作验证；弃用：100 empty；有 3 对超过",
+                "语料：读了 1,000 行，用 900 行，其中 50 行留作验证；丢弃：100 empty；有 3 条句对超过",
                 "分词器：55 个词条（50 个单个汉字，25% 在 30 条文本里最多只出现过一次）；文本每行 9 个词元",
                 "最低验证损失预计在第 30 步左右，实际在第 140 步", "## 诊断\n", "开始过拟合"]),
     ],
@@ -102,4 +102,4 @@ def test_a_run_speaks_its_language_while_it_goes_on(tmp_path: Path, capfd: pytes
     again = capfd.readouterr().err
     for said in ("模型：gpt2，", "上 1 个进程", "第 1 步：验证损失 "):
         assert said in first, first
-    assert "继续（第 2 步）" in again and not re.search("resuming|validation loss|parameters", first + again)
+    assert "继续训练（第 2 步）" in again and not re.search("resuming|validation loss|parameters", first + again)

@@ -88,7 +88,7 @@ def interrupted_twice() -> None:
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     run = run_to_end(gpt_config(tmp_path), before=interrupted_twice)
     assert run.returncode == 130
-    assert "finishing this step" in run.stderr and "stopped at once; the last checkpoint is whole" in run.stderr
+    assert "finishing this step" in run.stderr and "stopped at once; the last checkpoint is intact" in run.stderr
     assert max(r["step"] for r in records(tmp_path / "run")) < 9  # the step was not finished, nor anything saved
     assert (tmp_path / "run/latest").read_text() == "step-00000008\n"
 

@@ -86,7 +86,7 @@ def test_a_damaged_file_is_a_plain_sentence(root: Path, text: str) -> None:
     (root / "x" / "study.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(StudyError):
         studies.read(root / "x")
-    assert "is damaged, or no sweep wrote it" in sweep.shown(str(root / "x"), (), "en")[0]
+    assert "is damaged, or it was not written by a sweep" in sweep.shown(str(root / "x"), (), "en")[0]
     assert "已损坏" in sweep.opening(str(root / "x"), "zh")[-3]
 
 
@@ -243,9 +243,9 @@ def test_a_random_search_shows_what_a_step_does_on_average(root: Path) -> None:
     assert neighbours.averages(found, found.trials[7], kind) == (None, [])
     told = study_html.more(found, found.trials[7], "en")
     assert "These knobs have no such trial: width." in told
-    assert "No recorded trial differs from this one in one knob only." in study_html.more(found, found.trials[19], "en")
+    assert "No recorded trial differs from this one in only one knob." in study_html.more(found, found.trials[19], "en")
     assert '>9.5 →</span> <span class="whole">8.5<' in told and ">6 → 6<" in told
-    assert "not turned in this run" in told and "平均验证损失" in study_html.more(found, found.trials[7], "zh")
+    assert "not used in this run" in told and "平均验证损失" in study_html.more(found, found.trials[7], "zh")
     assert "muon → no other value was recorded" in study_html.more(found, found.trials[19], "en")
 
 
@@ -270,7 +270,7 @@ def test_a_failed_neighbour_shows_its_reason_and_no_number(root: Path) -> None:
     assert (step.change, step.seconds) == (None, None)
     assert "out of &lt;memory&gt;" in study_html.more(found, found.trials[0], "en")
     told = study_html.result(found, found.trials[1], {"model.width": 32}, "zh")
-    assert "没有成功：out of &lt;memory&gt;" in told and "≠ 64" in told and "没有试过" in told
+    assert "失败：out of &lt;memory&gt;" in told and "≠ 64" in told and "没有试过" in told
 
 
 def test_knobs_that_hang_on_another_come_and_go_with_it(root: Path) -> None:

@@ -204,7 +204,7 @@ def test_a_best_that_a_thinned_curve_left_out_counts(tmp_path: Path) -> None:
 
 def test_where_nothing_overfits_it_is_said_and_there_is_no_figure(tmp_path: Path) -> None:
     report.write(put(tmp_path, study(widths((32, 1.0), (64, 2.0)))), "en")
-    assert "the last evaluation is the best: none overfitted" in (tmp_path / "report.md").read_text("utf-8")
+    assert "the last evaluation is the best: no run overfitted" in (tmp_path / "report.md").read_text("utf-8")
     assert not (tmp_path / "plots" / "rise.png").exists()
 
 

@@ -41,8 +41,8 @@ def test_a_lucky_single_run_does_not_beat_what_was_repeated(tmp_path: Path) -> N
     assert best is not None and best.params == {"model.hidden_size": 64} and best.lost == 1
     assert [s.params["model.hidden_size"] for s in records.leaders] == [64, 32]
     page = (put(tmp_path, study(trials)), report.write(tmp_path, "en"), (tmp_path / "report.md").read_text("utf-8"))[2]
-    assert "Of its repeats 1 did not come to the end" in page and "within noise" in page
-    assert "single number" not in page  # 1.0 is of a setting that was repeated, and 1.15 is worse than the mean
+    assert "1 of its repeats did not finish" in page and "within noise" in page
+    assert "single run" not in page  # 1.0 is of a setting that was repeated, and 1.15 is worse than the mean
 
 
 def test_a_better_single_number_is_named_only_where_there_is_one(tmp_path: Path) -> None:
@@ -51,14 +51,16 @@ def test_a_better_single_number_is_named_only_where_there_is_one(tmp_path: Path)
     found = ranking.better_once(read(study(trials), tmp_path))
     assert found is not None and (found[0].number, found[1]) == (3, 0.9)
     report.write(tmp_path, "en")
-    assert "A setting that was not repeated, trial 3, has a better single number (0.9)" in (tmp_path / "report.md").read_text("utf-8")
+    assert "A setting that was not repeated, trial 3, has a single run that is better than this mean (0.9)" in (
+        tmp_path / "report.md"
+    ).read_text("utf-8")
     assert ranking.better_once(read(study(trials[:3] + trials[4:]), tmp_path)) is None  # 1.05 is the mean of the repeated one
 
 
 def test_without_repeats_noise_is_not_known(tmp_path: Path) -> None:
     lines = report.write(put(tmp_path, study(widths((32, 1.0), (64, 2.0)))), "en")
     assert "(a single run)" in lines[0] and "is not known" in lines[1]
-    assert "part of which is luck" in (tmp_path / "report.md").read_text("utf-8")
+    assert "which is partly luck" in (tmp_path / "report.md").read_text("utf-8")
 
 
 def test_the_best_is_compared_with_the_next_best(tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ def test_the_next_best_is_never_a_better_one(tmp_path: Path) -> None:
     found = ranking.noise(read(study(trials), tmp_path))
     assert found is not None and found.second.params == {"model.hidden_size": 128}
     lines = report.write(put(tmp_path, study(trials)), "en")
-    assert any("trial 1, has a better single number (1.1)" in line for line in lines)
+    assert any("trial 1, has a single run that is better than this mean (1.1)" in line for line in lines)
 
 
 def test_many_repeats_need_less_of_a_margin() -> None:

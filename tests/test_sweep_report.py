@@ -115,7 +115,7 @@ def test_the_report_says_how_the_study_searched_and_how_trials_ended(tmp_path: P
     report.write(tmp_path, "zh")
     page = (tmp_path / "report.md").read_text("utf-8")
     assert "搜索方法，剪枝方法 median，任务 gpt" in page
-    assert "| 损失溢出（非有限数） |" in page and "| 训练前被拒绝 |" in page and "| odd |" in page
+    assert "| 损失不是有限的数 |" in page and "| 训练前被拒绝 |" in page and "| odd |" in page
     put(tmp_path, study(trials, prune="none"))
     report.write(tmp_path, "en")
     assert "tpe search method, nothing pruned, task gpt" in (tmp_path / "report.md").read_text("utf-8")
@@ -124,10 +124,10 @@ def test_the_report_says_how_the_study_searched_and_how_trials_ended(tmp_path: P
 def test_an_effect_is_told_beside_noise(tmp_path: Path) -> None:
     trials = widths((32, 1.0), (64, 1.1))
     report.write(put(tmp_path, study(trials)), "en")
-    assert "Effect: 0.1, from 64" in (page := (tmp_path / "report.md").read_text("utf-8")) and "unless some setting has three runs" in page
+    assert "Effect: 0.1, from 64" in (page := (tmp_path / "report.md").read_text("utf-8")) and "no setting has three runs" in page
     trials += [again(2, trials[0], 1.2), again(3, trials[0], 0.8)]
     report.write(put(tmp_path, study(trials)), "en")
-    assert "Within noise: the seed alone makes two such means differ by up to" in (tmp_path / "report.md").read_text("utf-8")
+    assert "This is within noise: the seed alone can make two such means differ by up to" in (tmp_path / "report.md").read_text("utf-8")
 
 
 def test_every_setting_in_the_table_of_the_best_is_compared_with_the_first(tmp_path: Path) -> None:
@@ -143,10 +143,10 @@ def test_why_there_is_no_importance_is_told_with_the_number_that_counts(tmp_path
     trials = widths(*((32, 1.0 + n) for n in range(9)))
     trials += [again(9 + n, trials[n], 1.0) for n in range(6)]
     report.write(put(tmp_path, study(trials)), "en")
-    assert "it takes 10 complete ones, repeats not counted, and there are 9." in (tmp_path / "report.md").read_text("utf-8")
+    assert "it needs 10 complete ones without repeats, and there are 9." in (tmp_path / "report.md").read_text("utf-8")
     report.write(put(tmp_path, study(widths(*((32, 1.0) for _ in range(12))))), "en")
     page = (tmp_path / "report.md").read_text("utf-8")
-    assert "of the 12 complete trials (repeats not counted) none stand out" in page and "too few" not in page
+    assert "none of the 12 complete trials (repeats not counted) stand out" in page and "too few" not in page
 
 
 def test_the_best_setting_can_be_copied_into_a_config(tmp_path: Path) -> None:

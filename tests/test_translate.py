@@ -81,7 +81,7 @@ def test_the_copy_translates_unless_it_is_of_other_weights(run: Path, tmp_path: 
     assert english("a.jsonl") == list(PAIRS.values()) and english("b.jsonl", "--int8", "false") == ["", "", ""]
     capsys.readouterr()
     told.write_bytes((tmp_path / "old.json").read_bytes())
-    assert english("c.jsonl") == ["", "", ""] and "was made of other weights" in capsys.readouterr().err
+    assert english("c.jsonl") == ["", "", ""] and "was made from other weights" in capsys.readouterr().err
 
 
 def test_rows_are_chosen_by_their_columns(run: Path, tmp_path: Path) -> None:
