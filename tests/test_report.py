@@ -66,7 +66,7 @@ def test_the_best_step_is_told_and_beside_the_forecast_once_the_loss_has_turned(
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en", ["1,000 parameters. Finished.", "240 steps", "best validation loss", "BLEU", "time 9 s, was 2.2 min",
+        ("en", ["1,000 parameters. Finished.", "240 steps", "best validation loss", "BLEU", "time 9 s, measured 2.2 min",
                 "corpus: 900 of 1,000 rows used, 50 of them held out for validation; rejected: 100 empty; 3 pairs are longer",
                 "tokenizer: 55 entries (50 single Chinese characters, 25% seen at most once in 30 texts); 9 tokens a text",
                 "best validation loss at about step 30, measured 140", "## Doctor\n", "overfitting begins about step"]),

@@ -241,7 +241,7 @@ def test_a_batch_that_does_not_fit_and_was_not_worked_out_is_no_batch_of_nothing
 
 def test_parts_of_the_memory_are_named_in_the_readers_language() -> None:
     found = said("gpt", memory={"each_device_bytes": 30e9, "largest_batch": 0})["memory_never_fits"]
-    assert found.text("zh").endswith("占得最多的是激活值。") and found.text("en").endswith("Most of it is activations.")
+    assert found.text("zh").endswith("占用最多的是激活值。") and found.text("en").endswith("The largest part is activations.")
     assert found.as_dict("zh")["evidence"]["part"] == "activations"
 
 

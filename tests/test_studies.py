@@ -193,7 +193,7 @@ def test_a_step_is_to_recorded_runs_that_differ_in_one_knob(root: Path) -> None:
     assert (above.value, above.change) == (256, pytest.approx(3.0 - 1.25)), "from the mean over the seeds"
     assert neighbours.one_step_off(found, found.trials[0], rate) == []
     told = study_html.more(found, found.trials[0], "en")
-    assert '64 →</span> <span class="whole">32<' in told and "These knobs have no such trial: learning_rate." in told
+    assert '64 →</span> <span class="whole">32<' in told and "There is no such trial for these knobs: learning_rate." in told
     assert "the smallest that was tried" in study_html.more(found, found.trials[1], "en")
     assert "1.25 ± 0.25" in study_html.result(found, found.trials[0], found.trials[0].params, "en"), "the standard error, as in the report"
 
@@ -242,7 +242,7 @@ def test_a_random_search_shows_what_a_step_does_on_average(root: Path) -> None:
     assert neighbours.averages(found, found.trials[0], rate)[1][0].low > 1e-4, "the lowest has one neighbour"
     assert neighbours.averages(found, found.trials[7], kind) == (None, [])
     told = study_html.more(found, found.trials[7], "en")
-    assert "These knobs have no such trial: width." in told
+    assert "There is no such trial for these knobs: width." in told
     assert "No recorded trial differs from this one in only one knob." in study_html.more(found, found.trials[19], "en")
     assert '>9.5 →</span> <span class="whole">8.5<' in told and ">6 → 6<" in told
     assert "not used in this run" in told and "平均验证损失" in study_html.more(found, found.trials[7], "zh")

@@ -193,7 +193,7 @@ def test_the_knob_by_which_runs_overfit_is_found(maximize: bool, tmp_path: Path)
     assert (first.rise.worst.label, first.rise.worst.rise) == ("128", pytest.approx(0.6))
     report.write(tmp_path, "en")
     page = (tmp_path / "report.md").read_text("utf-8")
-    assert "The knob that it hangs on most clearly is hidden\\_size: with 128 runs end 0.6 worse" in page
+    assert "The clearest connection is with hidden\\_size: with 128, runs end 0.6 worse" in page
     assert "(plots/rise.png)" in page and "16 of 24 complete runs ended worse" in page
 
 

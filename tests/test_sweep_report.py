@@ -92,7 +92,7 @@ def test_what_a_model_wrote_is_text_in_the_report(tmp_path: Path) -> None:
     page, markdown = ((tmp_path / f"report.{kind}").read_text("utf-8") for kind in ("html", "md"))
     assert "&lt;script&gt;window.hacked" in page and "<script" not in page and "\x07" not in page + markdown
     outside = [line for line in markdown.splitlines() if not line.startswith("    ")]
-    assert not any(re.search(r"(?<!\\)<(script|img|b>)", line) for line in outside) and "    写出: <script>" in markdown
+    assert not any(re.search(r"(?<!\\)<(script|img|b>)", line) for line in outside) and "    输出: <script>" in markdown
 
 
 def test_the_report_has_all_its_parts_in_the_language_asked_for(tmp_path: Path) -> None:
