@@ -294,6 +294,16 @@ def test_records_of_a_run_whose_checkpoints_are_gone_are_moved_aside(folder: tup
     assert str(run_dir / "earlier-1") in capsys.readouterr().err
 
 
+def test_the_config_of_a_run_that_moved_names_both_places(folder: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    _, run_dir = folder
+    old = Path(config_of_run(run_dir).run_dir)
+    before = sorted(old.rglob("*"))
+    assert main(["--config", str(run_dir / "config.yaml"), "--resume", "true", "--train.max_steps", "8"]) == 2
+    told = capsys.readouterr().err
+    assert f"the run in {run_dir}" in told and f"run_dir: {old}" in told and f"--run_dir {run_dir}" in told
+    assert sorted(old.rglob("*")) == before
+
+
 def test_a_model_folder_is_no_run_folder(folder: tuple[Path, Path], tmp_path: Path) -> None:
     config, run_dir = folder
     model = Path(shutil.copytree(sorted((run_dir / "checkpoints").iterdir())[-1], tmp_path / "model"))

@@ -28,7 +28,7 @@ from training.base.errors import DISK, ConfigError, NotFinite, OutOfMemory, Stop
 from training.base.words import spoken
 from training.loop.signals import Signals
 from training.settings.config import Config
-from training.settings.load import check_config, parse_args
+from training.settings.load import check_config, parse_args, refuse_moved
 
 if TYPE_CHECKING:
     import torch
@@ -185,6 +185,7 @@ def main(argv: list[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, _terminated) if threading.current_thread() is threading.main_thread() else None
     try:
         config = parse_args(argv, __doc__ or "")
+        refuse_moved(argv, config)
         loading(spoken(config.log.language))
         train(config)
     except ConfigError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,28 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> Config:
             relation between values that cannot be.
     """
     return command_line.read(Config, argv, description, relations, "configs/gpt/verses.yaml", SWEEPS, "log.language")
+
+
+def refuse_moved(argv: list[str] | None, config: Config) -> None:
+    """Refuse the config.yaml of a run that lies somewhere else than the run_dir in it: a launch would begin again in the old place.
+
+    Args:
+        argv: the command line that `config` was read from; by default that of this process.
+
+    Raises:
+        ConfigError: naming both places. A command line with a --run_dir of its own means what it says.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if any(option.partition("=")[0] == "--run_dir" for option in argv):
+        return
+    for before, option in zip(["", *argv], argv):
+        path = Path(option.removeprefix("--config=") if option.startswith("--config=") else option if before == "--config" else "")
+        run = path.parent
+        if path.name == "config.yaml" and (run / "metrics.jsonl").is_file() and run.resolve() != Path(config.run_dir).resolve():
+            raise ConfigError(
+                f"run_dir: {path} is the config of the run in {run}, but says run_dir: {config.run_dir}, where the run was made; "
+                f"add --run_dir {run} for the run that is here, or another --run_dir for a new one"
+            )
 
 
 def load_config(path: str | Path, where: str = "", over: dict[str, Any] | None = None) -> Config:
