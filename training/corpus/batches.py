@@ -1,7 +1,7 @@
 """From chunks of rows to this process's micro-batches, with a cursor that resumes exactly.
 
-Every process deals the same endless sequence of micro-batches and takes every `world`-th, so no row is lost or seen
-twice; loader workers build chunks in turn, so their number does not change the sequence. The cursor is (chunk, batch).
+Every process goes through the same endless sequence of micro-batches and takes every `world`-th, so that no row is lost or seen twice.
+Loader workers build chunks in turn, so their number does not change the sequence. The cursor is (chunk, batch).
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from training.base.errors import ConfigError
 from training.corpus.order import Corpus
 
-EMPTY_EPOCHS = 20  # in a row, of a source whose weight leaves out most of its few rows by chance, before it is called empty
+EMPTY_EPOCHS = 20  # epochs without a row before a corpus counts as empty: a small weight may leave out all of a few rows by chance
 
-MULTIPLE = 8  # of tensor cores; and a CPU keeps kernels for every shape that it meets: widths of all kinds took 190 MB more (docs/log.md)
+# Widths are padded to a multiple of this, for tensor cores, and because a CPU caches kernels for every shape: all widths took 190 MB more
+# (docs/log.md).
+MULTIPLE = 8
 
 Batch = dict[str, np.ndarray]
 
@@ -33,11 +35,11 @@ MakeBatches = Callable[[list[dict[str, Any]], np.random.Generator], tuple[list[B
 
 
 class Chunks(IterableDataset):
-    """Chunk after chunk, without end: each item is (its number, its micro-batches, rows left out)."""
+    """Chunk after chunk, without end. Each item is (number of the chunk, its micro-batches, rows left out), or an error's message."""
 
     def __init__(self, corpus: Corpus, make_batches: MakeBatches, first: int = 0):
         self.corpus, self.make_batches, self.first = corpus, make_batches, first
-        self.closing = multiprocessing.RawValue("b", 0)  # 1: the workers may go. No Event, whose lock a killed worker could keep
+        self.closing = multiprocessing.RawValue("b", 0)  # 1 tells the workers to end; a killed worker could keep the lock of an Event
 
     def __iter__(self) -> Iterator[tuple[int, list[Batch], int] | str]:
         worker = get_worker_info()
@@ -46,20 +48,20 @@ class Chunks(IterableDataset):
         try:
             while True:
                 epoch = number // per_epoch
-                wanted = list(range(number % per_epoch, per_epoch, workers))
+                chunks = list(range(number % per_epoch, per_epoch, workers))
                 rows: list[dict[str, Any]] = []
                 at = 0
-                # Not through `stream()`: inside a loader worker, `datasets` would share the chunks out once more.
-                for row in self.corpus.rows(epoch, wanted):
-                    while row["_chunk"] != wanted[at]:  # the chunk before is whole (or had no rows)
-                        yield self._build(epoch * per_epoch + wanted[at], rows)
+                # Not through `stream()`, because inside a loader worker `datasets` would divide the chunks among workers again.
+                for row in self.corpus.rows(epoch, chunks):
+                    while row["_chunk"] != chunks[at]:  # the previous chunk is complete (it may have no rows)
+                        yield self._build(epoch * per_epoch + chunks[at], rows)
                         rows, at = [], at + 1
                     rows.append(row)
-                for chunk in wanted[at:]:
+                for chunk in chunks[at:]:
                     yield self._build(epoch * per_epoch + chunk, rows)
                     rows = []
-                number += len(wanted) * workers
-        except ConfigError as error:  # raised by the main process: from a worker it would come wrapped in a traceback
+                number += len(chunks) * workers
+        except ConfigError as error:  # the main process raises it; an exception from a worker would come with a traceback
             yield str(error)
 
     def _build(self, number: int, rows: list[dict[str, Any]]) -> tuple[int, list[Batch], int]:
@@ -68,10 +70,11 @@ class Chunks(IterableDataset):
 
 
 def live_with_the_run(worker: int) -> None:
-    """In a loader worker: outlive SIGINT and SIGTERM, and end as soon as the run closes or its process is gone.
+    """Make a loader worker ignore SIGINT and SIGTERM, and end as soon as the run closes or its process is gone.
 
-    A terminal, `timeout` and job schedulers send them to the whole process group, and a run whose workers are gone could neither finish
-    its step nor save. Torch ends its workers by SIGTERM; and one that waits to hand a chunk on would not notice that nobody is left.
+    Terminals, `timeout` and job schedulers signal the whole process group, but without its workers a run could neither finish its step
+    nor save. Since torch ends workers by SIGTERM, and a worker that waits to hand over a chunk does not notice the end of the run, a
+    thread watches for it.
     """
     info = get_worker_info()
     assert info is not None
@@ -91,7 +94,9 @@ class MicroBatches:
     """This process's share of the sequence, `accumulation` micro-batches a step.
 
     Args:
-        cursor: where an earlier run stopped, as `state()` gave it.
+        rank, world: the number of this process, and of all processes.
+        workers: loader processes; 0 loads in this process.
+        cursor: where an earlier run stopped, as `state()` returned it.
     """
 
     def __init__(
@@ -107,12 +112,13 @@ class MicroBatches:
         try:
             self._chunks: Iterator[Any] = _loaded(source, workers)
             self._load()
-        except BaseException:  # a signal too: the first chunk of a large corpus takes a while
+        except BaseException:  # also a signal, because the first chunk of a large corpus takes a while
             self.close()
             raise
-        self.before = self.state()  # the cursor of before the last step
+        self.before = self.state()  # the cursor before the last step
 
     def _load(self) -> None:
+        """Take the next chunk; raises ConfigError if its rows could not be read."""
         item = next(self._chunks)
         if isinstance(item, str):
             self.close()
@@ -120,6 +126,7 @@ class MicroBatches:
         self.chunk, self._batches, self._left_out_here = item
 
     def _deal(self) -> Batch:
+        """The next micro-batch of the sequence; raises ConfigError if the corpus gives none."""
         empty = too_long = 0
         while self.next >= len(self._batches):
             empty, too_long = (0, 0) if self._batches else (empty + 1, too_long + self._left_out_here)
@@ -135,23 +142,23 @@ class MicroBatches:
         return self._batches[self.next - 1]
 
     def close(self) -> None:
-        """Let the workers go, at once."""
+        """End the workers at once."""
         self._closing.value = 1
         self._chunks = iter(())
 
     @property
     def left_out(self) -> int:
-        """Rows so far that the task left out as too long, up to the chunk that is being dealt."""
+        """Rows that the task left out as too long so far, those of the current chunk included."""
         return self._left_out_before + self._left_out_here
 
     def step(self, accumulation: int) -> list[dict[str, torch.Tensor]]:
-        """The next `accumulation` micro-batches of this process; moves on by `accumulation` x `world` in the sequence."""
+        """The next `accumulation` micro-batches of this process; the cursor moves on by `accumulation` x `world`."""
         self.before = self.state()
         dealt = [self._deal() for _ in range(accumulation * self.world)]
         return [to_tensors(b) for b in dealt[self.rank :: self.world]]
 
     def state(self) -> dict[str, int]:
-        """The cursor: the same in every process."""
+        """The cursor, which is the same in every process."""
         return {"chunk": self.chunk, "batch": self.next, "left_out": self._left_out_before}
 
     @property
@@ -161,9 +168,9 @@ class MicroBatches:
 
 
 def _loaded(source: Chunks, workers: int) -> Iterator[Any]:
-    """The items of `source`, read by so many processes beside this one; 0: by this one."""
+    """The items of `source`, built by `workers` processes, or in this process if that is 0."""
     with warnings.catch_warnings():
-        # Both lines below warn if there are more workers than cores. That does no harm here: workers sleep once they are two chunks ahead.
+        # Both lines below warn of more workers than cores, which does no harm here: workers sleep once they are two chunks ahead.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
         loader = DataLoader(
             source, batch_size=None, num_workers=workers, prefetch_factor=2 if workers else None, collate_fn=as_is,
@@ -173,29 +180,29 @@ def _loaded(source: Chunks, workers: int) -> Iterator[Any]:
 
 
 def as_is(item: Any) -> Any:
-    """Chunks leave a loader worker as arrays: thousands of small tensors would use up its file handles."""
+    """Collate nothing: chunks leave a loader worker as arrays, because thousands of small tensors would use up its file handles."""
     return item
 
 
 def divided(batch: dict[str, torch.Tensor], parts: int) -> list[dict[str, torch.Tensor]]:
-    """A micro-batch in at most so many parts of about as many rows."""
+    """A micro-batch in at most `parts` parts with about equally many rows."""
     names = list(batch)
     pieces = zip(*(torch.chunk(batch[n], parts) for n in names))
     return [dict(zip(names, piece)) for piece in pieces]
 
 
 def to_tensors(batch: Batch) -> dict[str, torch.Tensor]:
-    """Arrays as tensors; int64 as the models want them."""
+    """The arrays of a micro-batch as int64 tensors, which models expect."""
     return {k: torch.from_numpy(v.astype(np.int64)) for k, v in batch.items()}
 
 
 def padded(length: int, most: int) -> int:
-    """The width that rows of this length are padded to: the next multiple of MULTIPLE, at most `most`."""
+    """The width to which rows of this length are padded: the next multiple of MULTIPLE, at most `most`."""
     return min(most, -(-length // MULTIPLE) * MULTIPLE)
 
 
 def pad(rows: list[np.ndarray], value: int, most: int) -> np.ndarray:
-    """Rows of ids, none longer than `most`, as one (B, T) int32 array, padded on the right. T as `padded` says."""
+    """Rows of ids, none longer than `most`, as one int32 array (B, T), padded on the right with `value`; see `padded` for T."""
     out = np.full((len(rows), padded(max(map(len, rows)), most)), value, dtype=np.int32)
     for i, row in enumerate(rows):
         out[i, : len(row)] = row

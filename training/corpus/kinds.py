@@ -1,6 +1,6 @@
-"""What a file really is, by its first bytes: a file that is not what its name says is told of before any row of it is used.
+"""What a file really is, by its first bytes. A file that is not what its name says is refused before any row of it is read.
 
-Signatures are those of the formats' own specifications; a git-LFS pointer's is https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
+Signatures come from the formats' specifications; for git-LFS pointers see https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import re
 from training.base.errors import ConfigError
 from training.corpus.text_files import BREAKS_OFF, compression, open_binary
 
-LOOKED_AT = 1 << 16  # bytes of a file, unpacked
-SOME = 200  # bytes that are enough to tell text from another encoding
+LOOKED_AT = 1 << 16  # bytes at the beginning of a file, unpacked, that are examined
 SIGNATURES = (
     (b"\x1f\x8b", "gzip", "call it .gz, or unpack it: gzip -d"),
     (b"PK\x03\x04", "a zip archive (as .xlsx and .docx are)", "unpack it, or save it as CSV UTF-8 or plain text"),
@@ -26,7 +25,7 @@ SIGNATURES = (
     (b"ARROW1", "Arrow", "write it as Parquet"),
 )
 PACKED = {".gz": "gzip", ".xz": "xz", ".zst": "zstd", ".bz2": "bzip2"}
-# The thirty to sixty commonest characters of each script, by which wrong decodings are told from right ones: those of a wrong one are rare.
+# Common Chinese characters, simplified and traditional. A wrong decoding of Chinese text consists mostly of rare ones.
 COMMON = frozenset(
     "的一是不了人我在有他这为之大来以个中上们到说国和地也子时道出而要于就下得可你年生自会那后能对着事其里所去行过家十用发天如然作方成者"
     "多日都三小二无同么经法当起与好看学进种将还分此心前面又定见只主没公从雨春花月山水风云夜明白何处相思千万江南"
@@ -37,15 +36,15 @@ CANDIDATES = (("UTF-16LE", "utf-16-le"), ("UTF-16BE", "utf-16-be"), ("GB18030", 
 NAMES = {"GB18030": "GBK", "BIG5": "Big5", "UTF-16LE": "UTF-16", "UTF-16BE": "UTF-16"}
 
 
-def look(path: str, label: str, kind: str) -> None:
-    """Refuse a file that is not what it is taken for.
+def check_kind(path: str, label: str, kind: str) -> None:
+    """Refuse a file whose contents are not of the expected kind.
 
     Args:
-        label: what the user called it, whose ending says how it is packed.
-        kind: of its contents: txt, jsonl, csv, tsv or parquet.
+        label: the user's name of the file; its ending says how it is compressed.
+        kind: the expected kind: txt, jsonl, csv, tsv or parquet.
 
     Raises:
-        ConfigError: with what it is and what to do.
+        ConfigError: saying what the file is and what to do.
     """
     try:
         with open(path, "rb") as f:
@@ -55,8 +54,8 @@ def look(path: str, label: str, kind: str) -> None:
     if not raw:
         return
     packed = PACKED.get(compression(label))
-    if told := _foreign(raw, packed or {"parquet": "Parquet"}.get(kind, "")):
-        raise ConfigError(f"{label}: {told}")
+    if problem := _foreign(raw, packed or {"parquet": "Parquet"}.get(kind, "")):
+        raise ConfigError(f"{label}: {problem}")
     if kind == "parquet":
         return
     beginning = raw
@@ -64,16 +63,16 @@ def look(path: str, label: str, kind: str) -> None:
         try:
             with open_binary(path, label) as f:
                 beginning = f.read(LOOKED_AT)
-        except BREAKS_OFF:  # a row that cannot be read says so
+        except BREAKS_OFF:  # the reader reports it as a bad row
             return
-        if told := _foreign(beginning, ""):
-            raise ConfigError(f"{label}: unpacked it is {told.removeprefix('this is ')}")
-    if told := _not_text(beginning, kind):
-        raise ConfigError(f"{label}: {told}")
+        if problem := _foreign(beginning, ""):
+            raise ConfigError(f"{label}: unpacked it is {problem.removeprefix('this is ')}")
+    if problem := _not_text(beginning, kind):
+        raise ConfigError(f"{label}: {problem}")
 
 
 def _foreign(beginning: bytes, expected: str) -> str:
-    """What these bytes are instead of what is expected ("": text), and what to do; empty if they may be that."""
+    """What a file that begins with these bytes is instead of the `expected` format ("" for text), and what to do; empty if it may be it."""
     if beginning.startswith(b"version https://git-lfs.github.com/spec/"):
         return "this is a git-LFS pointer, not the file itself: fetch it with `git lfs pull`"
     for signature, name, remedy in SIGNATURES:
@@ -90,13 +89,13 @@ def _foreign(beginning: bytes, expected: str) -> str:
 
 
 def _not_text(beginning: bytes, kind: str) -> str:
-    """Why these bytes, the beginning of a text file of that kind, cannot be read as one; empty if they can."""
+    """Why a file that begins with these bytes cannot be read as text of that kind; empty if it can."""
     if beginning.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
-        return ""  # marked: the reader says what it is
+        return ""  # the reader recognises the byte order mark and reports it
     if name := encoding(beginning):
         if name.startswith("UTF-16"):
             return f"this is UTF-16 without its mark: {remedy(name)}"
-    elif sum(b < 32 and b not in b"\t\n\r\f\v\x1a\x1b" for b in beginning) > max(8, len(beginning) / 50):  # a few are a row's affair
+    elif sum(b < 32 and b not in b"\t\n\r\f\v\x1a\x1b" for b in beginning) > max(8, len(beginning) / 50):  # a few only spoil a row
         return "this is not text: too many control characters"
     if b"\r" in beginning and b"\n" not in beginning:
         return "its lines end with CR alone, as old Macs wrote them: tr '\\r' '\\n' < OLD > NEW, and name the new file"
@@ -109,14 +108,14 @@ def _not_text(beginning: bytes, kind: str) -> str:
 
 
 def encoding(data: bytes) -> str:
-    """The likeliest encoding of bytes that are not UTF-8, by iconv's name; empty if they are UTF-8 or nothing is likely.
+    """The likeliest encoding of bytes that are not UTF-8, by iconv's name; empty if they are UTF-8 or no encoding is likely.
 
-    Chinese text in a wrong encoding mostly decodes, but to rare characters: the decoding with the most common ones wins.
+    Chinese text usually decodes in a wrong encoding too, but to rare characters. So the decoding with the most common characters wins.
     """
     cut = data[: len(data) // 2 * 2]
     try:
         cut.decode()
-        if cut.count(0) <= len(cut) // 10:  # ASCII in UTF-16 is UTF-8 with a zero every second byte
+        if cut.count(0) <= len(cut) // 10:  # ASCII text in UTF-16 is valid UTF-8 too, but every second byte is zero
             return ""
     except UnicodeDecodeError as error:
         if error.start > len(cut) - 4 and error.reason == "unexpected end of data":
@@ -127,7 +126,7 @@ def encoding(data: bytes) -> str:
 
 
 def _common(data: bytes, codec: str) -> float:
-    """The share of common characters in what bytes decode to, 0 to 1; what does not decode counts against it."""
+    """The share of common characters in the decoded text, 0 to 1; each wrong character takes away two."""
     text = data.decode(codec, "replace")
     common = sum(c in COMMON or LETTERS.match(c) is not None for c in text)
     wrong = sum(c == "\ufffd" or (c < " " and c not in "\t\r\n") or "\ue000" <= c <= "\uf8ff" for c in text)
@@ -135,12 +134,12 @@ def _common(data: bytes, codec: str) -> float:
 
 
 def remedy(name: str) -> str:
-    """What to do about a file in that encoding."""
+    """What to do about a file in this encoding."""
     return f"save the file as UTF-8 (in Notepad or Excel, or iconv -f {name} -t UTF-8)"
 
 
 def other_encoding(line: bytes) -> str:
-    """What to do about a line that is not UTF-8: in China mostly GBK, in Taiwan and Hong Kong Big5; empty if it is UTF-8."""
+    """What to do about a line that is not UTF-8 (it is often GBK or Big5); empty if it is UTF-8."""
     try:
         line.decode()
     except UnicodeDecodeError:

@@ -26,81 +26,96 @@ QUARANTINES = ("quarantine.jsonl", "quarantine_validation.jsonl")  # of the trai
 
 
 def hold_out(states: list[np.ndarray], share: float, most: int, how: str) -> int:
-    """Mark a share of the rows, at most `most`, as HELD_OUT; returns how many. The same rows for every seed."""
+    """Mark some training rows as HELD_OUT, the same ones for every seed.
+
+    Args:
+        states: one array a shard, changed in place.
+        share: of the training rows; at least one row unless it is 0, and never all of them.
+        most: rows at most.
+        how: a value of `corpus.holdout`.
+
+    Returns:
+        The number of rows held out.
+    """
     n = sum(int((s == TRAIN).sum()) for s in states)
-    wanted = min(n - 1, most, max(1, round(share * n))) if share else 0
-    if wanted < 1:
+    count = min(n - 1, most, max(1, round(share * n))) if share else 0
+    if count < 1:
         return 0
-    chosen = np.sort(np.random.default_rng(0).permutation(n)[:wanted]) if how == "spread" else np.arange(n - wanted, n)
-    before = 0
-    for of_shard in states:
-        at = np.flatnonzero(of_shard == TRAIN)
-        here = chosen[(chosen >= before) & (chosen < before + len(at))] - before
-        of_shard[at[here]] = HELD_OUT
-        before += len(at)
-    return wanted
+    chosen = np.sort(np.random.default_rng(0).permutation(n)[:count]) if how == "spread" else np.arange(n - count, n)
+    before = 0  # training rows in earlier shards
+    for shard_states in states:
+        rows = np.flatnonzero(shard_states == TRAIN)
+        here = chosen[(chosen >= before) & (chosen < before + len(rows))] - before
+        shard_states[rows[here]] = HELD_OUT
+        before += len(rows)
+    return count
 
 
 def open_corpus(
     config: CorpusConfig, task: str, folder: Path, seed: int, most_validation: int,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> tuple[Corpus, Corpus]:  # fmt: skip
-    """The training corpus and the one whose held-out rows are the validation set (often the same).
+    """The training corpus, and the corpus whose held-out rows are the validation set (the same one unless `corpus.validation` is set).
 
-    What the scan found is kept in `folder` and used again while the files and the config stay the same.
+    The scans are saved in `folder` and used again while the files and the config stay the same.
+
+    Args:
+        most_validation: rows to hold out at most.
+        progress: called now and then with the number of rows read.
 
     Raises:
         ConfigError: for sources that cannot be found or have no usable row.
     """
-    train, valid = shards_of(config, task)
+    train, validation = shards_of(config, task)
     keys = [config.filters, config.max_rows, config.strict, config.validation_share, config.holdout, most_validation, task]
-    stamp = [[s.fingerprint() for s in train], [s.fingerprint() for s in valid], repr(keys)]
-    print_of = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
-    found = _load(folder, print_of)
-    if found is None:
+    inputs = [[s.fingerprint() for s in train], [s.fingerprint() for s in validation], repr(keys)]
+    fingerprint = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+    scans = _load(folder, fingerprint)
+    if scans is None:
         seen = Seen()
-        found = [scan(train, config, task, config.filters, folder / QUARANTINES[0], progress, seen)]
-        if valid:
+        scans = [scan(train, config, task, config.filters, folder / QUARANTINES[0], progress, seen)]
+        if validation:
             try:
-                found.append(scan(valid, config, task, None, folder / QUARANTINES[1], progress, trained=seen))
-            except ConfigError as error:  # often the config's own set beside a corpus of the user's with other columns
+                scans.append(scan(validation, config, task, None, folder / QUARANTINES[1], progress, trained=seen))
+            except ConfigError as error:  # often a shipped config's validation set does not have the columns of the user's corpus
                 raise ConfigError(f"corpus.validation: {error}; --corpus.validation null holds out rows of corpus.train instead") from None
-            for states in found[1].states:
+            for states in scans[1].states:
                 states[states == TRAIN] = HELD_OUT
-            found[0].report["validation_trained"] = [found[1].report.pop("also_trained"), found[1].report["rows_kept"]]
+            scans[0].report["validation_trained"] = [scans[1].report.pop("also_trained"), scans[1].report["rows_kept"]]
         else:
-            held_out = hold_out(found[0].states, config.validation_share, most_validation, config.holdout)
-            repeated = sum(
-                int((s[r] == HELD_OUT).sum()) for s, r in zip(found[0].states, seen.repeats)
-            )  # and the first of equal ones, perhaps
-            found[0].report.update(held_out=held_out, validation_trained=[repeated, held_out])
-        _save(folder, print_of, found)
-    for part, name in zip(found, QUARANTINES):
+            held_out = hold_out(scans[0].states, config.validation_share, most_validation, config.holdout)
+            # Held-out rows that repeat an earlier row. A row held out whose repeat comes later is not counted.
+            repeated = sum(int((s[r] == HELD_OUT).sum()) for s, r in zip(scans[0].states, seen.repeats))
+            scans[0].report.update(held_out=held_out, validation_trained=[repeated, held_out])
+        _save(folder, fingerprint, scans)
+    for part, name in zip(scans, QUARANTINES):
         part.report["quarantine"] = str(folder / name)
-    parts = [Corpus(shards, *s, seed, config.shuffle_rows) for shards, s in zip((train, valid), found)]
-    return parts[0], parts[-1]
+    corpora = [Corpus(shards, *part, seed, config.shuffle_rows) for shards, part in zip((train, validation), scans)]
+    return corpora[0], corpora[-1]
 
 
 def shards_of(config: CorpusConfig, task: str) -> tuple[list[Shard], list[Shard]]:
-    """Of training and of validation (empty if that is held out of training's); raises ConfigError for sources that cannot be found."""
+    """The shards of `corpus.train` and of `corpus.validation` (empty if not set); raises ConfigError for sources that cannot be found."""
     columns = {**TASKS[task].columns, **config.columns}
     train = resolve(source_list(config.train), columns, config.document, "corpus.train")
     return train, resolve(source_list(config.validation), columns, config.document, "corpus.validation")
 
 
-def _save(folder: Path, fingerprint: str, found: list[Scan]) -> None:
+def _save(folder: Path, fingerprint: str, scans: list[Scan]) -> None:
+    """Write the scans of one or two corpora to scan.npz and report.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {"fingerprint": np.array(fingerprint)}  # in both files: a crash between the two leaves them unlike
-    for p, part in enumerate(found):
+    arrays = {"fingerprint": np.array(fingerprint)}  # it is in both files, so that a crash between writing them is noticed
+    for p, part in enumerate(scans):
         for i in range(len(part.states)):
             arrays[f"{p}_{i}_states"], arrays[f"{p}_{i}_offsets"] = part.states[i], part.offsets[i]
-    report = {"fingerprint": fingerprint, "parts": [part.report for part in found]}
+    report = {"fingerprint": fingerprint, "parts": [part.report for part in scans]}
     with replacing(folder / "scan.npz") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-    write_text(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1))  # last: it says that the scan is whole
+    write_text(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1))  # written last: it marks the scan as complete
 
 
 def _load(folder: Path, fingerprint: str) -> list[Scan] | None:
+    """The scans that `_save` wrote; None if there are none, they are damaged, or they belong to another fingerprint."""
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         with np.load(folder / "scan.npz", allow_pickle=False) as arrays:
@@ -114,18 +129,18 @@ def _load(folder: Path, fingerprint: str) -> list[Scan] | None:
                 for p, (n, part) in enumerate(zip(shards, report["parts"]))
             ]
     except (OSError, EOFError, LookupError, TypeError, AttributeError, ValueError, zipfile.BadZipFile, zlib.error):
-        return None  # damaged, so it is made again
+        return None
 
 
 def _sound(report: Any) -> bool:
-    """Whether it says what a scan's report says."""
+    """Whether a saved report has the fields of a scan's report."""
     counts = [report.get("rows_read"), report.get("rows_kept"), report.get("not_selected"), *report["characters"].values()]
     counts += [report.get("held_out", 0), *report["rejected"].values()]
     return all(type(n) is int for n in counts) and isinstance(report["examples"], dict)
 
 
 def corpus_summary(report: dict[str, Any], words: dict[str, Any]) -> str:
-    """What a scan found, in one line for people; `words` of wording/report."""
+    """A scan's report in one line; `words` are those of wording/report."""
     line: str = words["rows"].format(**report)
     if report.get("held_out"):
         line += words["held_out"].format(**report)
@@ -134,6 +149,6 @@ def corpus_summary(report: dict[str, Any], words: dict[str, Any]) -> str:
     if report["rejected"]:
         line += words["rejected"].format(reasons=", ".join(f"{n:,} {reason}" for reason, n in report["rejected"].items()))
     if report.get("first_rejected"):
-        whole = sum(report["rejected"].values()) <= QUARANTINE
-        line += words["first_rejected"].format(listed=words["all"] if whole else words["first"].format(n=QUARANTINE), **report)
+        complete = sum(report["rejected"].values()) <= QUARANTINE
+        line += words["first_rejected"].format(listed=words["all"] if complete else words["first"].format(n=QUARANTINE), **report)
     return line

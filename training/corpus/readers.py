@@ -1,8 +1,7 @@
-"""Raw records of one file or dataset, whatever its kind: read tolerantly, numbered, and returned to by number.
+"""The raw records of a shard of any kind, read tolerantly and numbered, so that reading can start at any row.
 
-`read` yields a shard's records one at a time. What cannot be read becomes a record that carries a `BadRow`; only a
-header that lacks a wanted column is an error, for then no row could be used. `sources.py` finds the shards and turns
-records into rows.
+A record that cannot be read carries a `BadRow`. Only a missing column is an error, because then no row could be used. `sources.py`
+finds the shards and turns records into rows.
 """
 
 from __future__ import annotations
@@ -22,10 +21,12 @@ if TYPE_CHECKING:
 
 
 def read(shard: Shard, start: int = 0, offset: int | None = None) -> Iterator[Record]:
-    """The records from row `start` on; `offset`, if known, is where that row begins in a plain file.
+    """The records from row `start` on.
 
-    After a jump to an offset, lines are counted from `start`. A file that breaks off (a truncated .gz) ends with a
-    record that carries a BadRow.
+    A file that breaks off, such as a truncated .gz, ends with a record that carries a BadRow.
+
+    Args:
+        offset: where row `start` begins in a seekable file, if known. Lines are then counted from `start`.
     """
     if shard.format == "hub":
         return _hub(shard, start)
@@ -49,17 +50,17 @@ def read(shard: Shard, start: int = 0, offset: int | None = None) -> Iterator[Re
 
 
 def _aligned(shard: Shard, start: int) -> Iterator[Record]:
-    """Line n of one file with line n of the other.
+    """Pairs of line n of one file and line n of the other.
 
     Raises:
-        ConfigError: if one has more lines than the other, blank ones at its end aside: a line lost anywhere shifts all that follow.
-            (fairseq, Marian, OpenNMT and Sockeye refuse such files too.)
+        ConfigError: if one file has more lines than the other (blank ones at the end aside), because a line lost anywhere shifts all
+            pairs after it. fairseq, Marian, OpenNMT and Sockeye refuse such files too.
     """
     assert shard.target_path is not None
     sides = read_lines(shard.path, shard.label), read_lines(shard.target_path, shard.target_label)
     for row, (a, b) in enumerate(itertools.zip_longest(*sides)):
         bad = next((x[2] for x in (a, b) if x and isinstance(x[2], BadRow)), None)
-        if (a is None or b is None) and bad is None:  # one that breaks off says so, whatever the other has
+        if (a is None or b is None) and bad is None:  # a file that breaks off is reported as a bad row
             longer, rest = (b, sides[1]) if a is None else (a, sides[0])
             more = [line for _, _, line in itertools.chain([longer], rest)]
             if all(isinstance(line, bytes) and is_blank(line) for line in more):
@@ -74,28 +75,29 @@ def _aligned(shard: Shard, start: int) -> Iterator[Record]:
 
 
 def _parquet(shard: Shard, start: int) -> Iterator[Record]:
+    """The records of a parquet file; raises ConfigError if it is not one or lacks a needed column."""
     import pyarrow
     import pyarrow.parquet as pq
 
-    wanted = list(dict.fromkeys([c for _, c in shard.columns] + [k for k, _ in shard.where]))
-    open_binary(shard.path, shard.label).close()  # says why it cannot be opened
+    needed = list(dict.fromkeys([c for _, c in shard.columns] + [k for k, _ in shard.where]))
+    open_binary(shard.path, shard.label).close()  # raises a ConfigError with the reason if it cannot be opened
     try:
         file = pq.ParquetFile(shard.path)
     except (pyarrow.ArrowException, OSError) as error:
         raise ConfigError(f"{shard.label}: not a parquet file ({' '.join(str(error).split())[:120]})") from None
     names = file.schema_arrow.names
-    # Parallel corpora nest both sides: {"translation": {"en": …, "zh": …}}.
-    if missing := [c for c in wanted if c not in names and "translation" not in names]:
+    # Some parallel corpora nest both sides: {"translation": {"en": …, "zh": …}}.
+    if missing := [c for c in needed if c not in names and "translation" not in names]:
         raise ConfigError(f"{shard.label}: no column {', '.join(missing)}; it has {', '.join(names)[:200]}")
-    wanted = [c for c in (*wanted, "translation") if c in names]
+    columns = [c for c in (*needed, "translation") if c in names]
     row = 0
     try:
         for group in range(file.num_row_groups):
             size = file.metadata.row_group(group).num_rows
-            if row + size <= start:  # whole groups are passed over unread
+            if row + size <= start:  # skip whole groups without reading them
                 row += size
                 continue
-            for batch in file.iter_batches(batch_size=1024, row_groups=[group], columns=wanted):
+            for batch in file.iter_batches(batch_size=1024, row_groups=[group], columns=columns):
                 for data in _plain_rows(batch):
                     if row >= start:
                         yield Record(row, row + 1, 0, data)
@@ -105,7 +107,7 @@ def _parquet(shard: Shard, start: int) -> Iterator[Record]:
 
 
 def _plain_rows(batch: pyarrow.RecordBatch) -> list[Any]:
-    """Each row as a dict, or as a BadRow where a text in it is not UTF-8, which the format does not check."""
+    """Each row as a dict, or as a BadRow if a text in it is not UTF-8, which the format itself does not check."""
     try:
         return list(batch.to_pylist())
     except UnicodeDecodeError:
@@ -120,17 +122,18 @@ def _plain_rows(batch: pyarrow.RecordBatch) -> list[Any]:
 
 
 def _hub(shard: Shard, start: int) -> Iterator[Record]:
+    """The records of a hub dataset, streamed; raises ConfigError if it cannot be opened."""
     import datasets
 
     try:
         rows = datasets.load_dataset(shard.path, shard.name, split=shard.split, streaming=True)
-    except Exception as error:  # the hub's own errors are many; each is the user's to read, none is ours to crash on
+    except Exception as error:  # the hub has many kinds of errors, all of which the user should read
         raise ConfigError(f"{shard.label}: cannot be opened ({type(error).__name__}: {' '.join(str(error).split())[:300]})") from None
     row = start
     try:
-        # Batches of one row: iterating plainly, a loader worker would be given its own part of the dataset only.
+        # In batches of one row, because plain iteration in a loader worker gives only that worker's part of the dataset.
         for batch in (rows.skip(start) if start else rows).iter(batch_size=1):
             yield Record(row, row + 1, 0, {k: v[0] for k, v in batch.items()})
             row += 1
-    except Exception as error:  # whatever its builder could not read
+    except Exception as error:  # the errors depend on the dataset's builder
         yield Record(row, row + 1, 0, BadRow("malformed", f"the dataset breaks off: {' '.join(str(error).split())[:200]}"))

@@ -1,8 +1,7 @@
 """The first pass over a corpus: which rows are used, and why the others are not.
 
-`scan` reads every row once, counts the rejected ones by reason and writes the first hundred of them to
-quarantine.jsonl. It keeps one byte a row and the byte offset of every slice of rows, so memory does not grow with the
-text.
+`scan` reads every row once, counts rejected rows by reason and writes the first hundred of them to quarantine.jsonl. It keeps one byte a
+row and the byte offset of every slice of rows, so that its memory does not grow with the length of the texts.
 """
 
 from __future__ import annotations
@@ -25,34 +24,35 @@ from training.corpus.text_files import LEADING, BadRow
 from training.settings.config import CorpusConfig, FiltersConfig
 from training.settings.task_specs import TASKS
 
-SLICE = 256  # rows that are always read together
+SLICE = 256  # consecutive rows that are read together
 
-QUARANTINE = 100  # rejected rows that are written down
+QUARANTINE = 100  # rejected rows that are written to the file
 
-LEFT_OUT, TRAIN, HELD_OUT = 0, 1, 2
+LEFT_OUT, TRAIN, HELD_OUT = 0, 1, 2  # the states of a row
 
 
 class Scan(NamedTuple):
-    """What is known of each shard's rows."""
+    """The result of a scan: the state of every row, where slices begin, and counts for the report."""
 
-    states: list[np.ndarray]  # one uint8 a row and shard: LEFT_OUT, TRAIN or HELD_OUT
-    offsets: list[np.ndarray]  # int64, where each slice of a plain file begins
+    states: list[np.ndarray]  # an array a shard, one uint8 a row: LEFT_OUT, TRAIN or HELD_OUT
+    offsets: list[np.ndarray]  # an array a shard, int64: the byte offset of each slice in a seekable file
     report: dict[str, Any]
 
 
+# Headings of Chinese chapters, such as 第一回 or 卷第三章, which are proposed as a pattern.
 HEADING = re.compile(r"^(.{0,8}?)第[〇零○一二三四五六七八九十百千两\d]{1,9}([章回节節卷集部篇幕话話])")
-MANY_LINES = 10  # of one text: fewer may well be a poem
+MANY_LINES = 10  # a file with fewer lines may be a single text, such as a poem
 
 
 class _Undivided:
-    """Text files that `corpus.document` was to cut into texts, and did not."""
+    """Collects text files that `corpus.document` should have divided into several texts, but did not."""
 
     def __init__(self) -> None:
-        self.whole: list[tuple[Shard, int, bytes]] = []  # with the number of lines, and the text's beginning
+        self.whole: list[tuple[Shard, int, bytes]] = []  # (shard, its number of lines, the beginning of its text)
         self.patterns_found = False
 
     def add(self, shard: Shard, only: Any) -> None:
-        """`only`: the one record of a text file, or None if it has several (or none that can be read)."""
+        """Add a shard. `only` is the data of its record if it has a single one, otherwise None."""
         if shard.format != "txt" or shard.document in ("line", "file") or shard.target_path:
             return
         if not isinstance(only, bytes):
@@ -65,20 +65,20 @@ class _Undivided:
             self.whole.append((shard, lines, only[: 1 << 20]))
 
     def report(self) -> list[list[Any]]:
-        """[file, lines] of each; raises ConfigError if a pattern has matched in no file at all."""
+        """[file, number of lines] of each collected file; raises ConfigError if a pattern matched in no file at all."""
         unmatched = [part for part in self.whole if part[0].document.startswith("^")]
         if unmatched and not self.patterns_found:
             shard, _, text = unmatched[0]
             lines = (LEADING.sub("", line) for line in text.decode("utf-8", "ignore").split("\n"))
-            found = next((m for m in map(HEADING.match, lines) if m), None)
-            pattern = f"^{re.escape(found[1])}第.{{1,9}}{found[2]}".replace("\\ ", " ") if found else ""
-            hint = f"; lines such as {found.string[:20]!r} look like headings: {pattern!r}" if found else ""
+            heading = next((m for m in map(HEADING.match, lines) if m), None)
+            pattern = f"^{re.escape(heading[1])}第.{{1,9}}{heading[2]}".replace("\\ ", " ") if heading else ""
+            hint = f"; lines such as {heading.string[:20]!r} look like headings: {pattern!r}" if heading else ""
             raise ConfigError(f"corpus.document: no line of {shard.label} matches {shard.document!r}{hint}")
         return [[shard.label, lines] for shard, lines, _ in self.whole]
 
 
 class _Rejected:
-    """The rows that are not used: counted, the first of each reason remembered, the first hundred kept to be written."""
+    """Rejected rows: their number and the first one by reason, and the first hundred for the quarantine file."""
 
     def __init__(self, strict: bool, task: str):
         self.strict, self.spec = strict, TASKS[task]
@@ -87,6 +87,7 @@ class _Rejected:
         self.rows: list[dict[str, Any]] = []
 
     def add(self, shard: Shard, record: Record, error: BadRow) -> None:
+        """Count a row; raises ConfigError under `corpus.strict` if the row is a fault of the file."""
         where = f"{shard.label}:{record.line}"
         blank_line = error.reason == "empty" and shard.format == "txt" and self.spec.blank_lines_harmless
         if self.strict and error.reason not in FILTERS and not blank_line:
@@ -99,11 +100,11 @@ class _Rejected:
             })  # fmt: skip
 
     def first(self) -> str:
-        """The first of those that are written, in words; empty if there is none."""
+        """The first row of the quarantine in words; empty if there is none."""
         return "{file}:{line}: {detail}".format(**self.rows[0]) if self.rows else ""
 
     def write(self, path: Path) -> None:
-        """An earlier scan's file is replaced, or removed where nothing is rejected any more."""
+        """Write the quarantine file, replacing that of an earlier scan; without rejected rows there is no file."""
         path.unlink(missing_ok=True)
         if self.rows:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,14 +118,14 @@ def scan(
     """Read every row of `shards` once.
 
     Args:
-        filters: None for a validation set, whose rows are only required to be readable.
-        quarantine: the file that gets the first hundred rejected rows.
+        filters: None for a validation set, whose rows only have to be readable.
+        quarantine: the file for the first hundred rejected rows.
         progress: called now and then with the number of rows read.
-        seen: gets the texts, and which rows repeat an earlier one.
-        trained: of the training corpus, where this is a validation set: how many of its rows are training rows too goes into the report.
+        seen: collects the texts, and which rows repeat an earlier one.
+        trained: for a validation set, the texts of the training corpus; the report counts the rows that are also training rows.
 
     Raises:
-        ConfigError: if no row is left, saying what was rejected and why; with `strict`, at the first bad row.
+        ConfigError: if no row is left, with the reasons; under `corpus.strict`, at the first bad row.
     """
     seen = seen or Seen()
     no_repeats = filters is not None and filters.duplicates and TASKS[task].drops_duplicates
@@ -135,7 +136,7 @@ def scan(
     total = not_selected = also_trained = 0
     for shard in shards:
         marks, repeats, starts = bytearray(), bytearray(), []
-        lengths = dict.fromkeys((ours for ours, _ in shard.columns), 0)
+        lengths = dict.fromkeys((column for column, _ in shard.columns), 0)
         only: Any = None
         for record in read(shard):
             if record.row == config.max_rows:
@@ -186,6 +187,7 @@ def scan(
 
 
 def _excerpt(data: Any) -> str:
+    """The beginning of a record's data, as text for the quarantine file."""
     if isinstance(data, tuple):
         return "\t".join(map(_excerpt, data))
     if isinstance(data, bytes):

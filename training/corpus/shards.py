@@ -11,12 +11,12 @@ from training.corpus.text_files import compression
 
 @dataclass(frozen=True)
 class Shard:
-    """One file or dataset to read from, with everything needed to do so."""
+    """One file or dataset, with all settings that reading it needs. See SourceConfig for fields without a comment."""
 
     path: str
-    label: str  # what the user called it; used in messages
+    label: str  # the user's name for it, used in messages
     format: str  # txt, jsonl, csv, tsv, parquet, hub
-    columns: tuple[tuple[str, str], ...]  # ours -> the file's
+    columns: tuple[tuple[str, str], ...]  # (the task's column, the file's column)
     document: str = "line"
     target_path: str | None = None
     target_label: str = ""
@@ -24,20 +24,20 @@ class Shard:
     where: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     name: str | None = None
     split: str = "train"
-    tag: str = ""  # before the first column of what is dealt
+    tag: str = ""
 
     @property
     def seekable(self) -> bool:
-        """Whether a byte offset leads straight to a row."""
+        """Whether reading can start at a row's byte offset."""
         return self.format in ("txt", "jsonl") and self.target_path is None and not compression(self.label)
 
     @property
     def line_by_line(self) -> bool:
-        """Whether row n stands in line n + 1."""
+        """Whether row n is line n + 1."""
         return self.format != "csv" and self.format != "tsv" and (self.format != "txt" or self.document == "line")
 
     def fingerprint(self) -> list[Any]:
-        """What changes when the data does: names, sizes and times of files; the version of a hub dataset is its own affair."""
+        """A value that changes when the data does: settings, and sizes and times of files. A hub dataset's version is not part of it."""
         files = [p for p in (self.path, self.target_path) if p and os.path.isfile(p)]
         if os.path.isdir(self.path):
             files += sorted(os.path.join(folder, f) for folder, _, names in os.walk(self.path) for f in names)
@@ -45,9 +45,9 @@ class Shard:
 
 
 class Record(NamedTuple):
-    """A row as it lies in the shard."""
+    """A row as it is in the shard, before it is parsed."""
 
     row: int  # counted from 0
-    line: int  # counted from 1: where it begins, or the row's number where there are no lines
-    offset: int  # bytes from the start of the (uncompressed) file, where that helps
-    data: Any  # bytes; a pair of bytes; a dict; or a BadRow
+    line: int  # counted from 1: its first line, or the row's number in formats without lines
+    offset: int  # bytes from the beginning of a seekable file; 0 elsewhere
+    data: Any  # bytes (txt, jsonl), a pair of bytes (two aligned files), a dict (tables, hub), or a BadRow

@@ -1,6 +1,6 @@
-"""Text files, plain or packed: their lines, pieces and texts as bytes, each with its place.
+"""Text files, plain or compressed: their lines, pieces and texts as bytes, each with line number and byte offset.
 
-What cannot be read becomes a `BadRow`; only a file that cannot be opened at all is an error.
+A line that cannot be read becomes a `BadRow`; only a file that cannot be opened is an error.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import zstandard
 
 from training.base.errors import ConfigError
 
-MAX_RECORD_BYTES = 4 << 20  # a longer line is read past, not into memory
+MAX_RECORD_BYTES = 4 << 20  # longer lines are skipped, so that they do not fill memory
 
-PIECE_BYTES = 4096  # `document: file` is read in pieces of about this size
+PIECE_BYTES = 4096  # the size of the pieces in which `document: file` is read
 
 COMPRESSION = (".gz", ".xz", ".zst", ".bz2")
 
 UTF16 = "the file is UTF-16; save it as UTF-8 (in Notepad or Excel, or iconv -f UTF-16 -t UTF-8)"
 
+# Errors of reading a file that is truncated or damaged.
 BREAKS_OFF = (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
-# White space as Unicode has it, and what has no width: zero-width spaces and joiners, direction marks, soft hyphen, byte order mark.
+# Unicode's white space and characters without width: zero-width spaces and joiners, direction marks, soft hyphen, byte order mark.
 INVISIBLE = (
     "\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
 )
@@ -39,7 +40,7 @@ Line = tuple[int, int, Any]  # line number, byte offset, bytes or BadRow
 
 
 class BadRow(Exception):
-    """A row that cannot be used; `reason` is the short name under which it is counted."""
+    """A row that cannot be used; `reason` is the short name under which such rows are counted."""
 
     def __init__(self, reason: str, detail: str = ""):
         super().__init__(detail or reason)
@@ -47,7 +48,7 @@ class BadRow(Exception):
 
 
 class _Zst(io.RawIOBase):
-    """zstd read as the other formats are: a file that breaks off raises EOFError; the package's own reader just ends."""
+    """Reads zstd. A truncated file raises EOFError, as with the other formats; the zstandard package's own reader just ends."""
 
     def __init__(self, path: str):
         self.file = open(path, "rb")
@@ -78,14 +79,14 @@ class _Zst(io.RawIOBase):
 
 
 def compression(label: str) -> str:
-    """The ending of a compressed file's name; a download's cached name has none, so the label counts."""
+    """The ending of a compressed file's name, else "". It takes the label, because the cached copy of a download has no ending."""
     return next((c for c in COMPRESSION if label.split("?")[0].lower().endswith(c)), "")
 
 
 def open_binary(path: str, label: str) -> Any:
-    """As a binary file; raises ConfigError if it cannot be opened at all.
+    """Open a file, decompressed if need be, as a binary file; raises ConfigError if it cannot be opened.
 
-    No second buffer around gz, xz and bz2: what it holds is lost when they break off.
+    gz, xz and bz2 get no second buffer, because its contents would be lost when the file breaks off.
     """
     kind = compression(label)
     try:
@@ -101,7 +102,7 @@ def open_binary(path: str, label: str) -> Any:
 
 
 def _marked(beginning: bytes) -> BadRow | None:
-    """What to say of a file that begins with the mark of UTF-16 or UTF-32."""
+    """A BadRow if a file begins with the byte order mark of UTF-16 or UTF-32."""
     if not beginning.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
         return None
     wide = beginning.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff"))
@@ -109,7 +110,7 @@ def _marked(beginning: bytes) -> BadRow | None:
 
 
 def read_lines(path: str, label: str, number: int = 1, offset: int = 0) -> Iterator[Line]:
-    """Lines without their ends."""
+    """The lines of a file without their line ends, from a byte offset on; `number` is the number of the first line."""
     at = offset
     try:
         with open_binary(path, label) as f:
@@ -129,7 +130,7 @@ def read_lines(path: str, label: str, number: int = 1, offset: int = 0) -> Itera
                     return
                 else:
                     if at == 0:
-                        line = line.removeprefix(b"\xef\xbb\xbf")  # the mark that Windows puts first
+                        line = line.removeprefix(b"\xef\xbb\xbf")  # the byte order mark that Windows writes
                     yield number, at, line.rstrip(b"\r\n")
                 at += size
                 number += 1
@@ -138,7 +139,7 @@ def read_lines(path: str, label: str, number: int = 1, offset: int = 0) -> Itera
 
 
 def read_pieces(path: str, label: str, number: int, offset: int) -> Iterator[Line]:
-    """About PIECE_BYTES of text at a time, with the line ends in it: joined, they are the file."""
+    """The file in pieces of about PIECE_BYTES, with their line ends, from a byte offset on; `number` is the number of the first line."""
     at = offset
     try:
         with open_binary(path, label) as f:
@@ -146,7 +147,7 @@ def read_pieces(path: str, label: str, number: int, offset: int) -> Iterator[Lin
                 f.seek(offset)
             while piece := f.read(PIECE_BYTES):
                 piece += f.readline(PIECE_BYTES)
-                # Neither a character nor a Windows line end is cut in two.
+                # Do not cut a character or a Windows line end in two.
                 while (more := f.peek(1)[:1]) and (more[0] & 0xC0 == 0x80 or (more == b"\n" and piece.endswith(b"\r"))):
                     piece += f.read(1)
                 if at == 0 and (other := _marked(piece)):
@@ -160,20 +161,20 @@ def read_pieces(path: str, label: str, number: int, offset: int) -> Iterator[Lin
 
 
 def is_blank(line: bytes) -> bool:
-    """Whether nothing of a line can be seen: white space of any script and characters without width, no-break and full-width spaces too."""
+    """Whether a line has only white space and characters without width, no-break and full-width spaces included."""
     line = line.strip()
     return not line or (line[0] >= 0xC2 and BLANK.fullmatch(line.decode("utf-8", "replace")) is not None)
 
 
 def _begins(line: bytes, beginning: re.Pattern[str]) -> bool:
-    """Whether a text begins at this line, however far it is indented."""
+    """Whether a line matches `beginning`, indentation aside."""
     return beginning.match(LEADING.sub("", line.decode("utf-8", "replace"), count=1)) is not None
 
 
 def join(lines: Iterator[Line], beginning: re.Pattern[str] | None = None) -> Iterator[Line]:
-    """Lines up to the next blank one, or to the next that matches `beginning`, joined without the blank ones.
+    """Join lines to texts. A text ends at a blank line, or, if `beginning` is given, before a line that matches it; blank lines go.
 
-    A line that cannot be read ends a text too, so that every record begins where the one before has ended.
+    A line that cannot be read also ends a text, so that records keep the order of the file.
     """
     held: list[Line] = []
     size = 0
