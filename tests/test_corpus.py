@@ -159,7 +159,7 @@ def test_chapters_begin_at_lines_that_match_a_pattern(tmp_path):
     assert {r["text"] for r in rows_of(corpus)} == wanted | {f"题{i}\n第{i}首" for i in range(50)}
 
 
-@pytest.mark.parametrize(("said", "told"), [("blank_lines", "did you mean blank_line"), ("^第(", "no regular expression")])
+@pytest.mark.parametrize(("said", "told"), [("blank_lines", "did you mean blank_line"), ("^第(", "is not a regular expression")])
 def test_what_is_no_document_is_told(tmp_path, said, told):
     (tmp_path / "a.txt").write_text("静夜思\n", "utf-8")
     with pytest.raises(ConfigError, match=told):

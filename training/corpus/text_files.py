@@ -172,7 +172,7 @@ def _begins(line: bytes, beginning: re.Pattern[str]) -> bool:
 
 
 def join(lines: Iterator[Line], beginning: re.Pattern[str] | None = None) -> Iterator[Line]:
-    """Join lines to texts. A text ends at a blank line, or, if `beginning` is given, before a line that matches it; blank lines go.
+    """Join lines to texts. A text ends at a blank line, or, if `beginning` is given, before a line that matches. Blank lines are dropped.
 
     A line that cannot be read also ends a text, so that records keep the order of the file.
     """
