@@ -101,10 +101,10 @@ def one(verdicts: list[Finding], name: str) -> dict[str, Any]:
     return dict(found.evidence)
 
 
-def ended(**known: Any) -> RunRecords:
+def ended(**records: Any) -> RunRecords:
     """The records of a finished run without anything but what is given."""
     config = config_of("healthy_phrasebook")
-    return RunRecords(config, **{**known, "end": {"event": "end", "step": 100, "ended": "finished", **known.get("end", {})}})
+    return RunRecords(config, **{**records, "end": {"event": "end", "step": 100, "ended": "finished", **records.get("end", {})}})
 
 
 def losses(*values: float) -> list[dict[str, Any]]:

@@ -240,5 +240,5 @@ def measured_text(folder: Path, config: Any) -> dict[str, Any]:
 
 if __name__ == "__main__":
     broken_texts()
-    for wanted in sys.argv[1:] or RUNS:
-        record(wanted)
+    for name in sys.argv[1:] or RUNS:
+        record(name)

@@ -40,16 +40,16 @@ def test_every_broken_run_is_called_right_and_no_healthy_one_is_accused(tmp_path
     folders = {name: (RUNS / name, verdict) for name, verdict in BROKEN.items()}
     folders |= {name: (changed(name, tmp_path / name), name) for name in CHANGED}
     for name, (folder, verdict) in folders.items():
-        said = {v.id: v.severity for v in diagnose(folder, config_of(name))}
-        hit = verdict in said and not CONTRARY.get(verdict, set()) & set(said)
+        severities = {v.id: v.severity for v in diagnose(folder, config_of(name))}
+        hit = verdict in severities and not CONTRARY.get(verdict, set()) & set(severities)
         hits += hit
         wrong += [] if hit else [name]
-        rows.append(f"| {name} | {verdict} | {', '.join(said)} |")
+        rows.append(f"| {name} | {verdict} | {', '.join(severities)} |")
     for name in HEALTHY:
-        said = {v.id: v.severity for v in diagnose(RUNS / name, config_of(name))}
-        alarms += (alarm := bool(set(said.values()) - {"note"}))
+        severities = {v.id: v.severity for v in diagnose(RUNS / name, config_of(name))}
+        alarms += (alarm := bool(set(severities.values()) - {"note"}))
         wrong += [name] if alarm else []
-        rows.append(f"| {name} | – | {', '.join(said) or '–'} |")
+        rows.append(f"| {name} | – | {', '.join(severities) or '–'} |")
     rows.append(f"\nhits {hits} of {len(folders)}, false alarms {alarms} of {len(HEALTHY)}")
     print("\n" + "\n".join(rows))
     assert not wrong, "\n".join(rows)
@@ -57,8 +57,8 @@ def test_every_broken_run_is_called_right_and_no_healthy_one_is_accused(tmp_path
 
 
 def test_every_verdict_has_a_run_that_gets_it():
-    told = set(phrases("doctor", "en")) - {"nothing_found"}
-    assert told - set(BROKEN.values()) - set(CHANGED) == SIDE
+    ids = set(phrases("doctor", "en")) - {"nothing_found"}
+    assert ids - set(BROKEN.values()) - set(CHANGED) == SIDE
     assert {v.id for v in diagnose(RUNS / "overfitting", config_of("overfitting"))} >= SIDE
 
 
@@ -110,22 +110,24 @@ def test_of_rows_the_reason_and_a_place():
 
 def test_filters_that_leave_out_little_are_nobodys_fault():
     records = read_run(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook"))
-    for rejected, said in (({"ratio": 8000}, False), ({"ratio": 30000}, True), ({"not_utf8": 3}, False), ({"missing": 600}, True)):
+    for rejected, expected in (({"ratio": 8000}, False), ({"ratio": 30000}, True), ({"not_utf8": 3}, False), ({"missing": 600}, True)):
         corpus = records.corpus | {"rejected": rejected, "rows_read": 41_845}
         found = judge(RunRecords(records.config, corpus=corpus, end={"ended": "finished", "step": 100}))
-        assert (found != []) == said, rejected
+        assert (found != []) == expected, rejected
     records = replace(records, corpus={"rejected": {"ratio": 8000, "not_utf8": 600}, "rows_read": 41_845}, train=[])
-    told = one(judge(replace(records, evaluations=[], samples=[])), "rows_quarantined")
-    assert (told["quarantined"], told["reason"], told["of_reason"]) == (600, "not_utf8", 600), "the faults, not what was to be filtered"
+    evidence = one(judge(replace(records, evaluations=[], samples=[])), "rows_quarantined")
+    assert (evidence["quarantined"], evidence["reason"], evidence["of_reason"]) == (600, "not_utf8", 600), (
+        "the faults, not what was to be filtered"
+    )
 
 
 def test_memory_is_compared_with_that_of_a_device():
     config = config_of("healthy_phrasebook")
     records = read_run(RUNS / "healthy_phrasebook", config)
     sharded = {"memory": {"peak_bytes": 40e9, "each_device_bytes": 6.1e9}}
-    for measured, said in ((6.0e9, False), (12e9, True)):
+    for measured, expected in ((6.0e9, False), (12e9, True)):
         found = judge(RunRecords(records.config, end=records.end | {"peak_memory_bytes": measured}, preflight=sharded))
-        assert ("prediction_memory" in {v.id for v in found}) == said
+        assert ("prediction_memory" in {v.id for v in found}) == expected
 
 
 def test_the_forecast_may_be_off_by_a_factor_of_two(tmp_path):
@@ -137,7 +139,7 @@ def test_the_forecast_may_be_off_by_a_factor_of_two(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "falls", "said"),
+    ("values", "falls", "expected"),
     [
         ([5.0, 4.6, 4.55, 4.56, 4.57, 4.59, 4.57], True, True),  # four without a new best, though it is not yet 1%
         ([5.0, 4.6, 4.55, 4.56, 4.57, 4.59], True, False),
@@ -150,7 +152,7 @@ def test_the_forecast_may_be_off_by_a_factor_of_two(tmp_path):
         ([1.0, 0.5, 0.56], True, True),
     ],
 )
-def test_a_validation_loss_that_stands_still_while_the_training_goes_on_is_overfitting_too(values, falls, said):
+def test_a_validation_loss_that_stands_still_while_the_training_goes_on_is_overfitting_too(values, falls, expected):
     """The course of a base-size model on 10,000 pairs, which rose by half a percent only."""
     train = [
         {"event": "train", "step": s, "loss": 6 - s / 300 * falls, "tokens": 1900 * s, "epoch": s / 208}
@@ -160,7 +162,7 @@ def test_a_validation_loss_that_stands_still_while_the_training_goes_on_is_overf
     r = RunRecords(
         config_of("healthy_phrasebook"), train=train, evaluations=evaluations, end={"ended": "interrupted", "step": 100 * len(values)}
     )
-    assert (verdicts_training.overfitting(r) is not None) == said
+    assert (verdicts_training.overfitting(r) is not None) == expected
 
 
 def test_a_forecast_is_compared_with_the_step_where_the_loss_turned():
@@ -178,14 +180,14 @@ def test_a_forecast_is_compared_with_the_step_where_the_loss_turned():
             (1500, "prediction_overfit"),
         ):
             r = RunRecords(config, train=train, evaluations=evaluations, end=end, preflight={"forecast": {"overfit_step": forecast}})
-            said = {v.id: v for v in judge(r)}
-            assert said["overfitting"].evidence["step"] == 700 and said["overfitting"].severity == severity
-            assert [name for name in said if name.startswith("prediction")] == [verdict]
-            assert (said[verdict].evidence["predicted"], said[verdict].evidence["measured"]) == (forecast, 700)
+            verdicts = {v.id: v for v in judge(r)}
+            assert verdicts["overfitting"].evidence["step"] == 700 and verdicts["overfitting"].severity == severity
+            assert [name for name in verdicts if name.startswith("prediction")] == [verdict]
+            assert (verdicts[verdict].evidence["predicted"], verdicts[verdict].evidence["measured"]) == (forecast, 700)
 
 
 @pytest.mark.parametrize(
-    ("against", "mixed", "columns", "said"),
+    ("against", "mixed", "columns", "expected"),
     [
         (1.0, 0.0, {}, {"sides_swapped"}),
         (1.0, 0.0, {"source": "zh", "target": "en"}, {"sides_swapped"}),
@@ -196,11 +198,11 @@ def test_a_forecast_is_compared_with_the_step_where_the_loss_turned():
         (0.0, 0.0, {}, set()),
     ],
 )
-def test_sides_that_are_all_swapped_and_sides_that_are_mixed(against, mixed, columns, said):
+def test_sides_that_are_all_swapped_and_sides_that_are_mixed(against, mixed, columns, expected):
     r = read_run(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook"))
     r = replace(r, config=replace(r.config, corpus=replace(r.config.corpus, columns=columns)))
     r = replace(r, preflight={"data": {"chinese_sources": 1 - against, "chinese_targets": against, "swapped_share": mixed}})
-    assert {v.id for v in judge(r)} == said
+    assert {v.id for v in judge(r)} == expected
 
 
 def test_the_names_of_a_sources_own_columns_count(tmp_path):
@@ -225,10 +227,10 @@ def test_rows_that_nobody_misses_are_not_lost():
 def test_before_and_after_a_run_a_batch_is_small_below_the_same_number(task):
     name = {"gpt": "healthy_speech", "translation": "healthy_phrasebook"}[task]
     config, rng = read_run(RUNS / name, config_of(name)).config, random.Random(3)
-    for tokens, said in ((TASKS[task].small_batch - 6, True), (TASKS[task].small_batch + 6, False)):
+    for tokens, expected in ((TASKS[task].small_batch - 6, True), (TASKS[task].small_batch + 6, False)):
         noisy = [{"event": "train", "step": 10 * i, "loss": rng.gauss(4.0, 0.3), "tokens": 10 * tokens * i} for i in range(1, 41)]
         found = [v for v in judge(RunRecords(config, train=noisy)) if v.id == "batch_too_small"]
-        assert [v.source for v in found] == [verdicts_training.BATCHES] * said
+        assert [v.source for v in found] == [verdicts_training.BATCHES] * expected
 
 
 @pytest.mark.parametrize("name", [n for n in CHANGED if n.startswith("out_of_memory")])

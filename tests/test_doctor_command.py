@@ -44,8 +44,8 @@ def test_both_languages_say_the_same_things():
 def test_every_verdict_can_be_said(name, tmp_path):
     folder = changed(name, tmp_path) if name in CHANGED else RUNS / name
     for language in LANGUAGES:
-        said = "\n".join(verdict_lines(diagnose(folder, config_of(name)), language))
-        assert said and not {"{", "}"} & set(said.replace("…", "")) and "None" not in said, said
+        text = "\n".join(verdict_lines(diagnose(folder, config_of(name)), language))
+        assert text and not {"{", "}"} & set(text.replace("…", "")) and "None" not in text, text
 
 
 # ---- the command
@@ -78,9 +78,9 @@ def test_the_runs_own_language_comes_before_the_locale(monkeypatch, tmp_path, ca
     text = (tmp_path / "run/config.yaml").read_text(encoding="utf-8")
     with (tmp_path / "run/config.yaml").open("w", encoding="utf-8") as f:
         f.write(text.replace("  language: auto\n", "").replace("log:\n", "log:\n  language: zh\n"))
-    for argv, said in (([], "没有发现问题"), (["--lang", "en"], "Nothing wrong was found")):
+    for argv, expected in (([], "没有发现问题"), (["--lang", "en"], "Nothing wrong was found")):
         assert main([str(tmp_path / "run"), *argv]) == 0
-        assert said in capsys.readouterr().out
+        assert expected in capsys.readouterr().out
 
 
 def test_what_is_no_run_is_one_line_and_exit_2(tmp_path, capsys):
@@ -89,15 +89,15 @@ def test_what_is_no_run_is_one_line_and_exit_2(tmp_path, capsys):
     (tmp_path / "bad" / "metrics.jsonl").write_text("{}\n", encoding="utf-8")
     (tmp_path / "bad" / "config.yaml").write_text("task: [gpt\n", encoding="utf-8")
     (tmp_path / "file").touch()
-    said = []
+    errors = []
     folders = [tmp_path / name for name in ("empty", "nowhere", "bad", "file")]
     for argv in (*([str(folder)] for folder in folders), [], [str(RUNS / "overfitting"), "--lang", "fr"]):
         assert main(argv) == 2
         out, err = capsys.readouterr()
         assert not out and err.count("\n") == 1 and err.startswith("error: ") and "Traceback" not in err
-        said.append(err)
-    assert "config.yaml and metrics.jsonl missing" in said[0] and "no such folder" in said[1] and "a file" in said[3]
-    assert f"there are {tmp_path / 'bad'}" in said[1]
+        errors.append(err)
+    assert "config.yaml and metrics.jsonl missing" in errors[0] and "no such folder" in errors[1] and "a file" in errors[3]
+    assert f"there are {tmp_path / 'bad'}" in errors[1]
     (tmp_path / "bad/checkpoints/step-1").mkdir(parents=True)
     assert main([str(tmp_path / "bad/checkpoints/step-1")]) == 2 and f"name its run, {tmp_path / 'bad'}" in capsys.readouterr().err
 
@@ -109,14 +109,14 @@ def test_what_was_meant_is_named(tmp_path, capsys):
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / "metrics.jsonl").touch()
-    for path, told in (
+    for path, expected in (
         (tmp_path / "study", f"name one of its 1 trials, e.g. {run}"),
         (alone, "(config.yaml missing); name one that training/train.py wrote"),
         ("x" * 300, "File name too long"),
         ("a\0b", "null"),
     ):
         assert main([str(path)]) == 2
-        assert told in capsys.readouterr().err, path
+        assert expected in capsys.readouterr().err, path
 
 
 def test_it_starts_without_torch_and_as_a_script():
@@ -163,12 +163,12 @@ TRAIN, END = '{"event": "train", "step": %s, "seconds": 1, "loss": %s}', '{"even
 
 @pytest.mark.parametrize("loss", ["null", "NaN", "1e999", "1.7e308", "9" * 400])
 def test_losses_that_are_no_numbers_are_not_health(loss, tmp_path, capsys):
-    said = {v.id: v for v in diagnose(with_metrics(tmp_path / "run", *(TRAIN % (k, loss) for k in range(1, 10)), END))}
+    verdicts = {v.id: v for v in diagnose(with_metrics(tmp_path / "run", *(TRAIN % (k, loss) for k in range(1, 10)), END))}
     if loss == "9" * 400:  # no record of ours
-        assert set(said) == {"records_unreadable"} and said["records_unreadable"].evidence["unreadable"] == 9
+        assert set(verdicts) == {"records_unreadable"} and verdicts["records_unreadable"].evidence["unreadable"] == 9
     else:
-        assert set(said) == {"losses_missing"} and said["losses_missing"].severity == "problem"
-        assert dict(said["losses_missing"].evidence) == {"train": 9, "of_train": 9, "validation": 0, "of_validation": 0, "step": 1}
+        assert set(verdicts) == {"losses_missing"} and verdicts["losses_missing"].severity == "problem"
+        assert dict(verdicts["losses_missing"].evidence) == {"train": 9, "of_train": 9, "validation": 0, "of_validation": 0, "step": 1}
 
 
 def test_what_cannot_be_read_is_told_and_not_taken_for_a_run_that_goes_on(tmp_path):
@@ -181,13 +181,13 @@ def test_what_cannot_be_read_is_told_and_not_taken_for_a_run_that_goes_on(tmp_pa
         assert (found.id, found.severity) == ("records_unreadable", "problem")
         assert found.evidence["unreadable"] == unreadable
     good = "".join(TRAIN % (k, 2.5) + "\n" for k in range(1, 6))
-    for content, said in (
+    for content, expected in (
         (good + '{"event": "tra', {"unfinished"}),
         (good + "\n\n", {"unfinished"}),
         ("x\n" + good, {"unfinished", "records_unreadable"}),
     ):
         (folder / "metrics.jsonl").write_text(content, encoding="utf-8")
-        assert {v.id for v in diagnose(folder)} == said  # cut off in its last line; blank lines; a line of something else
+        assert {v.id for v in diagnose(folder)} == expected  # cut off in its last line; blank lines; a line of something else
 
 
 def test_numbers_without_end_and_files_without_bottom_are_no_error(tmp_path, capsys):
@@ -281,20 +281,20 @@ def test_files_beside_the_records_may_be_missing_or_no_json(tmp_path):
 
 def test_a_report_without_records_is_no_health(tmp_path):
     """Empty, or with steps that cannot be."""
-    for content, said in (("", "records_empty"), ((TRAIN % (-5, 2.5) + "\n") * 9, "records_unreadable")):
-        folder = with_metrics(tmp_path / said)
+    for content, verdict in (("", "records_empty"), ((TRAIN % (-5, 2.5) + "\n") * 9, "records_unreadable")):
+        folder = with_metrics(tmp_path / verdict)
         (folder / "metrics.jsonl").write_text(content, encoding="utf-8")
         (folder / "report.md").touch()
         (found,) = diagnose(folder)
-        assert (found.id, found.severity) == (said, "problem")
+        assert (found.id, found.severity) == (verdict, "problem")
 
 
 def test_a_resumed_run_has_not_ended(tmp_path):
     folder = changed("interrupted", tmp_path / "run")
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as f:
         f.write('{"event": "train", "step": 9999, "seconds": 1.0, "loss": 1.0}\n')
-    said = {v.id for v in diagnose(folder)}
-    assert "interrupted" not in said and "unfinished" in said
+    ids = {v.id for v in diagnose(folder)}
+    assert "interrupted" not in ids and "unfinished" in ids
 
 
 def test_a_config_that_a_caller_has_is_used(tmp_path):

@@ -50,9 +50,9 @@ EDGES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [  # what is silent an
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("wanted", "silent", "speaks"), EDGES, ids=[f"{k}-{e[0]}" for k, e in enumerate(EDGES)])
-def test_thresholds_stand_where_they_are_said_to(wanted: str, silent: dict[str, Any], speaks: dict[str, Any]) -> None:
-    assert [wanted in {v.id for v in judge(ended(**known))} for known in (silent, speaks)] == [False, True]
+@pytest.mark.parametrize(("verdict", "silent", "speaks"), EDGES, ids=[f"{k}-{e[0]}" for k, e in enumerate(EDGES)])
+def test_thresholds_stand_where_they_are_said_to(verdict: str, silent: dict[str, Any], speaks: dict[str, Any]) -> None:
+    assert [verdict in {v.id for v in judge(ended(**records))} for records in (silent, speaks)] == [False, True]
 
 
 def test_duplicates_are_worth_a_word_and_a_fifth_of_them_a_warning() -> None:

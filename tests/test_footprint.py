@@ -174,7 +174,7 @@ def test_the_memory_of_each_of_several_devices_is_what_torch_tracks() -> None:
     )
     done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True)
     rows = [[int(n) for n in line.split()] for line in done.stdout.splitlines()]
-    assert len(rows) == 1 and all(0.85 < ours / theirs < 1.15 for ours, theirs in rows), done.stderr
+    assert len(rows) == 1 and all(0.85 < predicted / tracked < 1.15 for predicted, tracked in rows), done.stderr
 
 
 @pytest.mark.parametrize(("kind", "checkpointing"), [("gpt", True), pytest.param("translation", False, marks=pytest.mark.soak)])
@@ -243,11 +243,11 @@ def test_the_peak_of_a_step_is_the_one_that_torch_tracks(kind: str, checkpointin
             task.loss(net, batch, 0.0)[0].backward()
             optimizer.step()
 
-    ours, theirs = LiveMemory(600), MemTracker()
-    step(ours)
-    step(theirs)
-    total = next(iter(theirs.get_tracker_snapshot("peak").values()))["Total"]
-    assert total > 10_000_000 and abs(ours.at_peak.total() - total) <= 16_000
+    alive, tracker = LiveMemory(600), MemTracker()
+    step(alive)
+    step(tracker)
+    total = next(iter(tracker.get_tracker_snapshot("peak").values()))["Total"]
+    assert total > 10_000_000 and abs(alive.at_peak.total() - total) <= 16_000
 
 
 def test_what_is_freed_is_not_counted() -> None:

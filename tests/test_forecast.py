@@ -60,9 +60,9 @@ def test_more_tokens_put_the_turning_off_and_the_wanted_tokens_do_too() -> None:
     assert early is not None and late is not None and early < late
     assert overfit_step("adamw", 10_000_000, 20_000_000, 100) is None
     seen = 50_000_000
-    wanted = tokens_wanted(10_000_000, seen)
-    passes = PASSES * math.sqrt(wanted / 10_000_000 / RATIO)
-    assert seen / wanted == pytest.approx(passes, rel=0.01)
+    tokens = tokens_wanted(10_000_000, seen)
+    passes = PASSES * math.sqrt(tokens / 10_000_000 / RATIO)
+    assert seen / tokens == pytest.approx(passes, rel=0.01)
     assert tokens_wanted(10_000_000, 10**12) == 10_000_000, "from there on it never overfits"
     assert tokens_wanted(1_000_000_000, 400_000) == 100_000, "four passes"
 

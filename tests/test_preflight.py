@@ -32,8 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def ask(capsys: pytest.CaptureFixture, *options: str) -> tuple[int, str, str]:
     """Exit code, output and errors of the command."""
     code = preflight.main([*options])
-    told = capsys.readouterr()
-    return code, told.out, told.err
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +124,9 @@ def test_operations_of_a_step_are_those_of_its_micro_batches_and_of_one_update(t
     found = []
     for accumulation in (1, 2, 4):
         options = ["--device", "h100", "--json", "true", "--train.gradient_accumulation_steps", str(accumulation)]
-        told = json.loads(ask(capsys, "--config", str(gpt_config(tmp_path)), *options)[1])
-        found.append(told["time"]["operations_per_step"])
-        assert 0 < told["time"]["utilisation"] < 0.01, "of a tiny model"
+        answer = json.loads(ask(capsys, "--config", str(gpt_config(tmp_path)), *options)[1])
+        found.append(answer["time"]["operations_per_step"])
+        assert 0 < answer["time"]["utilisation"] < 0.01, "of a tiny model"
     one, two, four = found
     assert_grows(one, two, four)
     config = load_config(gpt_config(tmp_path))
@@ -204,9 +204,9 @@ def test_what_does_not_fit_is_told_with_the_batch_that_does(tmp_path: Path, caps
     gigabytes = str(0.85 * json.loads(out)["memory"]["peak_bytes"] / 1e9)
     code, out, _ = ask(capsys, "--config", str(path), "--memory", gigabytes, "--json", "true")
     found = json.loads(out)
-    told = {f["id"] for f in found["findings"]}
+    ids = {f["id"] for f in found["findings"]}
     assert code == 0 and not found["time"] and 0 < found["memory"]["largest_batch"] < 64
-    assert "memory_short" in told and "memory_never_fits" not in told
+    assert "memory_short" in ids and "memory_never_fits" not in ids
     code, out, _ = ask(capsys, "--config", str(path), "--memory", gigabytes, "--fit", "true", "--lang", "en")
     assert code == 0 and (tmp_path / "config.fit.yaml").exists() and "config.fit.yaml" in out
 
@@ -324,8 +324,8 @@ def test_json_has_no_name_for_nan() -> None:
         "time": {"seconds": math.inf, "parts": [math.nan, 1.0]},
         "findings": [Finding("checkpoints_rare", "note", {"hours": math.nan, "every": 1, "better": 1})],
     }
-    told = json.loads(gather.as_json(found, "en"))
-    assert told["time"] == {"seconds": None, "parts": [None, 1.0]} and told["findings"][0]["evidence"]["hours"] is None
+    answer = json.loads(gather.as_json(found, "en"))
+    assert answer["time"] == {"seconds": None, "parts": [None, 1.0]} and answer["findings"][0]["evidence"]["hours"] is None
 
 
 @pytest.mark.parametrize("options", [("--model.n_head", "0"), ("--model.resid_pdrop", "2"), ("--model.activation_function", "nope")])
@@ -349,8 +349,8 @@ def test_a_run_says_it_at_its_start_and_keeps_it(tmp_path: Path, capfd: pytest.C
     (tmp_path / "other").mkdir()
     plain = run_here(gpt_config(tmp_path / "other", train=train))
     result = run_here(gpt_config(tmp_path, log={"preflight": True, "language": "zh"}, train=train))
-    told = capfd.readouterr().err
-    assert "训练前检查：内存峰值约" in told
+    err = capfd.readouterr().err
+    assert "训练前检查：内存峰值约" in err
     found = json.loads((result.run_dir / "preflight.json").read_text(encoding="utf-8"))
     assert found["parameters"]["total"] == json.loads((result.run_dir / "checkpoints/step-00000008/meta.json").read_text())["parameters"]
     assert result.metrics["val_loss"] == plain.metrics["val_loss"], "looking changed the run"

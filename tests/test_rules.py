@@ -104,14 +104,14 @@ def test_a_healthy_run_hears_nothing() -> None:
         assert [f.id for f in rules.judge(facts(task))] == []
 
 
-@pytest.mark.parametrize(("wanted", "task", "sections"), CASES, ids=[c[0] for c in CASES])
-def test_each_rule_speaks_when_it_should_in_both_languages(wanted: str, task: str, sections: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("rule", "task", "sections"), CASES, ids=[c[0] for c in CASES])
+def test_each_rule_speaks_when_it_should_in_both_languages(rule: str, task: str, sections: dict[str, Any]) -> None:
     found = {f.id: f for f in rules.judge(facts(task, **sections))}
-    assert wanted in found, set(found)
+    assert rule in found, set(found)
     for language in LANGUAGES:
-        text, advice = found[wanted].text(language), found[wanted].advice(language)
+        text, advice = found[rule].text(language), found[rule].advice(language)
         assert text and advice and not re.search(r"[{}]", text)
-    assert json.dumps(found[wanted].as_dict("zh"))
+    assert json.dumps(found[rule].as_dict("zh"))
 
 
 WORDS: dict[str, dict[str, Any]] = {
@@ -166,15 +166,15 @@ EDGES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [  # what is sile
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("wanted", "task", "silent", "speaks"), EDGES, ids=[f"{k}-{e[0]}-{e[1]}" for k, e in enumerate(EDGES)])
-def test_thresholds_stand_where_they_are_said_to(wanted: str, task: str, silent: dict[str, Any], speaks: dict[str, Any]) -> None:
-    said = [{f.id for f in rules.judge(facts(task, **dict(sections)))} for sections in (silent, speaks)]
-    assert wanted not in said[0] and wanted in said[1]
+@pytest.mark.parametrize(("rule", "task", "silent", "speaks"), EDGES, ids=[f"{k}-{e[0]}-{e[1]}" for k, e in enumerate(EDGES)])
+def test_thresholds_stand_where_they_are_said_to(rule: str, task: str, silent: dict[str, Any], speaks: dict[str, Any]) -> None:
+    ids = [{f.id for f in rules.judge(facts(task, **dict(sections)))} for sections in (silent, speaks)]
+    assert rule not in ids[0] and rule in ids[1]
 
 
-def evidence_of(wanted: str, task: str = "gpt", **sections: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def evidence_of(rule: str, task: str = "gpt", **sections: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Severity and evidence of one finding."""
-    (found,) = [f for f in rules.judge(facts(task, **sections)) if f.id == wanted]
+    (found,) = [f for f in rules.judge(facts(task, **sections)) if f.id == rule]
     return found.severity, dict(found.evidence)
 
 
@@ -213,81 +213,81 @@ def test_the_advice_has_the_right_numbers() -> None:
     assert (turning["low"], turning["high"]) == (2000, 8000)
     # 500 steps of 8000 tokens see a million tokens four times; that is a hundredth of the parameters, and of 25 a row 40,000 rows.
     short = {"parameters": {"total": 100_000_000}, "horizon": {"steps": 500}, "forecast": {"overfit_step": 100, "overfit_epoch": 1.0}}
-    wanted = evidence_of("overfit_forecast", **short)[1]
-    assert (wanted["wanted_tokens"], wanted["wanted_rows"]) == (1_000_000, 40_000)
+    evidence = evidence_of("overfit_forecast", **short)[1]
+    assert (evidence["wanted_tokens"], evidence["wanted_rows"]) == (1_000_000, 40_000)
     few = evidence_of("few_pairs", "translation", data={"rows": 40_000, "words_per_target": 25.0})[1]
     assert (few["words"], few["wanted_rows"], few["some_rows"]) == (1_000_000, 600_000, 60_000), "15 and 1.5 million words"
 
 
 def test_lines_name_the_source() -> None:
-    told = finding_lines(rules.judge(facts(horizon={"epochs": 40.0})), "en")
-    assert rules_data.REPEATED in told[1]
+    lines = finding_lines(rules.judge(facts(horizon={"epochs": 40.0})), "en")
+    assert rules_data.REPEATED in lines[1]
 
 
 def test_every_rule_is_tried_here() -> None:
     words = yaml.safe_load((ROOT / "training/base/wording/preflight.en.yaml").read_text(encoding="utf-8"))
-    assert set(words) == {wanted for wanted, _, _ in CASES}
+    assert set(words) == {rule for rule, _, _ in CASES}
 
 
-def said(task: str, **sections: dict[str, Any]) -> dict[str, Finding]:
+def findings_of(task: str, **sections: dict[str, Any]) -> dict[str, Finding]:
     """The findings by id."""
     return {f.id: f for f in rules.judge(facts(task, **sections))}
 
 
 def test_a_batch_that_does_not_fit_and_was_not_worked_out_is_no_batch_of_nothing() -> None:
     with pytest.raises(KeyError, match="largest_batch"):
-        said("gpt", memory={"each_device_bytes": 30e9})
+        findings_of("gpt", memory={"each_device_bytes": 30e9})
 
 
 def test_parts_of_the_memory_are_named_in_the_readers_language() -> None:
-    found = said("gpt", memory={"each_device_bytes": 30e9, "largest_batch": 0})["memory_never_fits"]
+    found = findings_of("gpt", memory={"each_device_bytes": 30e9, "largest_batch": 0})["memory_never_fits"]
     assert found.text("zh").endswith("占用最多的是激活值。") and found.text("en").endswith("The largest part is activations.")
     assert found.as_dict("zh")["evidence"]["part"] == "activations"
 
 
 def test_the_advice_of_a_smaller_model_is_as_much_computing_and_no_tiny_model() -> None:
     case: dict[str, Any] = {"parameters": {"total": 500_000_000}, "data": {"tokens": 2_000_000_000}, "horizon": {"epochs": 0.08}}
-    evidence = said("gpt", **case)["model_large_for_tokens"].evidence
+    evidence = findings_of("gpt", **case)["model_large_for_tokens"].evidence
     assert evidence["wanted"] * evidence["wanted_tokens"] == pytest.approx(500e6 * 160e6, rel=1e-6)
     assert evidence["wanted_tokens"] == 20 * evidence["wanted"]
     short = {**case, "horizon": {"epochs": 0.001, "tokens": 1_000_000}}
-    assert "model_large_for_tokens" not in said("gpt", **short), "a million parameters"
-    assert "model_large_for_tokens" not in said("gpt", **{**case, "data": {"tokens": 50_000_000}}), "there is not so much text"
-    assert "0.32 a parameter" in said("gpt", **case)["model_large_for_tokens"].text("en")
+    assert "model_large_for_tokens" not in findings_of("gpt", **short), "a million parameters"
+    assert "model_large_for_tokens" not in findings_of("gpt", **{**case, "data": {"tokens": 50_000_000}}), "there is not so much text"
+    assert "0.32 a parameter" in findings_of("gpt", **case)["model_large_for_tokens"].text("en")
 
 
 def test_few_words_are_told_with_the_bleu_that_others_had() -> None:
     assert [rules_data.expected_bleu(n) for n in (0.4e6, 0.75e6, 1.5e6)] == [1.6, 7.2, 11.9]
-    few = said("translation", data={"rows": 40_000, "words_per_target": 25.0})["few_pairs"]
+    few = findings_of("translation", data={"rows": 40_000, "words_per_target": 25.0})["few_pairs"]
     assert few.severity == "warning" and "BLEU of about 9 " in few.text("en")
-    assert said("translation", data={"rows": 10_000, "words_per_target": 25.0})["too_few_pairs"].severity == "problem"
+    assert findings_of("translation", data={"rows": 10_000, "words_per_target": 25.0})["too_few_pairs"].severity == "problem"
 
 
 def test_the_reason_told_for_lost_rows_is_one_that_is_a_loss() -> None:
     data = {"rejected_share": 0.5, "rejected": {"duplicate": 900, "empty": 600, "not_utf8": 500}}
-    assert [said(task, data=data)["rows_lost"].evidence["reason"] for task in ("gpt", "translation")] == ["not_utf8", "empty"]
+    assert [findings_of(task, data=data)["rows_lost"].evidence["reason"] for task in ("gpt", "translation")] == ["not_utf8", "empty"]
 
 
 def test_a_class_left_to_its_defaults_is_judged_by_them() -> None:
     config = Config(task="translation", model={"type": "marian", "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64})
     shape = footprint.measure(config, 600, {"input_ids": (1, 8), "attention_mask": (1, 8), "labels": (1, 8)}, False).shape
     assert shape == {"width": 1024, "layers": 12}
-    found = said("translation", model=config.model, shape=shape, config={"optim.warmup_steps": 0, "optim.learning_rate": 1.0})
+    found = findings_of("translation", model=config.model, shape=shape, config={"optim.warmup_steps": 0, "optim.learning_rate": 1.0})
     assert {"warmup_short_post_norm", "learning_rate_high"} <= set(found)
 
 
 @pytest.mark.parametrize("kind", ["led", "plbart", "mvp", "blenderbot-small"])
 def test_every_post_norm_class_is_known(kind: str) -> None:
-    assert "warmup_short_post_norm" in said("translation", model={"type": kind}, config={"optim.warmup_steps": 10})
+    assert "warmup_short_post_norm" in findings_of("translation", model={"type": kind}, config={"optim.warmup_steps": 10})
 
 
 def test_advice_on_warmup_is_silent_when_it_is_followed() -> None:
     short: dict[str, Any] = {"horizon": {"steps": 2500}, "model": {"type": "marian"}}
-    wanted = said("translation", **short, config={"optim.warmup_steps": 10})["warmup_short_post_norm"].evidence["wanted"]
-    assert wanted == 250 and not {"warmup_short_post_norm", "warmup_too_long"} & set(
-        said("translation", **short, config={"optim.warmup_steps": wanted})
+    suggested = findings_of("translation", **short, config={"optim.warmup_steps": 10})["warmup_short_post_norm"].evidence["wanted"]
+    assert suggested == 250 and not {"warmup_short_post_norm", "warmup_too_long"} & set(
+        findings_of("translation", **short, config={"optim.warmup_steps": suggested})
     )
-    evidence = said("translation", model={"type": "marian"}, config={"optim.warmup_steps": 10}, horizon={"steps": 100_000})
+    evidence = findings_of("translation", model={"type": "marian"}, config={"optim.warmup_steps": 10}, horizon={"steps": 100_000})
     assert evidence["warmup_short_post_norm"].evidence["wanted"] == 4000
 
 
@@ -295,8 +295,8 @@ def test_the_usual_rate_goes_with_the_width_and_the_batch_and_no_rate_beyond_the
     assert rules_settings.usual_rate(512, 16_000) == pytest.approx(0.45 / 512 / math.sqrt(2))
     assert rules_settings.usual_rate(512, 64) == 0.45 / 512 / 2 and rules_settings.usual_rate(512, 10**7) == 2 * 0.45 / 512
     narrow = {"shape": {"width": 32, "layers": 2}}
-    assert said("gpt", **narrow, config={"optim.learning_rate": 0.03})["learning_rate_high"].severity == "problem"
-    assert "learning_rate_high" not in said("gpt", **narrow, config={"optim.learning_rate": 0.015})
+    assert findings_of("gpt", **narrow, config={"optim.learning_rate": 0.03})["learning_rate_high"].severity == "problem"
+    assert "learning_rate_high" not in findings_of("gpt", **narrow, config={"optim.learning_rate": 0.015})
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("[gt]*/*.yaml")), ids=lambda p: p.stem)
@@ -309,7 +309,7 @@ def test_no_shipped_config_has_an_odd_rate(path: Path) -> None:
 
 
 def test_a_vocabulary_for_few_pairs_is_told_of_however_large_it_is() -> None:
-    assert "vocabulary_for_data" in said("translation", data={"rows": 30_000}, vocabulary={"size": 100_000})
+    assert "vocabulary_for_data" in findings_of("translation", data={"rows": 30_000}, vocabulary={"size": 100_000})
 
 
 def test_the_sheets_know_what_auto_means_there() -> None:
@@ -330,5 +330,5 @@ def test_a_suggested_vocabulary_grows_with_the_pairs() -> None:
 
 def test_memory_that_is_short_by_little_is_told_with_enough_digits() -> None:
     short = {"largest_batch": 4, "each_device_bytes": 204_000_000, "available_bytes": 198_000_000}
-    assert "about 204 MB; there are 198 MB" in said("gpt", memory=short)["memory_short"].text("en")
+    assert "about 204 MB; there are 198 MB" in findings_of("gpt", memory=short)["memory_short"].text("en")
     assert sizes(24.004e9, 24.001e9) == ("24.004 GB", "24.001 GB")

@@ -44,8 +44,12 @@ def test_the_loss_is_forecast_from_three_sizes_with_an_error_bar(
 def test_what_cannot_be_forecast_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = translation_config(tmp_path)
     assert preflight.main(["--config", str(path), "--probe", "false", "--forecast", "true", "--lang", "en"]) == 0
-    told = capsys.readouterr().out
-    assert "no forecast of the loss: model: the number of attention heads" in told and "multiple of four" in told and "parameters" in told
+    output = capsys.readouterr().out
+    assert (
+        "no forecast of the loss: model: the number of attention heads" in output
+        and "multiple of four" in output
+        and "parameters" in output
+    )
 
 
 def test_a_horizon_too_short_to_measure_is_a_mistake_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -96,9 +100,9 @@ def test_the_loss_is_followed_no_further_than_to_where_it_turns() -> None:
     found = loss_forecast.loss_at_the_end(config, FOUND, train)
     assert found["loss_step"] == 148 and 3.5 < found["val_loss"] < 5
     words = phrases("page", "en")
-    told = page.data({**FOUND, "forecast": {**found, "overfit_epoch": 12.3, "factor": 2.0},
+    lines = page.data({**FOUND, "forecast": {**found, "overfit_epoch": 12.3, "factor": 2.0},
         "data": {**FOUND["data"], "rows": 1}, "horizon": {**FOUND["horizon"], "epochs": 9.0}}, words)  # fmt: skip
-    assert "at step 148, where it is expected to turn" in told[-1]
+    assert "at step 148, where it is expected to turn" in lines[-1]
 
 
 def test_the_law_is_followed_to_the_full_model_and_the_whole_horizon() -> None:
@@ -116,9 +120,9 @@ def test_the_law_is_followed_to_the_full_model_and_the_whole_horizon() -> None:
             on_evaluation({"step": step, "val_loss": 99.0 if step == every else law(sizes[-1], 500 * step)})
         return SimpleNamespace(ended="finished", signal="", parameters=sizes[-1])
 
-    known = {"horizon": {"steps": 100_000, "tokens": 5e7, "steps_per_epoch": 10**6}, "parameters": {"total": 1000 * 64**2},
+    estimate = {"horizon": {"steps": 100_000, "tokens": 5e7, "steps_per_epoch": 10**6}, "parameters": {"total": 1000 * 64**2},
              "data": {"held_out": 9, "tokens_per_step": 500, "tokens": 10**9}, "forecast": {"overfit_step": None}}  # fmt: skip
-    found = loss_forecast.loss_at_the_end(Config(task="gpt", model=NARROW), known, train)
+    found = loss_forecast.loss_at_the_end(Config(task="gpt", model=NARROW), estimate, train)
     assert found["val_loss"] == pytest.approx(law(1000 * 64**2, 5e7), rel=1e-3) and found["val_loss_error"] < 1e-3
     assert (found["of_size"], found["of_tokens"]) == (0.1, 0.05) and found["extrapolation"] and found["loss_step"] == 100_000
 

@@ -56,22 +56,22 @@ EDGES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [  # what is silent an
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("wanted", "silent", "speaks"), EDGES, ids=[f"{k}-{e[0]}" for k, e in enumerate(EDGES)])
-def test_thresholds_stand_where_they_are_said_to(wanted, silent, speaks):
-    assert [{v.id for v in judge(ended(**known))} for known in (silent, speaks)] == [set(), {wanted}]
+@pytest.mark.parametrize(("verdict", "silent", "speaks"), EDGES, ids=[f"{k}-{e[0]}" for k, e in enumerate(EDGES)])
+def test_thresholds_stand_where_they_are_said_to(verdict, silent, speaks):
+    assert [{v.id for v in judge(ended(**records))} for records in (silent, speaks)] == [set(), {verdict}]
 
 
 def test_the_evidence_is_what_was_measured():
-    def told(name: str, **known: Any) -> dict[str, Any]:
-        return one(judge(ended(**known)), name)
+    def evidence(name: str, **records: Any) -> dict[str, Any]:
+        return one(judge(ended(**records)), name)
 
-    missed = told("prediction_time", **predicted("time", "seconds", 100, seconds=250))
+    missed = evidence("prediction_time", **predicted("time", "seconds", 100, seconds=250))
     assert missed == {"predicted": 100, "measured": 250, "times": 2.5, "factor": 1.5}
-    assert told("throughput_low", **speed(250.0)) == {"measured": 250, "probe": 1000, "share": 0.25}
+    assert evidence("throughput_low", **speed(250.0)) == {"measured": 250, "probe": 1000, "share": 0.25}
     looks = [{"step": 5, "repetition": 0.9, "empty_share": 0.0}, {"step": 9, "repetition": 0.5, "empty_share": 0.4}]  # the last one counts
-    assert told("repetition_loops", evaluations=looks)["repetition"] == 0.5
-    assert told("empty_output", evaluations=looks) == {"step": 9, "share": 0.4}
-    assert told("sides_mixed", **predicted("data", "swapped_share", 0.3)) == {"share": 0.3}
+    assert evidence("repetition_loops", evaluations=looks)["repetition"] == 0.5
+    assert evidence("empty_output", evaluations=looks) == {"step": 9, "share": 0.4}
+    assert evidence("sides_mixed", **predicted("data", "swapped_share", 0.3)) == {"share": 0.3}
 
 
 @pytest.mark.parametrize(
@@ -104,20 +104,20 @@ def test_a_rate_too_high_is_answered_with_a_lower_one(name):
 
 
 def test_the_worst_comes_first():
-    known = predicted("data", "swapped_share", 0.3) | last("repetition", 0.5)
-    assert [v.severity for v in judge(ended(**known))] == ["problem", "warning"]
+    records = predicted("data", "swapped_share", 0.3) | last("repetition", 0.5)
+    assert [v.severity for v in judge(ended(**records))] == ["problem", "warning"]
 
 
 @pytest.mark.parametrize(
-    ("how", "step", "warmup", "said"),
+    ("how", "step", "warmup", "expected"),
     [("finished", 20, 100, True), ("stopped early", 100, 100, True), ("finished", 101, 100, False), ("interrupted", 20, 100, False),
      ("", 20, 100, False), ("finished", 20, 0, False), ("finished", 0, 100, False)],
 )  # fmt: skip
-def test_a_warmup_that_never_ended_is_told_from_the_last_step_alone(how, step, warmup, said):
+def test_a_warmup_that_never_ended_is_told_from_the_last_step_alone(how, step, warmup, expected):
     c = config_of("healthy_phrasebook")
     r = RunRecords(replace(c, optim=replace(c.optim, warmup_steps=warmup)), end={"ended": how, "step": step})
     found = [v.evidence["share"] for v in judge(r) if v.id == "warmup_unended"]
-    assert found == ([step / warmup] if said else [])
+    assert found == ([step / warmup] if expected else [])
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_a_warmup_that_never_ended_is_told_from_the_last_step_alone(how, step, w
 def test_jumps_of_the_loss_are_a_rate_too_high_and_noise_is_not(values, sign, step):
     config = read_run(RUNS / "healthy_phrasebook", config_of("healthy_phrasebook")).config
     found = judge(RunRecords(config, train=losses(*values), end={"ended": "interrupted", "step": 999}))
-    said = [dict(v.evidence) for v in found if v.id == "learning_rate_too_high"]
-    assert [(s["sign"], s["step"]) for s in said] == ([(sign, step)] if sign else [])
+    evidences = [dict(v.evidence) for v in found if v.id == "learning_rate_too_high"]
+    assert [(s["sign"], s["step"]) for s in evidences] == ([(sign, step)] if sign else [])
 
 
 def test_a_loss_that_is_no_number_is_told_with_the_rate():
@@ -150,13 +150,13 @@ def test_the_end_of_long_texts_is_not_waited_for():
     """A text that is longer than what is generated does not end in it, and one of many windows hardly ever does."""
     name = "learning_rate_too_low"  # its samples never end, and the verses would
     records = read_run(RUNS / name, config_of(name))
-    for length, said in ((20, True), (60, False), (2000, False)):
+    for length, expected in ((20, True), (60, False), (2000, False)):
         r = replace(records, preflight={"vocabulary": {"columns": {"text": {"tokens_per_text": length}}}})
-        assert ("truncated_output" in {v.id for v in judge(r)}) == said, length
+        assert ("truncated_output" in {v.id for v in judge(r)}) == expected, length
 
 
 @pytest.mark.parametrize(
-    ("name", "rate", "steps", "said"),
+    ("name", "rate", "steps", "expected"),
     [
         ("muon", 4e-4, 100, True),
         ("muon", 4e-4, 200, False),
@@ -165,9 +165,9 @@ def test_the_end_of_long_texts_is_not_waited_for():
         ("muon", 4e-4, 0, False),
     ],
 )
-def test_muon_is_idle_where_its_rate_cannot_have_moved_a_matrix(name: str, rate: float, steps: int, said: bool) -> None:
+def test_muon_is_idle_where_its_rate_cannot_have_moved_a_matrix(name: str, rate: float, steps: int, expected: bool) -> None:
     config = config_of("muon_idle")
     config = replace(config, optim=replace(config.optim, name=name, muon_learning_rate=rate))
     train = [{"event": "train", "step": s, "loss": 6.0, "tokens": 100 * s, "epoch": s / 10} for s in range(1, steps + 1)]
     r = RunRecords(config, train=train, evaluations=[], end={"ended": "finished", "step": steps})
-    assert (verdicts_training.muon_idle(r) is not None) == said
+    assert (verdicts_training.muon_idle(r) is not None) == expected

@@ -135,10 +135,10 @@ def by_precision(config: Config, data: Data, net: PreTrainedModel, device: torch
     net.train()
     for turn in range(2):  # the first pass allocates
         for precision in ("no", config.train.mixed_precision):
-            there = replace(config, train=replace(config.train, mixed_precision=precision))
+            in_precision = replace(config, train=replace(config.train, mixed_precision=precision))
 
             def work() -> None:
-                with _autocast(there, device):  # noqa: B023
+                with _autocast(in_precision, device):  # noqa: B023
                     loss, tokens = data.task.loss(net, half)
                 (loss / tokens).backward()
                 net.zero_grad(set_to_none=True)
