@@ -253,7 +253,7 @@ def test_the_advice_of_a_smaller_model_is_as_much_computing_and_no_tiny_model() 
     short = {**case, "horizon": {"epochs": 0.001, "tokens": 1_000_000}}
     assert "model_large_for_tokens" not in findings_of("gpt", **short), "a million parameters"
     assert "model_large_for_tokens" not in findings_of("gpt", **{**case, "data": {"tokens": 50_000_000}}), "there is not so much text"
-    assert "0.32 a parameter" in findings_of("gpt", **case)["model_large_for_tokens"].text("en")
+    assert "0.32 tokens a parameter" in findings_of("gpt", **case)["model_large_for_tokens"].text("en")
 
 
 def test_few_words_are_told_with_the_bleu_that_others_had() -> None:
