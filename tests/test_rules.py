@@ -330,5 +330,5 @@ def test_a_suggested_vocabulary_grows_with_the_pairs() -> None:
 
 def test_memory_that_is_short_by_little_is_told_with_enough_digits() -> None:
     short = {"largest_batch": 4, "each_device_bytes": 204_000_000, "available_bytes": 198_000_000}
-    assert "about 204 MB; there are 198 MB" in findings_of("gpt", memory=short)["memory_short"].text("en")
+    assert "about 204 MB, but only 198 MB are available" in findings_of("gpt", memory=short)["memory_short"].text("en")
     assert sizes(24.004e9, 24.001e9) == ("24.004 GB", "24.001 GB")

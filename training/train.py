@@ -1,4 +1,4 @@
-"""Train a model from a config: `accelerate launch training/train.py --config configs/gpt/verses.yaml`.
+"""Train a model from a config: `accelerate launch -q training/train.py --config configs/gpt/verses.yaml`.
 
 `train(config)` does the same for a caller in Python. There is one loop for every task: evaluate, sample, save, then accumulate
 micro-batches, clip, step and log. Its output is the run folder (README, "The run folder").

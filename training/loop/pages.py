@@ -153,7 +153,7 @@ To train it again, from the root of the project and with the texts in their plac
 weights once they are exported):
 
 ```bash
-accelerate launch training/train.py --config config.yaml --run_dir runs/again
+accelerate launch -q training/train.py --config config.yaml --run_dir runs/again
 ```
 """
 
