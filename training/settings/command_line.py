@@ -1,7 +1,7 @@
-"""Reading a tree of dataclasses from YAML files and the command line: a run's config (config.py), a sweep's (space.py).
+"""Reading a tree of dataclasses from YAML files and the command line: a run's config (config.py) or a sweep's (space.py).
 
-Each file is parsed once, its values and then those of the command line are put over each other, and the whole is made. All mistakes
-are collected and reported together. Only `--help` needs jsonargparse, which knows the comments beside fields.
+Each file is parsed once. Later files override earlier ones, and the command line overrides the files. All mistakes are reported together.
+Only `--help` needs jsonargparse, which shows the docstrings of fields.
 """
 
 from __future__ import annotations
@@ -20,35 +20,36 @@ from training.base.console import LANG_HELP
 from training.base.errors import ConfigError
 from training.base.words import LANGUAGES
 from training.settings import bounds, yaml_text
-from training.settings.values import Added, Dotted, Nothing, Text, arms, default, in_words, read_section
+from training.settings.values import Added, Dotted, Nothing, Typed, arms, default, in_words, read_section
 
 T = TypeVar("T")
 
-COMMAND_LINE = "the command line"  # where mistakes stand that are in no file
+COMMAND_LINE = "the command line"  # named in messages in place of a file
 
 
 def read(
     cls: type[T], argv: list[str] | None, description: str, relations: Callable[[T], list[str]], example: str, foreign: tuple[str, str],
     language: str,
 ) -> T:  # fmt: skip
-    """`cls` from `--config FILE` and overrides such as `--optim.learning_rate 1e-3`, by default those of this process.
+    """Make a `cls` from `--config FILE` and overrides such as `--optim.learning_rate 1e-3`.
 
     Args:
-        relations: a line for every relation between values that no type and no bound can express and that cannot be.
-        example: a config file, named where none was given.
-        foreign: a key that only another kind of config has, and what to say of such a file.
-        language: the key that `--lang` sets, as in every command.
+        argv: by default, the arguments of this process.
+        relations: returns a line for every invalid combination of values, which types and bounds cannot express.
+        example: a config file, named in the message if none is given.
+        foreign: a key that only another kind of config has, and the message for such a file.
+        language: the key that `--lang` sets.
 
     Raises:
-        ConfigError: naming every unknown key (with the nearest valid one), every value of a wrong type or out of its field's bounds and
-            what `relations` finds.
-        SystemExit: after `--help`, or `--print_config`, which prints what was read.
+        ConfigError: with every unknown key (and the nearest valid one), every value of a wrong type or out of bounds, and the lines of
+            `relations`.
+        SystemExit: after `--help`, or after `--print_config`, which prints the resulting config.
     """
     argv = [_utf8(a) for a in (sys.argv[1:] if argv is None else argv)]
     if not argv:
         raise ConfigError(f"no config given; try --config {example}, or --help for every setting")
-    if asked := [a for a in argv if a.partition("=")[0] in ("-h", "--help") or (a.startswith("--") and ".help" in a)]:
-        _help(cls, description, argv[argv.index(asked[0]) :])
+    if helps := [a for a in argv if a.partition("=")[0] in ("-h", "--help") or (a.startswith("--") and ".help" in a)]:
+        _help(cls, description, argv[argv.index(helps[0]) :])
     if forgotten := _forgotten_config(argv, example):
         raise ConfigError(forgotten)
     files, tree, problems = _options(cls, argv, language)
@@ -58,19 +59,21 @@ def read(
 
 
 def from_trees(
-    cls: type[T], trees: list[tuple[str, dict[str, Any]]], relations: Callable[[T], list[str]], known: list[str] | None = None,
-    printed: bool = False,
+    cls: type[T], trees: list[tuple[str, dict[str, Any]]], relations: Callable[[T], list[str]], earlier: list[str] | None = None,
+    print_config: bool = False,
 ) -> T:  # fmt: skip
-    """`cls` from trees of keys and values, each with where it stands; of two that have a key, the later counts.
+    """Make a `cls` from trees of keys and values; later trees override earlier ones.
 
     Args:
-        known: mistakes that were found before.
-        printed: print what was read, and end.
+        trees: (where it comes from, for messages; the tree) of each.
+        earlier: mistakes that the caller has found already.
+        print_config: print the resulting config, and exit.
 
     Raises:
-        ConfigError: with all that is wrong.
+        ConfigError: with all mistakes.
+        SystemExit: after printing.
     """
-    problems, whole = [*(known or [])], dict[str, Any]()
+    problems, whole = [*(earlier or [])], dict[str, Any]()
     for where, tree in trees:
         problems += [f"{where}: {line}" for line in read_section(cls, tree, whole)]
     for name, hint in bounds.hints_of(cls).items():
@@ -78,13 +81,13 @@ def from_trees(
             (kind,) = arms(hint)
             if not any(f" {name}:" in problem for problem in problems):
                 problems.append(f"{name}: missing; {' or '.join(get_args(kind)) or in_words(kind)}")
-            whole[name] = (*get_args(kind), "FILE")[0]  # so that the rest can be looked at
+            whole[name] = (*get_args(kind), "FILE")[0]  # a stand-in, so that the other values can be checked
     made: Any = _made(cls, whole)
-    if printed and not problems:
+    if print_config and not problems:
         print(yaml.safe_dump(dataclasses.asdict(made), sort_keys=False, allow_unicode=True, width=100), end="")
         raise SystemExit(0)
     wrong = "\n".join(problems)
-    for line in bounds.out_of_bounds(made) + relations(made):  # what is missing only because it was wrong is not told twice
+    for line in bounds.out_of_bounds(made) + relations(made):  # a value that is missing only because it was wrong is reported once
         if not (line.partition(".")[0].partition(":")[0] in wrong and (": no " in line or ": missing" in line)):
             problems.append(line)
     if problems:
@@ -94,7 +97,7 @@ def from_trees(
 
 
 def read_yaml(path: str | Path, foreign: tuple[str, str]) -> dict[str, Any]:
-    """A YAML file as a dict; raises ConfigError if it is missing or not YAML, or has the key of another kind of config (`foreign`)."""
+    """A YAML file as a dict; raises ConfigError if it cannot be read, is not a mapping, or has the key of `foreign` (see `read`)."""
     try:
         with open(_file_name(path), encoding="utf-8") as f:
             tree = yaml_text.load(f.read())
@@ -117,7 +120,7 @@ def read_yaml(path: str | Path, foreign: tuple[str, str]) -> dict[str, Any]:
 
 
 def _options(cls: type, argv: list[str], language: str) -> tuple[list[str], dict[str, Any], list[str]]:
-    """The files after `--config`, all other options as a tree ({a: {b: "1"}} of `--a.b 1`), and what is no option, told in words."""
+    """Split arguments into the files after `--config`, a tree of the other options ({a: {b: "1"}} for `--a.b 1`), and mistakes."""
     files, tree, problems = [], Dotted(), []  # type: tuple[list[str], Dotted, list[str]]
     waiting = list(argv)
     while waiting:
@@ -127,7 +130,7 @@ def _options(cls: type, argv: list[str], language: str) -> tuple[list[str], dict
             meant = f"; did you mean --{name.lstrip('-—–')}?" if name[:1] in ("-", "—", "–") and len(name) > 2 else ""
             problems.append(f"{COMMAND_LINE}: unrecognized argument {option}{meant}")
             continue
-        value: str = Text(text) if equals else Text(waiting.pop(0)) if waiting and not waiting[0].startswith("--") else Nothing()
+        value: str = Typed(text) if equals else Typed(waiting.pop(0)) if waiting and not waiting[0].startswith("--") else Nothing()
         key = language if name == "--lang" else name[2:].removesuffix("+")
         own = difflib.get_close_matches(name, ["--config", "--lang", "--help"], 1, 0.7)
         if name == "--config":
@@ -145,7 +148,7 @@ def _options(cls: type, argv: list[str], language: str) -> tuple[list[str], dict
 
 
 def put(tree: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key of a tree and leave others alone; after keys in braces (`--model {…} --model.n_layer 2`) it is one of those."""
+    """Set a dotted key of a tree. An earlier value in braces is kept and extended, as in `--model {…} --model.n_layer 2`."""
     *sections, last = key.split(".")
     for part in sections:
         inner = tree.get(part)
@@ -157,14 +160,14 @@ def put(tree: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _made(cls: type, values: dict[str, Any]) -> Any:
-    """A dataclass of values, its sections of dicts of them."""
+    """An object of a dataclass from a dict of values, with a dict for each section."""
     sections = {name: hint for name, hint in bounds.hints_of(cls).items() if isinstance(hint, type) and dataclasses.is_dataclass(hint)}
     return cls(**{key: _made(sections[key], value) if key in sections else value for key, value in values.items()})
 
 
 def _help(cls: type, description: str, argv: list[str]) -> NoReturn:
-    """Print every setting with its comment, or those of a type (`--corpus.train.help SourceConfig`), and end."""
-    import jsonargparse  # costs a quarter of a second, and nothing else needs it
+    """Print every setting with its docstring, or those of a type (`--corpus.train.help SourceConfig`), and exit."""
+    import jsonargparse  # takes a quarter of a second, and nothing else here needs it
 
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     p = jsonargparse.ArgumentParser(description=description, exit_on_error=False)
@@ -179,7 +182,7 @@ def _help(cls: type, description: str, argv: list[str]) -> NoReturn:
 
 
 def _file_name(path: str | Path) -> bytes:
-    """As the system has it, even where the locale's encoding lacks its characters."""
+    """A file's name in the system's encoding, or in UTF-8 if that encoding lacks its characters."""
     try:
         return os.fsencode(path)
     except UnicodeEncodeError:
@@ -187,15 +190,15 @@ def _file_name(path: str | Path) -> bytes:
 
 
 def _utf8(argument: str) -> str:
-    """An argument as it was typed, where the locale's encoding is not that of the terminal."""
+    """An argument decoded as UTF-8 if Python could not decode it in the locale's encoding."""
     try:
         return argument.encode("ascii", "surrogateescape").decode()
-    except UnicodeError:  # read rightly already, or not UTF-8 at all
+    except UnicodeError:  # it was decoded already, or is not UTF-8
         return argument
 
 
 def _forgotten_config(argv: list[str], example: str) -> str:
-    """What to type where a config is given without `--config`, or `--config` without one; empty if neither is so."""
+    """A hint if a YAML file is given without `--config`, or `--config` without a file; otherwise empty."""
     for before, option in zip(["", *argv], argv):
         value = before.startswith("--") and "=" not in before
         if option.lower().endswith((".yaml", ".yml")) and not option.startswith("-") and not value:

@@ -1,6 +1,6 @@
-"""What a config file or a command line says, read as the types of a tree of dataclasses; every mistake is one line.
+"""Values from a config file or a command line, converted to the types of a tree of dataclasses; every mistake is one line.
 
-A text from the command line, or one in quotes where a field wants a number, is read as YAML; for a field of text it stays as it is.
+Text from the command line, or a quoted text for a field that holds a number, is read as YAML. For a field of text it stays as it is.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from training.settings import checks, yaml_text
 from training.settings.bounds import hints_of
 
 
-class Text(str):
-    """A value as it was typed on the command line; whether `7` is a number depends on the field."""
+class Typed(str):
+    """A value as it was typed on the command line. Whether `7` is a number depends on the field."""
 
 
-class Added(Text):
-    """One that goes behind what the field's list has: `--corpus.train+ more.txt`."""
+class Added(Typed):
+    """A value to append to the field's list: `--corpus.train+ more.txt`."""
 
 
-class Nothing(Text):
-    """The value of an option that stands without one."""
+class Nothing(Typed):
+    """Stands for the missing value of an option."""
 
 
 class Dotted(dict[str, Any]):
-    """Keys that dotted options name: `--model.n_layer 2` leaves the other keys of `model` as they are."""
+    """A tree from dotted options, which is merged: `--model.n_layer 2` leaves the other keys of `model` as they are."""
 
 
 class Wrong(Exception):
-    """A value that cannot be.
+    """An invalid value.
 
     Attributes:
-        lines: what is wrong, one mistake each.
+        lines: the mistakes, one a line.
     """
 
     def __init__(self, *lines: str):
@@ -46,11 +46,14 @@ WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "
 
 
 def read_section(cls: type, tree: dict[Any, Any], into: dict[str, Any], prefix: str = "", root: type | None = None) -> list[str]:
-    """Put the values of `tree`, as the fields of `cls` have them, over those in `into`; a line for each that cannot be.
+    """Convert the values of `tree` to the types of `cls` and put them into `into`, over what is there.
 
     Args:
-        prefix: of the section's keys, e.g. `optim.`.
-        root: the whole config's class, some section of which may have a key that stands in the wrong one.
+        prefix: the beginning of the section's keys, e.g. `optim.`.
+        root: the class of the whole config, for hints about keys in the wrong section.
+
+    Returns:
+        A line for each mistake.
     """
     lines: list[str] = []
     hints = hints_of(cls)
@@ -77,9 +80,9 @@ def read_section(cls: type, tree: dict[Any, Any], into: dict[str, Any], prefix: 
 
 
 def read(hint: Any, value: Any, place: str, root: type) -> Any:
-    """`value` as its type has it; raises Wrong."""
+    """`value` converted to the type `hint`; raises Wrong."""
     kinds = arms(hint)
-    if isinstance(value, Text) and value == "null" and type(None) in kinds:
+    if isinstance(value, Typed) and value == "null" and type(None) in kinds:
         return None
     given = value
     if isinstance(value, str):
@@ -112,7 +115,7 @@ def _short(value: Any) -> str:
 
 
 def _all(hint: Any, items: list[tuple[str, Any]], root: type) -> list[Any]:
-    """Values of one type, each with its place; raises Wrong with the mistakes of all."""
+    """Values converted to one type, from (place, value); raises Wrong with the mistakes of all."""
     values, lines = [], []  # type: tuple[list[Any], list[str]]
     for place, item in items:
         try:
@@ -125,7 +128,7 @@ def _all(hint: Any, items: list[tuple[str, Any]], root: type) -> list[Any]:
 
 
 def in_words(hint: Any) -> str:
-    """A type in words: Literal['a', 'b'] is one of a, b."""
+    """A type in words; Literal['a', 'b'] gives "one of a, b"."""
     kinds = [kind for kind in arms(hint) if kind is not type(None)]
     if len(kinds) > 1:
         several = any(get_origin(kind) is list for kind in kinds)
@@ -139,7 +142,7 @@ def in_words(hint: Any) -> str:
 
 
 def arms(hint: Any) -> list[Any]:
-    """The types that a value may have, without bounds: int and NoneType of `Annotated[int, Gt(0)] | None`."""
+    """The types that a value may have, without bounds: `Annotated[int, Gt(0)] | None` gives int and NoneType."""
     bare = _bare(hint)
     return [bare] if get_origin(bare) in (None, list, dict, Literal) else [_bare(arm) for arm in get_args(bare)]
 
@@ -149,28 +152,28 @@ def _bare(hint: Any) -> Any:
 
 
 def _over(cls: type, key: str, before: dict[str, Any], value: Any, place: str, root: type) -> Any:
-    """The value of a field of `cls`: what is there before it counts where keys or items are added to it."""
+    """The new value of a field of `cls`; keys and items to be added are merged into the value in `before`. Raises Wrong."""
     hint = hints_of(cls)[key]
     if isinstance(value, Nothing):
         raise Wrong(f"{place}: no value given; wanted {in_words(hint)}")
     if value is None and not {type(None), Any} & set(arms(hint)):
         raise Wrong(f"{place}: null is not valid here; wanted {in_words(hint)}, or leave the key out for its default")
     if isinstance(value, Added):
-        there = before[key] if key in before else default(cls, key)
-        given = value if value.startswith("[") else [value]
-        return [*(there if isinstance(there, list) else [there]), *read(hint, given, place, root)]
+        present = before[key] if key in before else default(cls, key)
+        added = value if value.startswith("[") else [value]
+        return [*(present if isinstance(present, list) else [present]), *read(hint, added, place, root)]
     new = read(hint, value, place, root)
     return checks.merge(before.get(key) or {}, new) if isinstance(value, Dotted) and isinstance(new, dict) else new
 
 
 def default(cls: type, key: str) -> Any:
-    """That of a field of a dataclass; MISSING if it has none."""
+    """The default of a dataclass's field; MISSING if it has none."""
     (field,) = (f for f in dataclasses.fields(cls) if f.name == key)
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _made(cls: type, tree: dict[Any, Any], place: str, root: type) -> Any:
-    """An object of a dataclass that stands in a list or beside other types, such as a source; raises Wrong."""
+    """An object of a dataclass that is an item of a list or one of several types, such as a source; raises Wrong."""
     values: dict[str, Any] = {}
     lines = read_section(cls, tree, values, f"{place}.", root)
     required = [f.name for f in dataclasses.fields(cls) if default(cls, f.name) is dataclasses.MISSING]
@@ -181,27 +184,27 @@ def _made(cls: type, tree: dict[Any, Any], place: str, root: type) -> Any:
 
 
 def _takes(kind: Any, value: Any) -> bool:
-    """Whether a value has the shape of a type; what is inside it is not looked at."""
+    """Whether a value is of a type, its items aside."""
     if kind is Any:
         return True
     if isinstance(value, dict):
         return dataclasses.is_dataclass(kind) or get_origin(kind) is dict
     if get_origin(kind) is Literal:
-        return "no" in get_args(kind) if value is False else value in get_args(kind)  # a bare no is False in YAML
+        return "no" in get_args(kind) if value is False else value in get_args(kind)  # YAML reads an unquoted no as False
     if kind is float and type(value) is int:
         return abs(value) < 2**1023
     return isinstance(value, str) if kind is str else type(value) is (get_origin(kind) or kind)
 
 
 def _from_text(text: str, kinds: list[Any]) -> Any:
-    """A text as a field of these types has it; raises NotReadable."""
-    typed = isinstance(text, Text)
+    """A text read as YAML if a field of these types needs that, else unchanged; raises NotReadable."""
+    typed = isinstance(text, Typed)
     stays = str in kinds or any(get_origin(kind) is Literal for kind in kinds) or (Any in kinds and not typed)
     holders = [kind for kind in kinds if get_origin(kind) in (list, dict) or dataclasses.is_dataclass(kind) or (kind is Any and typed)]
     brackets = bool(holders) and text.startswith(("[", "{"))
     if not text.strip() or (stays and not brackets):
         return text
-    wide = unicodedata.normalize("NFKC", text)  # digits as an input method may write them
+    wide = unicodedata.normalize("NFKC", text)  # full-width digits of input methods become ASCII
     try:
         value = int(wide) if re.fullmatch(r"[-+]?\d{1,100}", wide) else yaml_text.load(wide if wide.isascii() else text)
     except yaml_text.NotReadable:
@@ -210,13 +213,13 @@ def _from_text(text: str, kinds: list[Any]) -> Any:
         raise
     if stays and not isinstance(value, list | dict):
         return text
-    return text if value is None and text not in ("null", "~") else value  # a comment is no value
+    return text if value is None and text not in ("null", "~") else value  # a comment alone is not a value
 
 
 def _plain(value: Any) -> Any:
-    """A value of any type: what was typed on the command line is read as YAML, wherever it stands in it."""
+    """A value for a field of any type: text typed on the command line is read as YAML, at any depth."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
-    return _from_text(value, [Any]) if isinstance(value, Text) else value
+    return _from_text(value, [Any]) if isinstance(value, Typed) else value
