@@ -1,6 +1,6 @@
-"""Whether the numbers of a config lie within the bounds that stand beside its fields: `Annotated[int, Gt(0)]`.
+"""Checking the numbers of a config against the bounds beside its fields: `Annotated[int, Gt(0)]`.
 
-Whatever a field says, a number is finite, and a whole one fits into the 32 bits that libraries have for it.
+Besides, every number must be finite, and a whole number without an upper bound must fit into 32 bits, which libraries use for it.
 """
 
 from __future__ import annotations
@@ -13,41 +13,37 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
-MOST = 2**31 - 1  # of a whole number whose field has no bound of its own
-
-
-def hints_of(cls: type) -> dict[str, Any]:
-    """The fields of a dataclass with their types and bounds."""
-    return _hints(cls)
+MOST = 2**31 - 1  # the largest whole number for a field without an upper bound
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def hints_of(cls: type) -> dict[str, Any]:
+    """The fields of a dataclass with their types and bounds."""
     return get_type_hints(cls, include_extras=True)
 
 
 def out_of_bounds(config: Any) -> list[str]:
-    """A line for every number in a tree of dataclasses that is not finite or lies outside its field's bounds."""
+    """A line for every number in a tree of dataclasses that is not finite or is outside its field's bounds."""
     return [f"{place} {problem}" for place, value, hint in _numbers(config, "") if (problem := wrong(value, bounds(hint)))]
 
 
 def bounds(hint: Any) -> tuple[Any, ...]:
-    """What stands beside a type, also where it may be None instead: (Gt(0),) of `Annotated[int, Gt(0)] | None`."""
+    """The bounds in a type hint, optional or not: `Annotated[int, Gt(0)] | None` gives (Gt(0),)."""
     if get_origin(hint) is Annotated:
         return tuple(hint.__metadata__)
     return next((bounds(arm) for arm in get_args(hint) if get_origin(arm) is Annotated), ())
 
 
-def wrong(value: float, beside: tuple[Any, ...] = ()) -> str:
-    """What is wrong with a number, and what would be right; empty if nothing is.
+def wrong(value: float, limits: tuple[Any, ...] = ()) -> str:
+    """Why a number is invalid, and which are valid; empty if it is valid.
 
     Args:
-        beside: its bounds: any of Gt, Ge, Lt, Le.
+        limits: its bounds: any of Gt, Ge, Lt, Le.
     """
     if not math.isfinite(value):
         return "is not a finite number"
-    low = next((b for b in beside if isinstance(b, Gt | Ge)), Ge(-math.inf))
-    own = next((b for b in beside if isinstance(b, Lt | Le)), None)
+    low = next((b for b in limits if isinstance(b, Gt | Ge)), Ge(-math.inf))
+    own = next((b for b in limits if isinstance(b, Lt | Le)), None)
     high = own or Le(MOST if isinstance(value, int) else math.inf)
     below = not (value > low.gt if isinstance(low, Gt) else value >= low.ge)  # type: ignore[operator]
     above = not (value < high.lt if isinstance(high, Lt) else value <= high.le)  # type: ignore[operator]
@@ -63,7 +59,7 @@ def wrong(value: float, beside: tuple[Any, ...] = ()) -> str:
 
 
 def _numbers(value: Any, place: str) -> Iterator[tuple[str, float, Any]]:
-    """(place and value, number, type hint) of each number in a field of a dataclass or of those inside it."""
+    """("key: value", number, type hint) of each number in a dataclass and the dataclasses in it."""
     for f in dataclasses.fields(value):
         hint, inner = hints_of(type(value))[f.name], getattr(value, f.name)
         name = f"{place}.{f.name}" if place else f.name
@@ -72,7 +68,7 @@ def _numbers(value: Any, place: str) -> Iterator[tuple[str, float, Any]]:
         elif isinstance(inner, int | float) and not isinstance(inner, bool):
             yield f"{name}: {inner}", inner, hint
         else:
-            for one in inner if isinstance(inner, list) else [inner]:
-                if dataclasses.is_dataclass(one):  # one of several sources, which its path tells apart
-                    numbers = _numbers(one, "")
-                    yield from ((f"{name}: {at.replace(': ', ' ')} of {getattr(one, 'path', '')}", v, h) for at, v, h in numbers)
+            for item in inner if isinstance(inner, list) else [inner]:
+                if dataclasses.is_dataclass(item):  # one of several sources, which the message tells apart by path
+                    numbers = _numbers(item, "")
+                    yield from ((f"{name}: {at.replace(': ', ' ')} of {getattr(item, 'path', '')}", v, h) for at, v, h in numbers)

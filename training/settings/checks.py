@@ -1,4 +1,4 @@
-"""Trees of a config's keys: the nearest valid one of an unknown key, one tree over another, their leaves in words."""
+"""Helpers for trees of config keys: a hint for an unknown key, merging trees, listing their leaves."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from training.settings.yaml_text import full_width
 
 
 def unknown(key: str, cls: type, prefix: str, root: type) -> str:
-    """What to say of a key that is no field of `cls`: the nearest one there, or where in the whole config there is one of this name.
+    """The message for a key that is not a field of `cls`: the nearest valid key, or a section of the config that has a key of this name.
 
     Args:
-        prefix: of the section's keys, e.g. `optim.`.
-        root: the whole config's class.
+        prefix: the beginning of the section's keys, e.g. `optim.`.
+        root: the class of the whole config.
     """
     valid = list(get_type_hints(cls))
     near = [prefix + name for name in difflib.get_close_matches(key, valid, 1, 0.5)]
@@ -26,13 +26,13 @@ def unknown(key: str, cls: type, prefix: str, root: type) -> str:
 
 
 def merge(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    """`a` with the values of `b` put over it."""
+    """`a` with the values of `b` over it, section by section."""
     both = {**a, **b}
     return {k: merge(a[k], v) if isinstance(v, dict) and isinstance(a.get(k), dict) else v for k, v in both.items()}
 
 
 def leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything in a tree that is not a section or a list of sections."""
+    """(dotted key, value) of every value in a tree, except sections and lists of sections, whose values are listed instead."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from leaves(f"{name}.{key}" if name else str(key), inner)

@@ -1,4 +1,4 @@
-"""What no field can say alone: relations between the values of a run's config, and what `model`'s keys and paths can be."""
+"""Checks of a run's config that types and bounds cannot express: combinations of values, numbers in `model`, and paths."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from training.settings.task_specs import TASKS
 
 
 def relations(config: Config) -> list[str]:
-    """A line for every relation between values, and every value without a type of its own, that cannot be."""
+    """A line for every invalid combination of values, and for every invalid value without a type of its own."""
     c = config
-    if c.task not in TASKS:  # which a parsed one cannot have
+    if c.task not in TASKS:  # possible only in a config made in Python
         return [f"task: {c.task!r} is not valid here; wanted one of {', '.join(TASKS)}"]
     problems: list[str] = []
     if not c.corpus.train:
@@ -31,17 +31,17 @@ def relations(config: Config) -> list[str]:
     if not c.tokenizer.joint and not (c.spec.two_languages and c.tokenizer.type == "bpe"):
         tasks = " or ".join(name for name, spec in TASKS.items() if spec.two_languages)
         problems.append(f"tokenizer.joint: false needs two languages and merges to learn: task {tasks}, tokenizer.type bpe")
-    wanted = list(c.spec.columns)
+    valid = list(c.spec.columns)
     columns = {"corpus.columns": c.corpus.columns}
     for key, value in {"corpus.train": c.corpus.train, "corpus.validation": c.corpus.validation}.items():
         columns |= {f"{key}: {s.path}: columns": s.columns or {} for s in source_list(value)}
     for where, names in columns.items():
-        problems += [f"{where}: no column is called {k!r} here; valid: {', '.join(wanted)}" for k in names if k not in wanted]
+        problems += [f"{where}: no column is called {k!r} here; valid: {', '.join(valid)}" for k in names if k not in valid]
     return problems + _odd_paths(c)
 
 
 def _odd_numbers(model: dict[str, object]) -> list[str]:
-    """A line for every number of `model` that no config class of transformers can have."""
+    """A line for every number in `model` that is invalid for any config class of transformers."""
     problems = []
     for key, value in model.items():
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -51,7 +51,7 @@ def _odd_numbers(model: dict[str, object]) -> list[str]:
 
 
 def _odd_paths(config: Config) -> list[str]:
-    """A line for every path that no file can have, here or anywhere."""
+    """A line for every path that is invalid on this system, whether or not there is a file."""
     paths = [("run_dir", config.run_dir), ("tokenizer.path", config.tokenizer.path)]
     for key, value in (("corpus.train", config.corpus.train), ("corpus.validation", config.corpus.validation)):
         paths += [(key, path) for s in source_list(value) for path in (s.path, s.target_path)]
@@ -59,7 +59,7 @@ def _odd_paths(config: Config) -> list[str]:
 
 
 def odd_path(key: str, path: str) -> str:
-    """Why no file can have this path, here or anywhere; empty if one can."""
+    """Why a path is invalid on this system; empty if it is valid."""
     try:
         return f"{key}: {path!r} has a NUL character in it, which no path can" if "\0" in os.fsdecode(os.fsencode(path)) else ""
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""What differs between the tasks, as plain data. `TASKS` is the one list of them; what differs as code stands in `training/tasks/`.
+"""What differs between the tasks, as plain data. `TASKS` is the one list of them; their code is in `training/tasks/`.
 
-Light: no torch, and no config (which takes its choices of `task` from here).
+Imports neither torch nor the config, which takes its choices of `task` from here. In shapes, B is rows and T tokens.
 """
 
 from __future__ import annotations
@@ -9,39 +9,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-LOSSES = ("val_loss", "perplexity", "bits_per_character")  # that every task is measured by; lower is better
+LOSSES = ("val_loss", "perplexity", "bits_per_character")  # measured for every task; lower is better
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One task. Where a method takes `batch`, that is the `batch` section of a config.
+    """One task. In methods, `batch` is the `batch` section of a config.
 
     Attributes:
-        name: as `task` in a config has it.
-        task_class: where its code is, as "module:class" (see `training/tasks/base.py`).
-        columns: of its rows, each with the name that it has in files unless the config says otherwise. The last is what the model writes.
+        name: the value of `task` in a config.
+        task_class: its code, as "module:class" (see `training/tasks/base.py`).
+        columns: the columns of its rows, each with its default name in files. The model learns to write the last one.
         two_languages: the columns `source` and `target` hold a sentence and its translation.
         drops_duplicates: whether `corpus.filters.duplicates` applies to its rows.
         blank_lines_harmless: an empty line of a text file separates texts and is not a fault.
-        special_tokens: of a tokenizer trained for it, in the order of their ids.
-        bos_token, eos_token: which of these begin and end a text.
-        text_template: what a text is put into for the model; `$A` is the text.
-        padding_side: where a user's texts are padded, for generation.
-        normalizes_text: BPE reads text in the form NFKC and its first word with a space before it, like any other word. Otherwise a text
-            comes back from the tokenizer exactly as it was.
-        auto_class, model_mapping: the names in transformers of its auto class, and of the mapping with the models that it knows.
+        special_tokens: those of a tokenizer trained for it, in the order of their ids.
+        bos_token, eos_token: the special tokens that begin and end a text.
+        text_template: how the tokenizer wraps a text `$A` for the model.
+        padding_side: the side on which texts are padded for generation.
+        normalizes_text: BPE normalises text to NFKC and puts a space before its first word, as before any other word. Otherwise the
+            tokenizer gives back a text exactly as it was.
+        auto_class, model_mapping: names in transformers: its auto class, and that class's mapping of models.
         encoder_decoder: the model reads one text and writes another. Otherwise it continues what it reads.
-        tensors: what the model gets of a micro-batch, each with the key of `batch` that is the most tokens of its rows.
+        tensors: the tensors of a micro-batch, each with the key of `batch` that limits the tokens of a row.
         micro_batch_key: the key of `batch` that sets how much goes through the model at once.
-        micro_batch_unit: of what, padded tokens of the longer side or whole rows.
-        unpredicted_labels: labels at the front of a row that nothing predicts, because the model reads them first.
-        small_batch: target tokens a step below which a single long text is a good part of the step. Popel & Bojar found that the
+        micro_batch_unit: the unit of that key: whole rows, or padded tokens of the longer side.
+        unpredicted_labels: labels at the beginning of a row that are not predicted, because the model reads them first.
+        small_batch: target tokens a step below which a single long text makes up much of a step. Popel & Bojar (2018) found that the
             Transformer does worse the smaller its batch is; the numbers are ours.
         open_ended: there is no right answer, so texts are sampled at `evaluation.temperature` and measured by themselves. Otherwise
-            they are greedy and compared with references.
-        scores: of an evaluation besides LOSSES, each with whether higher is better.
-        pipeline_tag: on the hub, for a model card.
-        does: what a model does, for its card: in unknown languages, and with a place for each language.
+            they are generated greedily and compared with references.
+        scores: the scores of an evaluation besides LOSSES, each with whether higher is better.
+        pipeline_tag: the hub's name of the task, for a model card.
+        does: what a model does, for its card: if the languages are unknown, and with a place for each language.
     """
 
     name: str
@@ -85,11 +85,11 @@ class TaskSpec:
         return self.text_template.endswith(self.eos_token)
 
     def context(self, batch: Any) -> int:
-        """Most tokens that the model sees at once, on either side."""
+        """The most tokens that the model sees at once, on either side."""
         return max(getattr(batch, key) for key in self.tensors.values())
 
     def target_length(self, batch: Any) -> int:
-        """Most tokens of a row of labels."""
+        """The most tokens of a row of labels."""
         return int(getattr(batch, self.tensors["labels"]))
 
     def micro_batch(self, batch: Any) -> tuple[str, int]:
@@ -97,17 +97,17 @@ class TaskSpec:
         return f"batch.{self.micro_batch_key}", getattr(batch, self.micro_batch_key)
 
     def smallest_batch(self, batch: Any) -> int:
-        """The least that this value can be: a row, or the tokens of the longest row."""
+        """The smallest possible value of that key: one row, or the tokens of the longest row."""
         return 1 if self.micro_batch_unit == "rows" else min(self.micro_batch(batch)[1], self.context(batch))
 
     def full_batch(self, batch: Any) -> dict[str, tuple[int, ...]]:
-        """Shapes (B, T) of the largest micro-batch: every row as long as can be."""
+        """The shape (B, T) of each tensor in the largest micro-batch, in which all rows have the greatest length."""
         size = self.micro_batch(batch)[1]
         rows = size if self.micro_batch_unit == "rows" else max(1, size // self.context(batch))
         return {name: (rows, getattr(batch, key)) for name, key in self.tensors.items()}
 
     def count_targets(self, labels: tuple[int, ...]) -> int:
-        """How many tokens labels of this shape (B, T) predict, if none of them is padding."""
+        """The number of target tokens in labels of this shape (B, T) without padding."""
         rows, length = labels
         return rows * (length - self.unpredicted_labels)
 
@@ -146,7 +146,7 @@ TRANSLATION = TaskSpec(
     two_languages=True,
     drops_duplicates=True,
     blank_lines_harmless=False,
-    # fairseq's order, which M2M100's positions and CTranslate2's converter count on: with <pad> at 0 its positions are off by one, silently
+    # fairseq's order, on which M2M100's positions and CTranslate2's converter rely: with <pad> at 0, its positions would be off by one.
     special_tokens=("<s>", "<pad>", "</s>", "<unk>"),
     bos_token="<s>",
     eos_token="</s>",
@@ -171,6 +171,6 @@ TASKS: dict[str, TaskSpec] = {spec.name: spec for spec in (GPT, TRANSLATION)}
 
 SCORES = {name: higher for spec in TASKS.values() for name, higher in spec.scores.items()}
 
-METRICS = (*LOSSES, *SCORES)  # that a study can search by
+METRICS = (*LOSSES, *SCORES)  # the objectives of a study are among these
 
 HIGHER_IS_BETTER = tuple(name for name, higher in SCORES.items() if higher)

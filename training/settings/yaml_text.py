@@ -1,6 +1,6 @@
-"""YAML text as a plain tree, read strictly: what would be lost in silence is refused, in words for who wrote it.
+"""YAML read strictly: text that PyYAML would misread in silence is refused, with a message for its author.
 
-PyYAML keeps the last of two equal keys, reads `1e-3` as text and follows an alias into itself.
+PyYAML by itself keeps the last of two equal keys, reads `1e-3` as text and follows an alias into itself.
 """
 
 from __future__ import annotations
@@ -10,18 +10,26 @@ from typing import Any
 
 import yaml
 
-DEEPEST, MOST_VALUES = 100, 100_000  # with aliases written out: beyond, copying a config would recurse too deeply or never end
+DEEPEST, MOST_VALUES = 100, 100_000  # limits with aliases written out, so that copying a config ends
 
 SPACE = " and a space"
-FULL_WIDTH = {"：": ":" + SPACE, "，": "," + SPACE, "｛": "{", "｝": "}", "［": "[", "］": "]", "＃": "#"}  # as input methods write them
+FULL_WIDTH = {
+    "：": ":" + SPACE,
+    "，": "," + SPACE,
+    "｛": "{",
+    "｝": "}",
+    "［": "[",
+    "］": "]",
+    "＃": "#",
+}  # as Chinese input methods write them
 
 
 class NotReadable(Exception):
-    """What is wrong with the text, in one line."""
+    """The text is not YAML that we accept; the message says why in one line."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Equal keys are an error, numbers are those of YAML 1.2, and dates are text."""
+    """Refuses equal keys, reads numbers as in YAML 1.2, and leaves dates as text."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -64,21 +72,21 @@ _Loader.add_constructor(_TAGS + "int", _Loader.construct_yaml_int)
 
 
 def load(text: str) -> Any:
-    """The tree that `text` is; raises NotReadable."""
+    """Parse YAML to dicts, lists and plain values; raises NotReadable."""
     try:
         tree = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise NotReadable(_in_words(error, text.splitlines())) from None
     except RecursionError:
         raise NotReadable(f"nested too deeply; {DEEPEST} levels are allowed") from None
-    except ValueError as error:  # a date or a number that cannot be
+    except ValueError as error:  # an impossible number
         raise NotReadable(f"a value that cannot be read: {str(error).partition(';')[0][:200]}") from None
     _refuse_endless(tree)
     return tree
 
 
 def full_width(text: str) -> str:
-    """What to write for the first full-width mark in `text` that is another one in YAML; empty if there is none."""
+    """What to write instead of the first full-width mark in `text`; empty if there is none."""
     mark = next((c for c in text if c in FULL_WIDTH), "")
     return f"{mark} is full-width, which YAML takes for text; write {FULL_WIDTH[mark]}" if mark else ""
 
@@ -87,7 +95,7 @@ _QUOTED = re.compile(r""""[^"]*"|'[^']*'""")
 
 
 def _in_words(error: yaml.YAMLError, lines: list[str]) -> str:
-    """The commonest mistakes by their cause; others as PyYAML tells them, with the line."""
+    """The message for a mistake: its cause if it is a common one, otherwise PyYAML's description, with the line."""
     mark = getattr(error, "problem_mark", None)
     problem = " ".join(str(getattr(error, "problem", None) or error).split())
     if mark is None:
@@ -106,7 +114,7 @@ def _in_words(error: yaml.YAMLError, lines: list[str]) -> str:
 
 
 def _refuse_endless(tree: Any) -> None:
-    """Raises NotReadable for what aliases make endless, or so large or deep that no reader of the tree comes to its end."""
+    """Raise NotReadable if aliases make a tree endless, or if it is too large or too deep."""
     values, waiting = 0, [(tree, 0)]
     while waiting:
         value, depth = waiting.pop()
