@@ -16,9 +16,13 @@ from annotated_types import Ge, Gt, Le, Lt
 MOST = 2**31 - 1  # the largest whole number for a field without an upper bound
 
 
-@functools.cache
 def hints_of(cls: type) -> dict[str, Any]:
     """The fields of a dataclass with their types and bounds."""
+    return _hints(cls)
+
+
+@functools.cache  # in a function of its own, because mypy does not accept every type as hashable
+def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 

@@ -1,7 +1,7 @@
 """The configuration of a run: a tree of dataclasses that YAML files and the command line fill in.
 
-`python training/train.py --help` prints every field with its comment. Nothing heavy is imported here, so that the
-app and the preflight can read a config without torch. Reading collects all mistakes and reports them together.
+`python training/train.py --help` prints every field with the text below it. Nothing heavy is imported here, so that the app and the
+preflight can read a config without torch.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class SourceConfig:
     split: str = "train"
     """Hub datasets: the split."""
     tag: str = ""
-    """Put before every source (gpt: text) of it, e.g. `<docs> `, after filtering: the model learns which kind of text it has before it.
-    Leave the kind that people will type without one."""
+    """Put before every source sentence (gpt: text) after filtering, e.g. `<docs> `, so that the model learns to tell kinds of text apart.
+    Give no tag to the kind that users will type."""
     license: str = ""
-    """Under which licence and by whom, for the model card, e.g. `CC BY 2.0 FR, https://tatoeba.org`; nothing else reads it."""
+    """The licence and the authors, for the model card, e.g. `CC BY 2.0 FR, https://tatoeba.org`; nothing else reads it."""
 
 
 Sources = str | SourceConfig | list[str | SourceConfig]
@@ -94,11 +94,11 @@ class CorpusConfig:
     filters: FiltersConfig = field(default_factory=FiltersConfig)
     strict: bool = False
     """Stop at the first bad row (malformed, not UTF-8, a field missing, of a wrong type or empty, too long) instead of
-    counting it and going on. What the other filters leave out is no fault of a file and does not stop the run."""
+    counting it and going on. Rows that the other filters leave out are not faults of a file and do not stop the run."""
     max_rows: Annotated[int, Gt(0)] | None = None
     """Read only this many rows of every file or dataset: a small part first, or a bound for an endless stream."""
     shuffle_rows: Annotated[int, Gt(0)] = 16384
-    """Training rows that are shuffled and batched together, in the mean over a corpus; more mixes better and takes more memory."""
+    """The mean number of training rows that are shuffled and batched together; more mixes better and takes more memory."""
     workers: Annotated[int, Ge(0)] = 0
     """Loader processes that read and tokenize ahead. The order of the rows does not depend on it."""
 
@@ -243,7 +243,7 @@ class LogConfig:
     preflight: bool = True
     """Before the first step, say what the run will take and what is wrong with it (training/preflight.py)."""
     language: Literal["auto", "zh", "en"] = "auto"
-    """Of what preflight and doctor say; `auto` goes by the locale."""
+    """The language of reports and messages; `auto` goes by the locale."""
 
 
 @dataclass
@@ -251,13 +251,13 @@ class Config:
     """A run of training/train.py."""
 
     task: Literal[tuple(TASKS)]  # type: ignore[valid-type]
-    """gpt: a text goes on; translation: a sentence into the other language."""
+    """gpt: continue a text; translation: translate a sentence."""
     run_dir: str = "runs/unnamed"
     """Where the run folder goes."""
     resume: bool = False
     """Go on from the latest checkpoint in run_dir; starts from nothing if there is none."""
     seed: Annotated[int, Ge(0), Le(2**32 - 2**16 - 1)] = 1
-    """Of weights, order and dropout. NumPy's seeds are below 2**32, and each process adds its number."""
+    """The seed of weights, order and dropout. It is bounded because NumPy's seeds are below 2**32 and each process adds its number."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: dict[str, Any] = field(default_factory=dict)
@@ -272,7 +272,7 @@ class Config:
 
     @property
     def spec(self) -> TaskSpec:
-        """What differs between the tasks, of this one."""
+        """The task's TaskSpec."""
         return TASKS[self.task]
 
 

@@ -11,15 +11,15 @@ from training.settings import bounds, command_line
 from training.settings.config import Config
 from training.settings.relations import relations
 
-SWEEPS = ("space", "is the config of a sweep; train it with training/sweep.py")  # a key that only a sweep's config has
+SWEEPS = ("space", "is the config of a sweep; train it with training/sweep.py")  # a key of sweeps' configs only, and the message
 
 
 def parse_args(argv: list[str] | None = None, description: str = "") -> Config:
     """Read `--config FILE` and overrides such as `--optim.learning_rate 1e-3`.
 
     Raises:
-        ConfigError: naming every unknown key (with the nearest valid one), every value of a wrong type or out of its bounds, and every
-            relation between values that cannot be.
+        ConfigError: with every unknown key (and the nearest valid one), every value of a wrong type or out of bounds, and every invalid
+            combination of values.
     """
     return command_line.read(Config, argv, description, relations, "configs/gpt/verses.yaml", SWEEPS, "log.language")
 
@@ -50,8 +50,8 @@ def load_config(path: str | Path, where: str = "", over: dict[str, Any] | None =
     """The config in a YAML file; raises ConfigError like `parse_args`.
 
     Args:
-        over: values by dotted keys, which count before the file's.
-        where: what mistakes in those are said to stand in.
+        where: where the values of `over` come from, for messages.
+        over: values by dotted keys, which override those of the file.
     """
     options: dict[str, Any] = {}
     for key, value in (over or {}).items():
@@ -60,6 +60,6 @@ def load_config(path: str | Path, where: str = "", over: dict[str, Any] | None =
 
 
 def check_config(config: Config) -> None:
-    """Bounds and relations of a config that no file was read for; raises ConfigError with all that are wrong."""
+    """Check bounds and combinations of values in a config made in Python; raises ConfigError with all mistakes."""
     if problems := bounds.out_of_bounds(config) + relations(config):
         raise ConfigError("\n".join(problems))

@@ -21,7 +21,7 @@ FULL_WIDTH = {
     "［": "[",
     "］": "]",
     "＃": "#",
-}  # as Chinese input methods write them
+}  # as input methods write them
 
 
 class NotReadable(Exception):
