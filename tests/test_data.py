@@ -45,8 +45,8 @@ def test_the_verses_are_not_tagores() -> None:
     book = ROOT.parent / "shared/corpora/text/stray_birds.zh.txt"
     if not book.exists():
         pytest.skip(f"{book.name} is not beside the project")
-    theirs = runs(book.read_text(encoding="utf-8"), 7)
-    assert not [v for v in VERSES if runs(v["chinese"], 7) & theirs]
+    of_book = runs(book.read_text(encoding="utf-8"), 7)
+    assert not [v for v in VERSES if runs(v["chinese"], 7) & of_book]
 
 
 def test_the_sentence_is_one_line() -> None:

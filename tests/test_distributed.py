@@ -46,10 +46,10 @@ def gradients(config: Path, run_dir: Path, accumulation: int) -> dict[str, torch
     if accumulation == 1:
         assert len({int((row >= 0).sum()) for row in batches[0]["labels"]}) > 5  # of different lengths
     run.batches.step = lambda n: [{k: torch.from_numpy(v.astype(np.int64)) for k, v in b.items()} for b in batches]  # type: ignore
-    found: dict[str, torch.Tensor] = {}
+    gradients: dict[str, torch.Tensor] = {}
 
     def stop(*_: Any) -> None:
-        found.update({n: p.grad.clone() for n, p in run.network.named_parameters() if p.grad is not None})
+        gradients.update({n: p.grad.clone() for n, p in run.network.named_parameters() if p.grad is not None})
         raise Done
 
     run.optimizers[0].step = stop  # type: ignore[method-assign]
@@ -58,7 +58,7 @@ def gradients(config: Path, run_dir: Path, accumulation: int) -> dict[str, torch
             loop(run, None)
     finally:
         run.close()
-    return found
+    return gradients
 
 
 @pytest.mark.parametrize("make", [gpt_config, translation_config], ids=["gpt", "translation"])
@@ -97,10 +97,10 @@ def test_two_processes_end_where_one_with_accumulation_two_does(two: Any, tmp_pa
     assert done.stderr.count("model: gpt2") == 1 and done.stdout.count("# run") == 1  # one voice
     one = run_here(config, "--run_dir", str(tmp_path / "one"), "--train.gradient_accumulation_steps", "2")
     both = config.parent / "run"
-    for mine, theirs in zip(records(both), records(one.run_dir)):
-        assert (mine["event"], mine["step"]) == (theirs["event"], theirs["step"])
-        for key in {"loss", "val_loss", "grad_norm", "tokens", "learning_rate", "epoch"} & set(mine):
-            assert mine[key] == pytest.approx(theirs[key], rel=1e-4), key
+    for record, expected in zip(records(both), records(one.run_dir)):
+        assert (record["event"], record["step"]) == (expected["event"], expected["step"])
+        for key in {"loss", "val_loss", "grad_norm", "tokens", "learning_rate", "epoch"} & set(record):
+            assert record[key] == pytest.approx(expected[key], rel=1e-4), key
     a, b = (load_file(d / LAST / "model.safetensors") for d in (both, one.run_dir))
     assert all(torch.allclose(a[k], b[k], atol=1e-4) for k in a)
     dice = load_file(both / LAST / "trainer_state/tensors.safetensors")
@@ -140,7 +140,7 @@ def test_two_processes_resume_to_the_same_bits(two: Any, tmp_path: Path) -> None
 
 
 def sharded() -> None:
-    """FSDP2 on CPUs, which accelerate offers on GPUs only: it is told of GPUs at the moment when it decides."""
+    """FSDP2 on CPUs, which accelerate offers on GPUs only: at the moment when it decides it is made to see GPUs."""
     from accelerate.state import PartialState
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
@@ -169,11 +169,12 @@ def test_sharded_weights_train_save_and_resume_as_whole_ones(tmp_path: Path) -> 
     whole, one = tmp_path / "run", run_here(config, "--run_dir", str(tmp_path / "one"), "--train.gradient_accumulation_steps", "2")
     last = "checkpoints/step-00000008"
     for name in ("model.safetensors", "trainer_state/weights.safetensors", "trainer_state/tensors.safetensors"):
-        mine, theirs = load_file(whole / last / name), load_file(one.run_dir / last / name)
-        assert {k: v.shape for k, v in mine.items() if "random" not in k} == {k: v.shape for k, v in theirs.items() if "random" not in k}
-    for mine, theirs in zip(records(whole), records(one.run_dir)):
-        for key in {"loss", "val_loss", "grad_norm"} & set(mine):
-            assert mine[key] == pytest.approx(theirs[key], rel=1e-3), key
+        files = load_file(whole / last / name), load_file(one.run_dir / last / name)
+        shapes = [{key: tensor.shape for key, tensor in tensors.items() if "random" not in key} for tensors in files]
+        assert shapes[0] == shapes[1]
+    for record, expected in zip(records(whole), records(one.run_dir)):
+        for key in {"loss", "val_loss", "grad_norm"} & set(record):
+            assert record[key] == pytest.approx(expected[key], rel=1e-3), key
     cut = tmp_path / "cut"
     shutil.copytree(whole, cut)
     shutil.rmtree(cut / last)

@@ -67,16 +67,16 @@ def resume(config: Path, run_dir: Path, *options: str) -> TrainResult:
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     config = gpt_config(tmp_path, **SHORT)
-    theirs = tmp_path / "theirs"
+    folder_of_user = tmp_path / "theirs"
     for name in ("tokenizer/tokenizer.json", "report.md", "latest", "metrics.jsonl"):
-        (theirs / name).parent.mkdir(parents=True, exist_ok=True)
-        (theirs / name).write_text("mine")
-    shutil.copy(config, theirs / "config.yaml")  # a config of a user's own hand
-    before = sorted(p for p in theirs.rglob("*"))
+        (folder_of_user / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder_of_user / name).write_text("mine")
+    shutil.copy(config, folder_of_user / "config.yaml")  # a config of a user's own hand
+    before = sorted(p for p in folder_of_user.rglob("*"))
     for options in ((), ("--resume", "true")):  # the first try leaves nothing by which the second would take it for its own
-        told = refused(config, theirs, *options)
-        assert "holds files that no run wrote (config.yaml, latest, " in told and "\n" not in told
-    assert sorted(p for p in theirs.rglob("*")) == before and (theirs / "tokenizer/tokenizer.json").read_text() == "mine"
+        message = refused(config, folder_of_user, *options)
+        assert "holds files that no run wrote (config.yaml, latest, " in message and "\n" not in message
+    assert sorted(p for p in folder_of_user.rglob("*")) == before and (folder_of_user / "tokenizer/tokenizer.json").read_text() == "mine"
 
 
 def test_an_empty_folder_and_what_an_earlier_try_left_are_used(folder: tuple[Path, Path], tmp_path: Path) -> None:
@@ -139,8 +139,10 @@ def test_a_finished_run_says_so_and_keeps_its_files(folder: tuple[Path, Path], c
 
 def test_another_config_is_told_key_by_key(folder: tuple[Path, Path], tmp_path: Path) -> None:
     config, run_dir = folder
-    told = refused(config, run_dir, "--resume", "true", "--batch.micro_batch_size", "32", "--model.n_layer", "4", "--corpus.workers", "1")
-    first, second, last = told.splitlines()
+    message = refused(
+        config, run_dir, "--resume", "true", "--batch.micro_batch_size", "32", "--model.n_layer", "4", "--corpus.workers", "1"
+    )
+    first, second, last = message.splitlines()
     assert first == "resume: model.n_layer was 1 when the run began and is 4 now"
     assert second == "resume: batch.micro_batch_size was 8 when the run began and is 32 now"
     assert "or choose another --run_dir" in last
@@ -157,8 +159,8 @@ def test_a_changed_corpus_is_refused_and_a_copy_of_it_is_not(tmp_path: Path) -> 
     run_dir, corpus = run_here(config).run_dir, tmp_path / "verses.jsonl"
     lines = corpus.read_text(encoding="utf-8").splitlines(keepends=True)
     corpus.write_text("".join(reversed(lines)), encoding="utf-8")  # as many rows, as many bytes
-    told = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
-    assert f"the content of {corpus} is not what this run began with" in told
+    message = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
+    assert f"the content of {corpus} is not what this run began with" in message
     corpus.unlink()
     corpus.write_text("".join(lines), encoding="utf-8")  # another file with another time
     assert resume(config, run_dir).step == 3
@@ -176,11 +178,11 @@ def test_a_damaged_scan_is_made_again(damage: str, made: tuple[Path, TrainResult
 
     whole = opened()
     report = tmp_path / "corpus/report.json"
-    known = json.loads(report.read_text())
-    report.write_text(json.dumps({**known, **json.loads(damage)}) if damage.startswith('{"') else damage)
+    content = json.loads(report.read_text())
+    report.write_text(json.dumps({**content, **json.loads(damage)}) if damage.startswith('{"') else damage)
     again = opened()
     assert again.report == whole.report and np.array_equal(again.states[0], whole.states[0])
-    assert json.loads(report.read_text()) == known
+    assert json.loads(report.read_text()) == content
 
 
 def test_what_is_no_record_is_left_out(folder: tuple[Path, Path]) -> None:
@@ -212,8 +214,8 @@ def test_a_damaged_state_cannot_be_resumed_from(key: str, folder: tuple[Path, Pa
     state[name] = {**state[name], **damage} if name == "state" and isinstance(damage, dict) else damage
     path.write_text(json.dumps(state))
     without_checksums(newest)
-    told = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
-    assert told.startswith(f"{newest}: cannot be resumed from: trainer_state/state.json")
+    message = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
+    assert message.startswith(f"{newest}: cannot be resumed from: trainer_state/state.json")
 
 
 def without_checksums(checkpoint: Path) -> None:
@@ -230,9 +232,9 @@ def test_a_checkpoint_of_another_model_names_the_older_one(damage: str, folder: 
     tensors = newest / "trainer_state/tensors.safetensors"
     save_file({} if damage == "empty" else {**load_file(tensors), "optimizer.0.999.exp_avg": torch.zeros(3)}, tensors)
     without_checksums(newest)
-    told = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
-    assert told.startswith(f"{newest}: cannot be resumed from") and "\n" not in told
-    assert f"delete {newest}, and --resume true goes on from {older.name}" in told
+    message = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
+    assert message.startswith(f"{newest}: cannot be resumed from") and "\n" not in message
+    assert f"delete {newest}, and --resume true goes on from {older.name}" in message
     if damage == "empty":
         shutil.rmtree(newest)
         assert resume(config, run_dir).step == 3
@@ -286,8 +288,8 @@ def test_records_of_a_run_whose_checkpoints_are_gone_are_moved_aside(folder: tup
     config, run_dir = folder
     shutil.rmtree(run_dir / "checkpoints")  # for want of space, say
     before = {name: (run_dir / name).read_bytes() for name in ("metrics.jsonl", "report.md", "curves.png", "tokenizer/tokenizer.json")}
-    told = refused(config, run_dir, "--corpus.train", "nowhere.txt")
-    assert "nowhere.txt" in told
+    message = refused(config, run_dir, "--corpus.train", "nowhere.txt")
+    assert "nowhere.txt" in message
     assert {name: (run_dir / name).read_bytes() for name in before} == before, "nothing is touched by a launch that is refused"
     run_here(config, "--run_dir", str(run_dir))
     assert {name: (run_dir / "earlier-1" / name).read_bytes() for name in before} == before
@@ -331,8 +333,8 @@ def test_where_every_checkpoint_is_damaged_nothing_begins_anew(folder: tuple[Pat
     config, run_dir = folder
     for place in (run_dir / "checkpoints").iterdir():
         os.truncate(place / "model.safetensors", 100)
-    told = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
-    assert "No other checkpoint" in told and told.count("is damaged") == 2
+    message = refused(config, run_dir, "--resume", "true", "--train.max_steps", "3")
+    assert "No other checkpoint" in message and message.count("is damaged") == 2
     assert len(list((run_dir / "checkpoints").glob("damaged-*"))) == 2 and read_metrics(run_dir)
 
 
@@ -346,7 +348,7 @@ PROPHET = {
 
 
 @pytest.mark.parametrize(
-    ("task", "keys", "told"),
+    ("task", "keys", "message"),
     [
         ("translation", {"type": "prophetnet", **PROPHET}, "prophetnet with these keys cannot generate: .*position_ids"),
         ("gpt", {"type": "gpt2", "n_embd": 16, "n_head": 2, "n_layer": -1}, "model.n_layer: -1 is not valid here"),
@@ -358,9 +360,9 @@ PROPHET = {
     ],
 )
 def test_a_model_that_cannot_generate_is_told_of_before_the_run(
-    task: str, keys: dict[str, Any], told: str, vocabularies: dict[str, Any]
+    task: str, keys: dict[str, Any], message: str, vocabularies: dict[str, Any]
 ) -> None:
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         new_model(task, model_config(task, keys, vocabularies[task], 24), 24, 8, seed=1)
 
 

@@ -96,24 +96,24 @@ def sequence(corpus, make_batches, workers, steps, cursor=None, accumulation=1):
 
 def test_the_sequence_does_not_depend_on_workers(tmp_path, sources, char):
     corpus, make = corpus_of(tmp_path, sources), gpt(char).make_batches
-    wanted, state = sequence(corpus, make, 0, 300)  # more than an epoch
+    expected, state = sequence(corpus, make, 0, 300)  # more than an epoch
     for workers in (1, 2, 3, 8):
-        assert (wanted, state) == sequence(corpus, make, workers, 300), workers
-    assert wanted[:200] == sequence(corpus, make, 0, 50, accumulation=4)[0]
+        assert (expected, state) == sequence(corpus, make, workers, 300), workers
+    assert expected[:200] == sequence(corpus, make, 0, 50, accumulation=4)[0]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_stopped_anywhere_and_any_number_of_times_it_goes_on_the_same(tmp_path, sources, char, workers):
     listed = [SourceConfig(sources[0], weight=0.5), SourceConfig(sources[1], weight=1.5), sources[2]]
     corpus, make = corpus_of(tmp_path, listed), gpt(char).make_batches
-    wanted, _ = sequence(corpus, make, 0, 500)
+    expected, _ = sequence(corpus, make, 0, 500)
     dice = random.Random(workers)
-    found, cursor = [], None
-    while len(found) < 500:
-        n = min(dice.choice([1, 1, 2, 7, 63, 64, 65]), 500 - len(found))
+    dealt, cursor = [], None
+    while len(dealt) < 500:
+        n = min(dice.choice([1, 1, 2, 7, 63, 64, 65]), 500 - len(dealt))
         some, cursor = sequence(corpus, make, workers, n, json.loads(json.dumps(cursor)))
-        found += some
-    assert found == wanted
+        dealt += some
+    assert dealt == expected
 
 
 def test_torch_does_not_warn_the_user_of_more_workers_than_cores(tmp_path, sources, char, monkeypatch):
@@ -138,13 +138,13 @@ def test_every_position_is_one_to_go_on_from(tmp_path, char):
     (tmp_path / "a.txt").write_text("".join(f"第{i}行\n" for i in range(300)), "utf-8")
     corpus, make = corpus_of(tmp_path, str(tmp_path / "a.txt"), shuffle_rows=256), gpt(char).make_batches
     loader = MicroBatches(corpus, make, 0, 1, 0)
-    cursors, wanted = [loader.state()], []
+    cursors, expected = [loader.state()], []
     for _ in range(60):  # an epoch and a half, in two chunks each
-        wanted += [b["input_ids"].tolist() for b in loader.step(1)]
+        expected += [b["input_ids"].tolist() for b in loader.step(1)]
         cursors.append(loader.state())
     for stop in range(58):
         again = MicroBatches(corpus, make, 0, 1, 0, cursors[stop])
-        assert [b["input_ids"].tolist() for b in again.step(2)] == wanted[stop : stop + 2], stop
+        assert [b["input_ids"].tolist() for b in again.step(2)] == expected[stop : stop + 2], stop
 
 
 def test_another_seed_and_another_epoch_have_another_order(tmp_path, sources, char):
@@ -229,8 +229,8 @@ def test_pairs_in_batches_of_a_token_budget(tmp_path, bpe):
             assert bpe.decode(b["input_ids"][k][kept]) == rows[row]["chinese"] + "</s>"
             assert set(b["input_ids"][k][~kept]) <= {bpe.pad_token_id} and list(kept) == sorted(kept, reverse=True)
             label = b["labels"][k]
-            wanted = label[label != IGNORE_INDEX]
-            assert bpe.decode(wanted) == rows[row]["english"] + "</s>", "the first token is there, the last is the end, nothing is shifted"
+            target = label[label != IGNORE_INDEX]
+            assert bpe.decode(target) == rows[row]["english"] + "</s>", "the first token is there, the last is the end, nothing is shifted"
             padding += int((label == IGNORE_INDEX).sum())
     assert full > 0.8 * len(batches), "the budget is used"
     assert padding < 0.4 * sum(b["labels"].size for b in batches)
@@ -258,20 +258,20 @@ def unpadded(batch):
 
 def test_rows_are_padded_to_few_widths_and_never_beyond_the_limit():
     """A CPU keeps kernels for every shape that it meets, and tensor cores want multiples of eight."""
-    found = [pad([np.arange(n), np.arange(2)], -1, most=30).shape for n in range(2, 31)]
-    assert set(found) == {(2, 8), (2, 16), (2, 24), (2, 30)}
+    shapes = [pad([np.arange(n), np.arange(2)], -1, most=30).shape for n in range(2, 31)]
+    assert set(shapes) == {(2, 8), (2, 16), (2, 24), (2, 30)}
     assert pad([np.arange(3)], -1, most=30).tolist() == [[0, 1, 2, -1, -1, -1, -1, -1]]
 
 
 def targets(batches):
     """The tokens that are predicted, window by window, and what each is predicted from."""
-    found = []
+    predicted = []
     for b in batches:
         for ids, labels in zip(b["input_ids"], b["labels"]):
             n = int((labels != IGNORE_INDEX).sum())
             assert (labels[:n] == ids[:n]).all() and (labels[n:] == IGNORE_INDEX).all(), "labels are never shifted here"
-            found += list(pairwise(ids[:n].tolist()))
-    return found
+            predicted += list(pairwise(ids[:n].tolist()))
+    return predicted
 
 
 @pytest.mark.parametrize("block_size", [2, 3, 16, 64])
@@ -294,8 +294,8 @@ def test_each_text_is_padded_or_goes_on_in_the_next_window(char):
     rows = [{"text": t, "_shard": 0, "_row": i} for i, t in enumerate([short, exact, long])]
     batches, left_out = gpt(char, block_size=8, micro_batch_size=3).make_batches(rows, None)
     end = char.eos_token_id
-    wanted = [pair for r in rows for pair in pairwise([end, *char(r["text"], add_special_tokens=False)["input_ids"], end])]
-    assert Counter(targets(batches)) == Counter(wanted) and left_out == 0
+    expected = [pair for r in rows for pair in pairwise([end, *char(r["text"], add_special_tokens=False)["input_ids"], end])]
+    assert Counter(targets(batches)) == Counter(expected) and left_out == 0
     assert all(b["input_ids"].shape[1] <= 8 and len(b["input_ids"]) <= 3 for b in batches)
     assert batches[0]["input_ids"][0].tolist()[:4] == [end, *char(short, add_special_tokens=False)["input_ids"], end]
     assert (batches[0]["input_ids"][0][4:] == char.pad_token_id).all()
@@ -340,8 +340,8 @@ def test_a_piece_in_the_middle_of_a_text_neither_begins_nor_ends_it(char):
     batches, _ = gpt(char, micro_batch_size=1).make_batches(rows, None)
     plain = {t: char(t, add_special_tokens=False)["input_ids"] for t, _, _ in pieces}
     end = char.eos_token_id
-    wanted = [[end, *plain["飞鸟"]], plain["集飞"], [*plain["BC"], end]]
-    assert sorted(map(unpadded, batches)) == sorted(wanted), "one token alone predicts nothing"
+    expected = [[end, *plain["飞鸟"]], plain["集飞"], [*plain["BC"], end]]
+    assert sorted(map(unpadded, batches)) == sorted(expected), "one token alone predicts nothing"
 
 
 def test_a_prompt_goes_before_the_length_of_its_continuation(char):

@@ -1,4 +1,4 @@
-"""Memory that runs out: smaller parts with the same result, or a checkpoint to go on from and advice."""
+"""Out of memory: smaller parts with the same result, or a checkpoint to go on from and advice."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LAST = "checkpoints/step-00000006"
 
 
 def config_of(folder: Path, **sections: dict[str, Any]) -> Path:
-    """Six steps of two micro-batches each, without dropout: who shares a forward pass makes no difference."""
+    """Six steps of two micro-batches each, without dropout: which rows share a forward pass makes no difference."""
     evaluation = {"every_steps": 100, "samples": 1, "max_new_tokens": 1}
     train = {"max_steps": 6, "gradient_accumulation_steps": 2}
     kept = {"every_steps": 100, "keep": 2}
@@ -40,16 +40,16 @@ def config_of(folder: Path, **sections: dict[str, Any]) -> Path:
 
 @pytest.fixture(scope="module")
 def ample(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
-    """The run that has all the memory it wants."""
+    """A run that has enough memory."""
     return run_here(config_of(tmp_path_factory.mktemp("ample")))
 
 
-Shortage = Callable[[int, int], BaseException | None]  # of rows, and of how often the loss was asked for while training
+Shortage = Callable[[int, int], BaseException | None]  # arguments: number of rows, and number of calls of the loss while training
 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> Callable[[Shortage], list[list[tuple[int, ...]]]]:
-    """Let the loss fail while training as told; gives the rows of every forward pass that went well."""
+    """Let the loss fail while training as a Shortage says. The result collects the rows of each forward pass that succeeded."""
 
     def begin(fails: Shortage) -> list[list[tuple[int, ...]]]:
         seen: list[list[tuple[int, ...]]] = []
@@ -77,10 +77,10 @@ def same_training(a: Path, b: Path) -> None:
     """Tokens and rates to the bit, losses and weights but for the order of sums."""
     pairs = list(zip(*([r for r in records(d) if r["event"] == "train"] for d in (a, b))))
     assert len(pairs) == 6 and [r["step"] for r, _ in pairs] == [1, 2, 3, 4, 5, 6]
-    for mine, theirs in pairs:
+    for record, expected in pairs:
         exact = ("step", "tokens", "epoch", "learning_rate")
-        assert [mine[k] for k in exact] == [theirs[k] for k in exact]
-        assert [mine["loss"], mine["grad_norm"]] == pytest.approx([theirs["loss"], theirs["grad_norm"]], rel=1e-4)
+        assert [record[k] for k in exact] == [expected[k] for k in exact]
+        assert [record["loss"], record["grad_norm"]] == pytest.approx([expected["loss"], expected["grad_norm"]], rel=1e-4)
     one, other = (load_file(d / LAST / "model.safetensors") for d in (a, b))
     assert all(torch.allclose(one[k], other[k], atol=1e-4) for k in one)
 
@@ -95,9 +95,9 @@ def test_in_the_first_steps_parts_become_smaller_and_the_result_stays(
 ) -> None:
     short(lambda rows, call: no_memory() if rows > 3 else None)
     run = run_here(config_of(tmp_path))
-    told = capsys.readouterr().err
-    assert "from here on each micro-batch is computed in 2 parts (accumulation 2 → 4)" in told
-    assert "from here on each micro-batch is computed in 4 parts (accumulation 4 → 8); a step has the same tokens as before" in told
+    stderr = capsys.readouterr().err
+    assert "from here on each micro-batch is computed in 2 parts (accumulation 2 → 4)" in stderr
+    assert "from here on each micro-batch is computed in 4 parts (accumulation 4 → 8); a step has the same tokens as before" in stderr
     assert parts(run.run_dir) == 4 and parts(ample.run_dir) == 1
     same_training(run.run_dir, ample.run_dir)
     assert records(run.run_dir)[-1]["ended"] == "finished"
@@ -117,9 +117,9 @@ def test_later_it_saves_stops_and_the_resumed_run_goes_on_in_parts(
     config = config_of(tmp_path)
     seen = short(lambda rows, call: no_memory() if call == 10 else None)  # the second micro-batch of step 5
     assert main(["--config", str(config)]) == 1
-    told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("stopped: out of memory in step 5; saved at step 4. Go on with --resume true --run_dir")
-    assert "2 parts" in told and "gradient_checkpointing" in told
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("stopped: out of memory in step 5; saved at step 4. Go on with --resume true --run_dir")
+    assert "2 parts" in message and "gradient_checkpointing" in message
     end = records(tmp_path / "run")[-1]
     assert (end["event"], end["step"], end["ended"]) == ("end", 4, "out of memory, saved")
     assert "out_of_memory_saved" in {v.id for v in diagnose(tmp_path / "run")}
@@ -173,9 +173,9 @@ def test_a_single_row_that_does_not_fit_is_told_with_advice(short: Any, tmp_path
     config = config_of(tmp_path)
     short(lambda rows, call: no_memory() if call < 20 else AssertionError("it tries for ever"))
     assert main(["--config", str(config)]) == 1
-    told = capsys.readouterr().err
-    assert "in 8 parts" in told and "in 16 parts" not in told
-    assert told.splitlines()[-1].startswith("stopped: out of memory in step 1 even with a single row at a time; it needs a smaller batch")
+    stderr = capsys.readouterr().err
+    assert "in 8 parts" in stderr and "in 16 parts" not in stderr
+    assert stderr.splitlines()[-1].startswith("stopped: out of memory in step 1 even with a single row at a time; it needs a smaller batch")
     end = records(tmp_path / "run")[-1]
     assert (end["event"], end["step"], end["ended"]) == ("end", 0, "out of memory with a single row")
     assert "out_of_memory_row" in {v.id for v in diagnose(tmp_path / "run")}
@@ -195,7 +195,7 @@ def test_another_error_is_passed_on_and_the_folder_is_free(short: Any, tmp_path:
 def test_a_step_of_the_optimizers_is_never_done_twice(
     call: int, ample: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """AdamW has moved its weights when Muon finds no memory: to do the step again would move them again."""
+    """AdamW has moved its weights when Muon finds no memory: a second try would move them again."""
     calls, step = [0], Muon.step
 
     def limited(self: Muon, *args: Any) -> Any:
@@ -226,6 +226,6 @@ def test_a_real_shortage(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert "step 1: from here on each micro-batch is computed in 2 parts" in capsys.readouterr().err and parts(little.run_dir) >= 2
     ample = run_here(config)
     assert parts(ample.run_dir) == 1 and len(numbers(ample.run_dir)) == len(numbers(little.run_dir))
-    for mine, theirs in zip(numbers(little.run_dir), numbers(ample.run_dir)):
-        for key in {"loss", "val_loss", "grad_norm", "tokens"} & set(mine):
-            assert mine[key] == pytest.approx(theirs[key], rel=1e-4), key
+    for record, expected in zip(numbers(little.run_dir), numbers(ample.run_dir)):
+        for key in {"loss", "val_loss", "grad_norm", "tokens"} & set(record):
+            assert record[key] == pytest.approx(expected[key], rel=1e-4), key

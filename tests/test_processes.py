@@ -1,4 +1,4 @@
-"""Signs of life while something takes long."""
+"""Progress that is shown while something takes long."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_what_does_not_tell_how_far_it_is_gives_signs_of_life(monkeypatch: pytes
 
 @pytest.mark.parametrize("command", ["train", "preflight", "sweep"])
 def test_the_first_word_comes_before_the_libraries(command: str, tmp_path: Path) -> None:
-    """On a terminal. Its last line tells that torch was not there yet when it was said."""
+    """On a terminal. The last line of the output says that torch was not imported yet when the first line was printed."""
     asked = (
         "import io, sys\n"
         "class Terminal(io.StringIO):\n"

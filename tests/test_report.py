@@ -40,9 +40,10 @@ TURNED = "- predicted: best validation loss at about step {}, measured {}"
 
 
 def test_a_loss_whose_perplexity_is_too_large_for_a_number_is_reported(tmp_path: Path) -> None:
-    told = lines(tmp_path, [800.0], 50, perplexity=None)
+    report = lines(tmp_path, [800.0], 50, perplexity=None)
     assert (
-        "- best validation loss 800.0000 (perplexity not finite, 400.000 bits per character) at step 20; that checkpoint is `best`" in told
+        "- best validation loss 800.0000 (perplexity not finite, 400.000 bits per character) at step 20; that checkpoint is `best`"
+        in report
     )
 
 
@@ -58,9 +59,9 @@ def test_a_loss_whose_perplexity_is_too_large_for_a_number_is_reported(tmp_path:
 def test_the_best_step_is_told_and_beside_the_forecast_once_the_loss_has_turned(
     losses: list[float], best: int, forecast: int, turned: bool, tmp_path: Path
 ) -> None:
-    told = lines(tmp_path, losses, forecast)
-    assert BEST.format(best) in told
-    assert [line for line in told if line.startswith("- predicted")] == ([TURNED.format(forecast, best)] if turned else [])
+    report = lines(tmp_path, losses, forecast)
+    assert BEST.format(best) in report
+    assert [line for line in report if line.startswith("- predicted")] == ([TURNED.format(forecast, best)] if turned else [])
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,6 @@ def test_a_run_speaks_its_language_while_it_goes_on(tmp_path: Path, capfd: pytes
     first = capfd.readouterr().err
     run_here(config, "--resume", "true", "--train.max_steps", "3")
     again = capfd.readouterr().err
-    for said in ("模型：gpt2，", "上 1 个进程", "第 1 步：验证损失 "):
-        assert said in first, first
+    for part in ("模型：gpt2，", "上 1 个进程", "第 1 步：验证损失 "):
+        assert part in first, first
     assert "继续训练（第 2 步）" in again and not re.search("resuming|validation loss|parameters", first + again)

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder, and what a user is told who cannot have it."""
+"""What a run leaves in its folder, and the message for a user who cannot use a folder."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ def test_meta_and_pointers(plain: TrainResult) -> None:
 
 
 def test_every_record_has_event_step_and_seconds(plain: TrainResult) -> None:
-    found = records(plain.run_dir)
-    assert {r["event"] for r in found} == {"train", "evaluate", "sample", "end"}
-    assert all({"event", "step", "seconds"} <= set(r) for r in found)
-    assert [r["step"] for r in found if r["event"] == "train"] == list(range(3, 25, 3))
-    assert [r["step"] for r in found if r["event"] == "evaluate"] == [8, 16, 24]
-    seconds = [r["seconds"] for r in found]
+    events = records(plain.run_dir)
+    assert {r["event"] for r in events} == {"train", "evaluate", "sample", "end"}
+    assert all({"event", "step", "seconds"} <= set(r) for r in events)
+    assert [r["step"] for r in events if r["event"] == "train"] == list(range(3, 25, 3))
+    assert [r["step"] for r in events if r["event"] == "evaluate"] == [8, 16, 24]
+    seconds = [r["seconds"] for r in events]
     assert seconds == sorted(seconds)
-    wanted = {"loss", "learning_rate", "grad_norm", "tokens", "epoch", "tokens_per_second"}
-    assert all(wanted <= set(r) for r in found if r["event"] == "train")
-    assert all({"val_loss", "perplexity", "bits_per_character", "stopped"} <= set(r) for r in found if r["event"] == "evaluate")
+    names = {"loss", "learning_rate", "grad_norm", "tokens", "epoch", "tokens_per_second"}
+    assert all(names <= set(r) for r in events if r["event"] == "train")
+    assert all({"val_loss", "perplexity", "bits_per_character", "stopped"} <= set(r) for r in events if r["event"] == "evaluate")
 
 
 def test_config_yaml_launched_again_is_the_same_run(plain: TrainResult, tmp_path: Path) -> None:
@@ -111,25 +111,26 @@ def test_a_run_with_a_chinese_name_is_drawn_without_a_word(
     assert _fonts("飞鸟 b")[1] == ("飞鸟 b" if fonts else "b")
 
 
-# ---- what a user is told
+# ---- messages for the user
 
 
 def refused(capsys: pytest.CaptureFixture, *argv: str) -> str:
     capsys.readouterr()
     assert main(list(argv)) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ") and "Traceback" not in told
-    return told
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("error: ") and "Traceback" not in stderr
+    return stderr
 
 
 def test_a_second_run_in_one_folder_is_refused(plain: TrainResult, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     config = gpt_config(tmp_path)
     before = names(plain.run_dir)
-    told = refused(capsys, "--config", str(config), "--run_dir", str(plain.run_dir))
-    assert told.count("\n") == 1 and "already holds a run (at step-00000024)" in told and "--resume true" in told and "--run_dir" in told
+    stderr = refused(capsys, "--config", str(config), "--run_dir", str(plain.run_dir))
+    assert stderr.count("\n") == 1 and "already holds a run (at step-00000024)" in stderr
+    assert "--resume true" in stderr and "--run_dir" in stderr
     held = lock_folder(tmp_path / "run")
-    told = refused(capsys, "--config", str(config))
-    assert told.count("\n") == 1 and "another run is writing in" in told
+    stderr = refused(capsys, "--config", str(config))
+    assert stderr.count("\n") == 1 and "another run is writing in" in stderr
     held.release()
     assert names(plain.run_dir) == before
 
@@ -154,16 +155,16 @@ def test_a_resume_that_would_be_another_run_is_refused(plain: TrainResult, tmp_p
         "--batch.micro_batch_size": ("4", "batch.micro_batch_size was 8"), "--optim.name": ("muon", "optim.name was adamw"),
         "--corpus.max_rows": ("50", "corpus.max_rows was"),
     }  # fmt: skip
-    for option, (value, told) in changes.items():
-        assert told in refused(capsys, *resume, option, value)
-    told = refused(capsys, *resume, "--seed", "2", "--optim.name", "muon")
-    assert "seed was 1" in told and "optim.name was" in told and "config.yaml" in told
+    for option, (value, message) in changes.items():
+        assert message in refused(capsys, *resume, option, value)
+    stderr = refused(capsys, *resume, "--seed", "2", "--optim.name", "muon")
+    assert "seed was 1" in stderr and "optim.name was" in stderr and "config.yaml" in stderr
     assert numbers(plain.run_dir) == before
     assert (plain.run_dir / "best").is_file()
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--optim.lerning_rate", "1"], "optim.learning_rate"),
         (["--model.n_hed", "4"], "model.n_hed: gpt2 has no such key; did you mean n_head?"),
@@ -175,11 +176,11 @@ def test_a_resume_that_would_be_another_run_is_refused(plain: TrainResult, tmp_p
         (["--run_dir", "{file}/run"], "cannot be listed (Not a directory)"),
     ],
 )
-def test_a_mistake_is_one_clear_line(options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_mistake_is_one_clear_line(options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     config = gpt_config(tmp_path)
     (tmp_path / "a file").write_text("")
-    found = refused(capsys, "--config", str(config), *[o.replace("{file}", str(tmp_path / "a file")) for o in options])
-    assert told in found and found.count("\n") == 1, found
+    stderr = refused(capsys, "--config", str(config), *[o.replace("{file}", str(tmp_path / "a file")) for o in options])
+    assert message in stderr and stderr.count("\n") == 1, stderr
 
 
 def test_a_run_that_cannot_start_leaves_the_folder_free(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -26,7 +26,7 @@ from training.train import main
 
 
 def last_words(run_dir: Path) -> tuple[int, str]:
-    """Step and way of the end, as metrics.jsonl tells; there is one such record, and nothing after it."""
+    """Step and `ended` of the `end` record in metrics.jsonl, which must be the only one and the last record."""
     *before, last = records(run_dir)
     assert last["event"] == "end" and not [r for r in before if r["event"] == "end"]
     assert last["peak_memory_bytes"] >= 0 and last["seconds"] >= max((r["seconds"] for r in before), default=0)
@@ -99,7 +99,7 @@ def test_a_caller_sees_the_signal_of_a_run_that_broke(tmp_path: Path, monkeypatc
 
 
 def test_a_run_that_cannot_begin_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last thing that is opened fails: the folder is free, the handlers are those of before."""
+    """If the last part of a run cannot be opened, the folder is unlocked and the signal handlers are restored."""
     config, before = gpt_config(tmp_path), signal.getsignal(signal.SIGINT)
 
     def refuse(*_: Any) -> Any:
@@ -133,16 +133,16 @@ def test_on_evaluation_sees_every_record_and_a_string_from_it_ends_the_run(plain
     assert result.metrics == {k: v for k, v in min(seen, key=lambda r: r["val_loss"]).items() if k != "step"}
     assert last_words(result.run_dir) == (16, "pruned")
     losses = [[r["loss"] for r in records(d) if r["event"] == "train"] for d in (result.run_dir, plain.run_dir)]
-    assert losses[0] == losses[1][: len(losses[0])]  # other samples drew other numbers, and the training's dice did not notice
+    assert losses[0] == losses[1][: len(losses[0])]  # more samples drew more random numbers, but not from the training's generator
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_whole(tmp_path: Path) -> None:
-    """As a user starts it, because a script's own exception classes are not those of its modules."""
+    """It runs as a script, whose exception classes differ from those of the module of the same file."""
     config = gpt_config(tmp_path, optim={"learning_rate": 1e20, "warmup_steps": 0}, checkpoint={"every_steps": 1, "keep": 1})
     run = launch(config)
     assert run.returncode == 1, run.stderr
-    told = run.stderr.strip().splitlines()[-1]
-    assert told.startswith("stopped: the loss of step") and "verses.jsonl:" in told and "learning_rate" in told
+    message = run.stderr.strip().splitlines()[-1]
+    assert message.startswith("stopped: the loss of step") and "verses.jsonl:" in message and "learning_rate" in message
     assert "Traceback" not in run.stderr and "\r" not in run.stderr
     assert last_words(tmp_path / "run")[1] == "not finite"
     weights = load_file(checkpoint.pointed(tmp_path / "run", "latest") / "model.safetensors")
@@ -174,8 +174,8 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(tmp_path: Path,
         code = main(["--config", str(config), "--resume", "true", "--train.max_steps", "12", "--evaluation.every_steps", "100"])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert code == 1 and told.startswith("stopped: the checkpoint of step 12 cannot be written")
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 1 and message.startswith("stopped: the checkpoint of step 12 cannot be written")
     assert [p.name for p in (first.run_dir / "checkpoints").iterdir()] == ["step-00000006"]
     assert files == {n: (first.model_dir / n).read_bytes() for n in names(first.model_dir)}
     assert run_here(config, "--resume", "true", "--train.max_steps", "12").step == 12
@@ -185,7 +185,7 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(tmp_path: Path,
 
 
 class Killed(BaseException):
-    """The process is gone: nobody cleans up."""
+    """Stands for a kill, after which nothing is cleaned up."""
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def saved_again(place: Path) -> None:
-    """The run wants to replace its checkpoint by one of the same step."""
+    """Let the run replace its checkpoint by one of the same step."""
     again = run.open_run(parse_args(["--config", str(place.parents[2] / "config.yaml"), "--resume", "true"]))
     try:
         again.save()
@@ -206,9 +206,9 @@ def saved_again(place: Path) -> None:
         again.close()
 
 
-@pytest.mark.parametrize(("error", "told"), [(OSError(errno.ENOSPC, "No space left on device"), Stopped), (Killed(), Killed)])
+@pytest.mark.parametrize(("error", "raised"), [(OSError(errno.ENOSPC, "No space left on device"), Stopped), (Killed(), Killed)])
 def test_a_checkpoint_that_cannot_be_replaced_stays_as_it_was(
-    error: BaseException, told: type[BaseException], place: Path, monkeypatch: pytest.MonkeyPatch
+    error: BaseException, raised: type[BaseException], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {n: (place / n).read_bytes() for n in names(place)}
     write = write_text
@@ -218,7 +218,7 @@ def test_a_checkpoint_that_cannot_be_replaced_stays_as_it_was(
             raise error
         write(path, text)
 
-    with monkeypatch.context() as patch, pytest.raises(told):
+    with monkeypatch.context() as patch, pytest.raises(raised):
         patch.setattr(checkpoint, "write_text", fail)
         saved_again(place)
     assert {n: (place / n).read_bytes() for n in names(place)} == before

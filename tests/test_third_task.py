@@ -1,4 +1,4 @@
-"""A third task is a class and a spec that names it, and nothing else: here one that learns to write texts backwards."""
+"""A third task needs a class and a spec that names it, and nothing else. The one here learns to write texts backwards."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ def test_a_class_and_a_spec_make_a_task_that_trains(tmp_path: Path) -> None:
     (sample, *_) = next(r["samples"] for r in records(run) if r["event"] == "sample")
     assert sample["reference"] == sample["prompt"][::-1]
 
-    found = json.loads((run / "preflight.json").read_text("utf-8"))
-    assert found["config"]["task"] == "reversal"
-    assert found["data"]["tokens_per_step"] > 0 and "swapped_share" not in found["data"]
-    assert found["time"]["seconds"] > 0 and found["memory"]["peak_bytes"] > 0
+    estimate = json.loads((run / "preflight.json").read_text("utf-8"))
+    assert estimate["config"]["task"] == "reversal"
+    assert estimate["data"]["tokens_per_step"] > 0 and "swapped_share" not in estimate["data"]
+    assert estimate["time"]["seconds"] > 0 and estimate["memory"]["peak_bytes"] > 0
 
     checkpoint = Path(result.model_dir)
     assert set(FILES) <= {path.name for path in checkpoint.iterdir()}
@@ -102,7 +102,7 @@ def test_a_class_and_a_spec_make_a_task_that_trains(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["gpt", "translation", "reversal"])
 def test_a_spec_and_its_class_agree(name: str) -> None:
-    """On paper and in a micro-batch as many tokens are predicted: shapes that preflight assumes are those that the class makes."""
+    """The shapes that preflight assumes are those that the class makes, and their numbers of predicted tokens agree."""
     spec, config = TASKS[name], Config(task=name)
     config.batch.packing = "always"
     assert task_class(name).spec is spec and spec.name == name
@@ -121,9 +121,9 @@ def test_nothing_outside_the_tasks_asks_which_task_it_is() -> None:
 
 def test_preflight_works_it_out_on_paper(tmp_path: Path) -> None:
     config = reversal_config(tmp_path)
-    found = sketch(config, 500, next(iter(SHEETS)))
+    estimate = sketch(config, 500, next(iter(SHEETS)))
     rows = config.batch.tokens_per_batch // config.batch.max_target_length
-    assert found["data"]["tokens_per_step"] == rows * config.batch.max_target_length
+    assert estimate["data"]["tokens_per_step"] == rows * config.batch.max_target_length
 
 
 def test_its_class_is_found_by_its_name_and_an_unknown_one_is_refused(tmp_path: Path) -> None:

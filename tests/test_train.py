@@ -29,8 +29,8 @@ def sentence(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     folder = tmp_path_factory.mktemp("sentence")
     (folder / "other.txt").write_text("夜里有风，山上的树都听见了。\n", encoding="utf-8")
     options |= {"run_dir": folder / "run", "corpus.validation": folder / "other.txt"}
-    told = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    return run_here(ROOT / "configs/gpt/sentence.yaml", *told)
+    arguments = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    return run_here(ROOT / "configs/gpt/sentence.yaml", *arguments)
 
 
 # ---- models
@@ -45,8 +45,8 @@ def test_each_class_trains_and_loads_as_what_was_measured(kind: str, tmp_path: P
     result = run_here(path)
     assert result.step == 3
     tokenizer, model = AutoTokenizer.from_pretrained(result.model_dir), AUTO[task].from_pretrained(result.model_dir)
-    for found in (model.config, model.generation_config):
-        for key, value in found.to_dict().items():
+    for settings in (model.config, model.generation_config):
+        for key, value in settings.to_dict().items():
             if key.endswith("_token_id") and value is not None:
                 assert all(0 <= i < len(tokenizer) for i in (value if isinstance(value, list) else [value])), (key, value)
     inputs = tokenizer("夜里", return_tensors="pt").to(model.device)
@@ -142,10 +142,10 @@ def test_a_horizon_in_tokens_and_one_in_minutes(tmp_path: Path) -> None:
 
 def test_gradient_checkpointing_gives_the_same_losses(plain: TrainResult, tmp_path: Path) -> None:
     less = run_here(gpt_config(tmp_path, train={"max_steps": 24, "gradient_checkpointing": True}))
-    for mine, theirs in zip(records(less.run_dir), records(plain.run_dir)):
-        assert mine["event"] == theirs["event"]
-        for key in {"loss", "val_loss"} & set(mine):
-            assert mine[key] == pytest.approx(theirs[key], rel=1e-5)
+    for record, expected in zip(records(less.run_dir), records(plain.run_dir)):
+        assert record["event"] == expected["event"]
+        for key in {"loss", "val_loss"} & set(record):
+            assert record[key] == pytest.approx(expected[key], rel=1e-5)
 
 
 def test_bf16_runs_on_this_cpu_and_is_recorded(tmp_path: Path) -> None:

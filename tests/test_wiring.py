@@ -1,4 +1,4 @@
-"""What the config says reaches what it is about: each setting is looked up where it takes effect."""
+"""The settings of a config reach the objects that they are about: each is checked where it takes effect."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def test_rates_clipping_and_moments_reach_the_optimizers(tmp_path: Path, monkeyp
     result = run_here(gpt_config(tmp_path, train={"max_steps": 6}, optim=optim, **ONCE), "--log.every_steps", "1")
     shares = [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     assert [rates for rates, _, _ in seen] == [pytest.approx([1e-3 * s, 1e-3 * s, 0.03 * s]) for s in shares]
-    told = [r for r in records(result.run_dir) if r["event"] == "train"]
-    assert [r["learning_rate"] for r in told] == pytest.approx([1e-3 * s for s in shares])
-    assert all(norm <= 0.0501 for _, norm, _ in seen) and all(r["grad_norm"] > 0.06 for r in told)  # before clipping
+    logged = [r for r in records(result.run_dir) if r["event"] == "train"]
+    assert [r["learning_rate"] for r in logged] == pytest.approx([1e-3 * s for s in shares])
+    assert all(norm <= 0.0501 for _, norm, _ in seen) and all(r["grad_norm"] > 0.06 for r in logged)  # before clipping
     assert (seen[0][2]["betas"], seen[0][2]["eps"]) == ((0.8, 0.7), 1e-6)
 
 
@@ -194,24 +194,24 @@ def test_bits_per_character_are_the_loss_of_all_tokens_over_all_characters(plain
 
 @pytest.fixture
 def texts(gpt: Built, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """What the untrained model says to the prompts, with some settings of `evaluation:`."""
+    """Returns the texts that the untrained model writes for prompts, with some settings of `evaluation:`."""
 
     def samples(prompts: list[str], seed: int = 1, **keys: Any) -> list[str]:
         for key, value in {"prompts": prompts, "samples": 4, "max_new_tokens": 12, **keys}.items():
             monkeypatch.setattr(gpt.config.evaluation, key, value)
         before = torch.get_rng_state()
-        found = gpt.data.task.samples(gpt.net, [], seed)
+        samples = gpt.data.task.samples(gpt.net, [], seed)
         assert torch.equal(torch.get_rng_state(), before), "the training's dice stay as they were"
-        assert [s["prompt"] for s in found] == [p for p in prompts for _ in range(len(found) // len(prompts))]
-        return [s["text"] for s in found]
+        assert [s["prompt"] for s in samples] == [p for p in prompts for _ in range(len(samples) // len(prompts))]
+        return [s["text"] for s in samples]
 
     return samples
 
 
 def test_each_sample_is_another_and_every_seed_repeats_its_own(texts: Callable[..., list[str]]) -> None:
-    found = texts(["夜", "夜"])
-    assert len(set(found)) == 8, "the same prompt twice, four samples each"
-    assert texts(["夜", "夜"]) == found and not set(texts(["夜", "夜"], seed=11)) & set(found)
+    written = texts(["夜", "夜"])
+    assert len(set(written)) == 8, "the same prompt twice, four samples each"
+    assert texts(["夜", "夜"]) == written and not set(texts(["夜", "夜"], seed=11)) & set(written)
 
 
 def test_the_temperature_is_the_configs(texts: Callable[..., list[str]]) -> None:

@@ -187,14 +187,14 @@ def kill_at(config: Path, run_dir: Path, step: int, *options: str, number: int =
 
 def records(run_dir: Path) -> list[dict[str, Any]]:
     """metrics.jsonl as it is, without a half-written last line."""
-    found = []
+    events = []
     path = run_dir / "metrics.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
-            found.append(json.loads(line))
+            events.append(json.loads(line))
         except json.JSONDecodeError:
             break
-    return found
+    return events
 
 
 def numbers(run_dir: Path) -> list[dict[str, Any]]:
