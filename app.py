@@ -1,7 +1,7 @@
-"""The Space: puts the tabs together and launches. `python app.py`, then http://127.0.0.1:7860
+"""The web page: build its tabs and serve it. `python app.py`, then open http://127.0.0.1:7860
 
-MODELS_DIR names the folder with models (else ./runs and ./models); GRADIO_SERVER_NAME and GRADIO_SERVER_PORT
-are Gradio's own.
+The environment variable MODELS_DIR names the folder with models (default: ./runs and ./models); Gradio itself reads
+GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
     with gr.Tab("旋钮 · Sweep"):
         sweep.build()
 
-# A public Space: two computations at a time, and a queue that says no before it takes minutes.
+# For a public page: two computations at a time, and a queue that refuses visitors before they would wait for minutes.
 demo.queue(default_concurrency_limit=2, max_size=40)
 
 if __name__ == "__main__":
     threading.Thread(target=engine.warm, daemon=True).start()
     try:
         demo.launch(**launch_options())
-    except OSError as error:  # the port is taken, or the address is none of this machine's
+    except OSError as error:  # the port is in use, or the address does not belong to this machine
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

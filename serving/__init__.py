@@ -1,1 +1,1 @@
-"""The page: its tabs, its sentences, its look, and the studies and runs that it shows."""
+"""The page: its tabs, texts and look, and the studies and runs that it shows."""

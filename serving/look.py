@@ -1,6 +1,6 @@
-"""How the page looks and which language it speaks: what app.py hands to `launch`.
+"""The theme, style and languages of the page, as app.py passes them to `launch`.
 
-Only fonts that the visitor's system has are named, so that the page asks no other host for anything.
+The fonts are those of the visitor's system, so that the page loads nothing from other hosts.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ CSS = """
   padding: 0 6px !important; resize: none !important; }
 """
 
-# Gradio knows zh-CN and zh-TW and shows English for every other Chinese (zh, zh-SG, zh-HK ...): its own
-# settings page changes the language through `changeLocale`, and so does this. The page's lang attribute,
-# which Gradio leaves at en, decides among the Chinese, Japanese and Korean shapes of a character. Should
-# Gradio rename it, English is shown.
+# Gradio knows zh-CN and zh-TW and shows English for all other Chinese locales (zh, zh-SG, zh-HK, …). This
+# script changes the language by `changeLocale`, as Gradio's own settings page does; should Gradio rename
+# that, English is shown. The page's lang attribute, which Gradio leaves at en, selects the Chinese shapes of
+# characters that Japanese and Korean write differently.
 HEAD = """
 <script>
 (() => {
@@ -91,13 +91,13 @@ HEAD = """
 
 
 def label(key: str) -> I18nData:
-    """The fixed text `key`, shown in the language of the visitor's browser."""
+    """The fixed text `key` of LABELS, shown in the language of the visitor's browser."""
     assert key in LABELS, key
     return I18N(key)
 
 
 def launch_options() -> dict[str, Any]:
-    """What `demo.launch` takes besides the address, which Gradio reads from its own environment variables."""
+    """The arguments of `demo.launch`, but for the address, which Gradio reads from its environment variables."""
     return {
         "theme": THEME,
         "css": CSS,
@@ -105,6 +105,6 @@ def launch_options() -> dict[str, Any]:
         "i18n": I18N,
         "favicon_path": Path(__file__).parent / "assets" / "bird.svg",
         "footer_links": ["api", "settings"],
-        "run_history": False,  # visitors' texts are theirs
-        "ssr_mode": False,  # a second server (node) would only slow the start
+        "run_history": False,  # visitors' texts are private
+        "ssr_mode": False,  # server-side rendering would start a second server (node) and slow the start
     }

@@ -1,9 +1,8 @@
-"""Every sentence that the page shows, in Chinese and English, and the choice between the two.
+"""The texts of the page in Chinese and English, and the choice between the two.
 
-LABELS are fixed texts (labels, placeholders, headings): Gradio's I18n puts them in by the browser's
-language, see look.py; they are ICU messages, so no braces and no <tags>. MESSAGES carry values and are made
-on the server, where `language` reads the browser's Accept-Language. What the engine says about a model or a request
-is in inference/words.py.
+LABELS are fixed texts (labels, placeholders, headings), which Gradio's I18n chooses by the browser's language
+(see look.py). They are ICU messages and must have no braces and no <tags>. MESSAGES contain values; the server
+formats them in the language of the browser's Accept-Language header. The engine's messages are in inference/words.py.
 """
 
 from __future__ import annotations
@@ -63,13 +62,13 @@ LABELS: dict[str, tuple[str, str]] = {
     "layers_info": ("翻译模型的编码器和解码器各有这么多层", "A translation model has this many in the encoder and in the decoder"),
     "vocabulary": ("词表大小", "Vocabulary"),
     "context": ("上下文长度", "Context"),
-    "rows": ("每批多少行", "Rows in a batch"),
+    "rows": ("每批多少行", "Rows per batch"),
     "steps": ("训练步数", "Steps"),
     "bf16": ("混合精度", "Mixed precision"),
     "checkpointing": ("梯度检查点", "Gradient checkpointing"),
     "device": ("设备", "Device"),
-    "run_check": ("推算", "Work it out"),
-    "memory_plot": ("峰值内存（GB）", "Memory at the peak (GB)"),
+    "run_check": ("推算", "Estimate"),
+    "memory_plot": ("峰值内存（GB）", "Peak memory (GB)"),
     "check_hint": ("结果会显示在这里，大约要几秒", "The result appears here after a few seconds"),
     "check_after": ("### 训练之后：发生了什么", "### After a run: what happened"),
     "run": ("训练记录", "Run"),
@@ -129,7 +128,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
         "study.json in {name} cannot be read: it is damaged, or it was not written by a sweep. "
         "Run the study's command again to write the file anew.",
     ),
-    "study_empty": ("还没有试验结束，请稍后刷新。", "No trial is over yet. Reload the page later."),
+    "study_empty": ("还没有试验结束，请稍后刷新。", "No trial has ended yet. Reload the page later."),
     "study_unreadable": ("另有 {count} 条无法读取，没有列入", "{count} more could not be read and are left out"),
     "study_uncontrolled": ("只有前 {most} 个旋钮可以拧", "only the first {most} knobs can be turned"),
     "study_report": ("完整报告", "Full report"),
@@ -204,7 +203,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "reference": ("参考", "reference"),
     "verdicts": ("诊断", "The doctor's verdicts"),
     "no_verdicts": ("没有发现问题", "nothing was found"),
-    # Under a result.
+    # Below a result.
     "generated": (
         "{tokens} 个词元 · {seconds:.1f} 秒 · 每秒 {rate:.0f} 个",
         "{tokens} tokens · {seconds:.1f} s · {rate:.0f} tokens/s",
@@ -233,7 +232,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     ),
     "no_han": (
         "第 {numbers} 行没有汉字；这个模型学的是从中文翻译。",
-        "No Chinese characters in line {numbers}: this model learnt to translate from Chinese.",
+        "No Chinese characters in line {numbers}; this model translates from Chinese.",
     ),
     "spelt": (
         "第 {numbers} 行大多是词表里没有的字符，译文多半不可靠：{characters}",
@@ -251,11 +250,11 @@ MESSAGES: dict[str, tuple[str, str]] = {
 
 
 def say(language: Language, key: str, **values: object) -> str:
-    """The message `key` in one language, its values put in."""
+    """The message `key` in one language, with its values inserted."""
     return MESSAGES[key][0 if language == "zh" else 1].format(**values)
 
 
 def language(headers: Mapping[str, str] | None) -> Language:
-    """zh when the first language of Accept-Language is Chinese, else en."""
+    """zh if the first language of the Accept-Language header is Chinese, else en."""
     first = (headers or {}).get("accept-language", "").split(",")[0].strip().lower()
     return "zh" if first.startswith("zh") else "en"

@@ -1,4 +1,4 @@
-"""Studies for the page: read when they changed, and with a sentence for the visitor when they cannot be."""
+"""Studies for the page: each is read again only when it has changed, and errors become sentences for the visitor."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MAX_BYTES = 64_000_000
 
 
 class StudyError(Exception):
-    """A study cannot be shown; the message is the name of the sentence in strings.py that says why."""
+    """A study cannot be shown. The message is the key of the sentence in strings.py that says why."""
 
 
 def read(folder: Path) -> StudyRecords:
-    """The study in a folder; raises StudyError. What did not change since is not read again."""
+    """The study in a folder, read again only if it has changed. Raises StudyError."""
     try:
         stat = (folder / "study.json").stat()
     except (OSError, ValueError):
@@ -36,10 +36,10 @@ def _read(folder: Path, mtime: int, size: int) -> StudyRecords:
 
 
 def curves(records: StudyRecords, trial: Trial) -> Path | None:
-    """The picture of a trial's curves, if there is one and it lies in the study's folder."""
+    """The file with a trial's curves, if there is one and it lies inside the study's folder."""
     try:
         home = records.folder.resolve()
         picture = (home / trial.folder / "curves.png").resolve()
         return picture if trial.folder and picture.is_relative_to(home) and picture.is_file() else None
-    except (OSError, ValueError, RuntimeError):  # a name with a null byte, links in a circle
+    except (OSError, ValueError, RuntimeError):  # a name with a null byte, or circular links
         return None

@@ -1,4 +1,4 @@
-"""A study and its trials as HTML, for the tab "Sweep". The HTML is in templates/, which escape what samples, names and reasons say."""
+"""A study and its trials as HTML, for the tab "Sweep". The HTML stands in templates/, which escape all samples, names and reasons."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.sweeps.ranking import by_chance, counts
 from training.sweeps.records import Axis, Setting, StudyRecords, Trial
 from training.sweeps.values import name_of, short_text
 
-METRICS = ("val_loss", "perplexity", "bits_per_character", "bleu", "chrf")  # that have a name in words
+METRICS = ("val_loss", "perplexity", "bits_per_character", "bleu", "chrf")  # metrics with a name in strings.py
 CSS = """
 p { margin: 0 0 10px; }
 h4 { margin: 18px 0 4px; font-size: 1.05em; font-weight: 600; }
@@ -42,14 +42,14 @@ code { overflow-wrap: anywhere; }
 """
 
 TEMPLATES = templates(Path(__file__).parent / "templates")
-TEMPLATES.filters["parts"] = lambda label: re.split(r"(?<=[_.])", label)  # where a name may be broken
+TEMPLATES.filters["parts"] = lambda label: re.split(r"(?<=[_.])", label)  # a long name may be broken after these
 
-# Gradio reads these signs in what it is given as a template of its own; no template of ours has them in its own text.
+# Gradio would read these signs as its own template syntax, so they are escaped. Our templates' own text has none of them.
 GRADIO_SIGNS = str.maketrans({sign: f"&#{ord(sign)};" for sign in "${}`"})
 
 
 def render(template: str, speaks: Language, **values: Any) -> str:
-    """One of the templates, in which `word` is a sentence of strings.py in the visitor's language."""
+    """Render one of the templates. In it, `word(key)` is a sentence of strings.py in the visitor's language."""
 
     def word(key: str, **inserted: Any) -> str:
         return say(speaks, key, **inserted)
@@ -58,11 +58,12 @@ def render(template: str, speaks: Language, **values: Any) -> str:
 
 
 def paragraph(text: str) -> str:
+    """One paragraph of HTML with this text."""
     return render("paragraph", "en", text=text)
 
 
 def state(records: StudyRecords, speaks: Language, most: int) -> str:
-    """How many trials there are of each kind, and where the report is. `most` knobs can be moved."""
+    """How many trials there are in each state, and where the report is. The page has controls for the first `most` knobs."""
     parts = [say(speaks, f"count_{kind}", count=n) for kind, n in counts(records).items() if n or kind == "complete"]
     if records.unreadable:
         parts.append(say(speaks, "study_unreadable", count=records.unreadable))
@@ -73,7 +74,7 @@ def state(records: StudyRecords, speaks: Language, most: int) -> str:
 
 
 def result(records: StudyRecords, trial: Trial, wanted: dict[str, Any], speaks: Language) -> str:
-    """A trial's number and results, and its setting beside the one that was asked for."""
+    """A trial's number and results, and its setting beside the requested one (`wanted`)."""
     settings = []
     for axis in records.axes:
         if axis.key in wanted or axis.key in trial.params:
@@ -84,7 +85,7 @@ def result(records: StudyRecords, trial: Trial, wanted: dict[str, Any], speaks: 
 
 
 def more(records: StudyRecords, trial: Trial, speaks: Language) -> str:
-    """What one step on each knob does, what the trial wrote, and what the doctor says of it."""
+    """The effect of one step on each knob, the trial's samples, and the doctor's verdicts on it."""
     steps = [(axis, _steps(records, trial, axis, speaks)) for axis in records.axes if axis.key in trial.params]
     averages = [(axis, _averages(records, trial, axis, speaks)) for axis in records.axes if axis.tried]
     noise = by_chance(records, 1, 1)
@@ -96,17 +97,17 @@ def more(records: StudyRecords, trial: Trial, speaks: Language) -> str:
 
 
 def metric(records: StudyRecords, speaks: Language) -> str:
-    """The metric's name in words."""
+    """The metric's name in the visitor's language."""
     return say(speaks, records.metric) if records.metric in METRICS else records.metric
 
 
 def number(value: float | None) -> str:
-    """Four digits, or all of a whole number; a dash where there is none."""
+    """A number to four digits, or to all digits if it is whole; a dash for None."""
     return "—" if value is None else f"{value:,.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.4g}"
 
 
 def seconds(value: float, speaks: Language) -> str:
-    """A time in words, from two minutes on in minutes."""
+    """A time in words: in seconds below two minutes, else in minutes and seconds."""
     tenths = round(value, 1) + 0.0  # without -0.0
     if abs(tenths) < 120:
         return say(speaks, "seconds", seconds=tenths)
@@ -115,7 +116,7 @@ def seconds(value: float, speaks: Language) -> str:
 
 
 def _facts(records: StudyRecords, trial: Trial, speaks: Language) -> list[tuple[str, str]]:
-    """A trial's results, each with what it is."""
+    """A trial's results as (value, label) pairs."""
     facts = [(number(trial.value), metric(records, speaks))] if trial.value is not None else []
     setting = records.setting_of(trial)
     if setting and len(setting.trials) > 1:
@@ -130,7 +131,7 @@ def _facts(records: StudyRecords, trial: Trial, speaks: Language) -> list[tuple[
 
 
 def _spread(setting: Setting | None) -> str:
-    """The mean of the metric, with its standard error where there are several trials."""
+    """The mean of the metric, with its standard error if the setting has several trials; a dash for None."""
     if setting is None:
         return "—"
     return number(setting.mean) + (f" ± {setting.error:.2g}" if setting.error is not None else "")
@@ -141,7 +142,7 @@ def _spread(setting: Setting | None) -> str:
 
 @dataclass(frozen=True)
 class Change:
-    """A difference between two means in words; `style` is the class that colours it."""
+    """A difference between two means in words. `style` is its CSS class."""
 
     text: str
     style: str
@@ -149,7 +150,7 @@ class Change:
 
 @dataclass(frozen=True)
 class NoStep:
-    """There is no step on one side (`which`), and why."""
+    """A row saying why there is no step in one direction (`which`)."""
 
     which: str
     why: str
@@ -157,7 +158,15 @@ class NoStep:
 
 @dataclass(frozen=True)
 class StepRow:
-    """A recorded step; `outcome` stands in place of the numbers if no trial of it is complete."""
+    """A row for a recorded step on a knob.
+
+    Attributes:
+        before, after: the knob's value in the trial and in its neighbour.
+        along: other knobs that appear with the new value.
+        outcome: shown in place of the numbers if no trial of the neighbour is complete.
+        mean, count: the neighbour's mean metric and number of trials.
+        longer: by how much longer it trained.
+    """
 
     before: str
     after: str
@@ -171,7 +180,13 @@ class StepRow:
 
 @dataclass(frozen=True)
 class AverageRow:
-    """From the values in which a trial's lies (`start`) to those beside them (`end`), with the means and the numbers of trials."""
+    """A row for an average step on a knob, from the trial's range of values to a neighbouring range.
+
+    Attributes:
+        start, end: the two ranges.
+        before, after: their mean metrics.
+        here, there: their numbers of trials.
+    """
 
     start: str
     end: str
@@ -183,7 +198,7 @@ class AverageRow:
 
 
 def _steps(records: StudyRecords, trial: Trial, axis: Axis, speaks: Language) -> list[StepRow | NoStep]:
-    """A row for each recorded step; if there is one, a row that says so for a side without one."""
+    """A row for each recorded step. If there is a step in one direction only, another row says why there is none in the other."""
     now = trial.params[axis.key]
     steps = neighbours.one_step_off(records, trial, axis)
     rows: list[StepRow | NoStep] = [_step_row(records, now, neighbour, speaks) for neighbour in steps]
@@ -210,7 +225,7 @@ def _step_row(records: StudyRecords, now: Any, neighbour: Neighbour, speaks: Lan
 
 
 def _averages(records: StudyRecords, trial: Trial, axis: Axis, speaks: Language) -> list[AverageRow | NoStep]:
-    """From the values in which this trial's lies to those beside them: less than the steps themselves say, but it is always there."""
+    """Rows for the average steps from this trial's value. They say less than recorded steps do, but nearly every study has them."""
     if axis.key not in trial.params:
         return [NoStep("", say(speaks, "not_turned"))]
     here, others = neighbours.averages(records, trial, axis)
@@ -229,14 +244,14 @@ def _averages(records: StudyRecords, trial: Trial, axis: Axis, speaks: Language)
 
 
 def _band(row: Marginal) -> str:
-    """A value, or a range of values."""
+    """A row's value, or its range of values, as text."""
     if name_of(row.low) == name_of(row.high):
         return short_text(row.low)
     return "\u00a0– ".join(f"{end:.3g}" if isinstance(end, float) else str(end) for end in (row.low, row.high))
 
 
 def _change(records: StudyRecords, change: float, noise: float | None, speaks: Language, coloured: bool = True) -> Change:
-    """A difference between two means: only one that is more than noise is called good or bad by its colour."""
+    """A difference between two means. It is coloured as good or bad only if it exceeds the noise."""
     if noise is not None and abs(change) <= noise:
         return Change(f"{change:+.3g} {say(speaks, 'within_noise')}", "quiet")
     better = (change > 0) == records.maximize

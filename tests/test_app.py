@@ -77,8 +77,8 @@ def test_no_import_of_the_trainer_is_hidden_in_a_function(path: Path) -> None:
     [
         (["--help"], {}, 0, "GRADIO_SERVER_PORT"),
         (["--port", "7000"], {}, 2, "it reads the environment variables MODELS_DIR, GRADIO_SERVER_NAME and GRADIO_SERVER_PORT"),
-        ([], {"GRADIO_SERVER_PORT": "99999"}, 2, "GRADIO_SERVER_PORT: '99999' is no port; valid: 1 to 65535"),
-        ([], {"GRADIO_SERVER_PORT": "http"}, 2, "GRADIO_SERVER_PORT: 'http' is no port"),
+        ([], {"GRADIO_SERVER_PORT": "99999"}, 2, "GRADIO_SERVER_PORT: '99999' is not a port; valid: 1 to 65535"),
+        ([], {"GRADIO_SERVER_PORT": "http"}, 2, "GRADIO_SERVER_PORT: 'http' is not a port"),
         ([], {"GRADIO_SERVER_NAME": "203.0.113.1"}, 2, "error: Cannot find empty port"),
     ],
 )

@@ -224,9 +224,9 @@ def test_the_sliders_answer_and_a_run_is_diagnosed(page: Page, models_dir: Path,
     page.set_number("check-layers", "2")
     page.set_number("check-width", "128")
     page.click("#check-run")
-    page.until(lambda: "个参数" in page.find("#check-told").text)
+    page.until(lambda: "个参数" in page.find("#check-estimate").text)
     page.until(lambda: page.find("#check-plot canvas, #check-plot svg.marks"))
-    assert "峰值约" in page.find("#check-told").text and "Findings" not in page.text()
+    assert "峰值约" in page.find("#check-estimate").text and "Findings" not in page.text()
     page.driver.set_window_size(1200, 1800)
     assert page.driver.save_screenshot(str(tmp_path / "check.png"))
     print(f"screenshot: {tmp_path / 'check.png'}")
@@ -245,14 +245,14 @@ def test_moving_a_knob_shows_a_real_run(page: Page, models_dir: Path, tmp_path: 
         shutil.copy(Path(__file__).resolve().parents[1] / "docs/tatoeba_bleu.png", trial / "curves.png")
     page.open()
     page.tab("旋钮")
-    page.until(lambda: "就是这组设置" in page.find("#sweep-told").text and page.find("#sweep-curves img"))
-    best = page.find("#sweep-told").text
+    page.until(lambda: "就是这组设置" in page.find("#sweep-result").text and page.find("#sweep-curves img"))
+    best = page.find("#sweep-result").text
     page.set_number("sweep-slider-0", "-3")
-    page.until(lambda: "没有试过" in page.find("#sweep-told").text and "0.001" in page.find("#sweep-told").text)
+    page.until(lambda: "没有试过" in page.find("#sweep-result").text and "0.001" in page.find("#sweep-result").text)
     page.choose("sweep-list-1", "32")
-    page.until(lambda: "hidden_size 32" in page.find("#sweep-told").text)
+    page.until(lambda: "hidden_size 32" in page.find("#sweep-result").text)
     assert "错误" not in page.text()
-    assert page.find("#sweep-told").text != best and HOSTILE in page.find("#sweep-more").text
+    assert page.find("#sweep-result").text != best and HOSTILE in page.find("#sweep-more").text
     page.driver.set_window_size(1200, 1800)
     assert page.driver.save_screenshot(str(tmp_path / "sweep.png"))
     print(f"screenshot: {tmp_path / 'sweep.png'}")

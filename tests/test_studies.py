@@ -44,8 +44,8 @@ def trial(number: int, value: float | None, state: str = "complete", **params: A
 
 def put(folder: Path, trials: list[dict[str, Any]], *knobs: dict[str, Any], **more: Any) -> StudyRecords:
     folder.mkdir(exist_ok=True)
-    told = {"objectives": [{"name": "val_loss", "direction": "minimize"}], "knobs": knobs, "trials": trials, **more}
-    (folder / "study.json").write_text(json.dumps(told), encoding="utf-8")
+    content = {"objectives": [{"name": "val_loss", "direction": "minimize"}], "knobs": knobs, "trials": trials, **more}
+    (folder / "study.json").write_text(json.dumps(content), encoding="utf-8")
     return studies.read(folder)
 
 
@@ -192,8 +192,8 @@ def test_a_step_is_to_recorded_runs_that_differ_in_one_knob(root: Path) -> None:
     assert (below.value, below.change, below.seconds) == (32, pytest.approx(2.0 - 1.25), pytest.approx(-5.0))
     assert (above.value, above.change) == (256, pytest.approx(3.0 - 1.25)), "from the mean over the seeds"
     assert neighbours.one_step_off(found, found.trials[0], rate) == []
-    told = study_html.more(found, found.trials[0], "en")
-    assert '64 →</span> <span class="whole">32<' in told and "There is no such trial for these knobs: learning_rate." in told
+    shown_html = study_html.more(found, found.trials[0], "en")
+    assert '64 →</span> <span class="whole">32<' in shown_html and "There is no such trial for these knobs: learning_rate." in shown_html
     assert "the smallest that was tried" in study_html.more(found, found.trials[1], "en")
     assert "1.25 ± 0.25" in study_html.result(found, found.trials[0], found.trials[0].params, "en"), "the standard error, as in the report"
 
@@ -241,11 +241,11 @@ def test_a_random_search_shows_what_a_step_does_on_average(root: Path) -> None:
     assert here and here.low <= 1e-4 * 1.2**7 <= here.high and below.high < here.low and here.high < above.low
     assert neighbours.averages(found, found.trials[0], rate)[1][0].low > 1e-4, "the lowest has one neighbour"
     assert neighbours.averages(found, found.trials[7], kind) == (None, [])
-    told = study_html.more(found, found.trials[7], "en")
-    assert "There is no such trial for these knobs: width." in told
+    shown_html = study_html.more(found, found.trials[7], "en")
+    assert "There is no such trial for these knobs: width." in shown_html
     assert "No recorded trial differs from this one in only one knob." in study_html.more(found, found.trials[19], "en")
-    assert '>9.5 →</span> <span class="whole">8.5<' in told and ">6 → 6<" in told
-    assert "not used in this run" in told and "平均验证损失" in study_html.more(found, found.trials[7], "zh")
+    assert '>9.5 →</span> <span class="whole">8.5<' in shown_html and ">6 → 6<" in shown_html
+    assert "not used in this run" in shown_html and "平均验证损失" in study_html.more(found, found.trials[7], "zh")
     assert "muon → no other value was recorded" in study_html.more(found, found.trials[19], "en")
 
 
@@ -255,8 +255,8 @@ def test_a_slower_step_has_a_plus_and_pruned_runs_are_not_in_its_mean(root: Path
     found = put(root / "x", runs, WIDTH)
     below, above = neighbours.one_step_off(found, found.trials[0], found.axes[0])
     assert (below.change, above.change) == (1.0, 2.0)
-    told = study_html.more(found, found.trials[0], "en")
-    assert ">+4" in told and ">-3" in told and ">+-3" not in told
+    shown_html = study_html.more(found, found.trials[0], "en")
+    assert ">+4" in shown_html and ">-3" in shown_html and ">+-3" not in shown_html
 
 
 def test_seconds_are_rounded_before_they_become_minutes() -> None:
@@ -269,8 +269,8 @@ def test_a_failed_neighbour_shows_its_reason_and_no_number(root: Path) -> None:
     (step,) = neighbours.one_step_off(found, found.trials[0], found.axes[0])
     assert (step.change, step.seconds) == (None, None)
     assert "out of &lt;memory&gt;" in study_html.more(found, found.trials[0], "en")
-    told = study_html.result(found, found.trials[1], {"model.width": 32}, "zh")
-    assert "失败：out of &lt;memory&gt;" in told and "≠ 64" in told and "没有试过" in told
+    shown_html = study_html.result(found, found.trials[1], {"model.width": 32}, "zh")
+    assert "失败：out of &lt;memory&gt;" in shown_html and "≠ 64" in shown_html and "没有试过" in shown_html
 
 
 def test_knobs_that_hang_on_another_come_and_go_with_it(root: Path) -> None:
@@ -306,8 +306,8 @@ def test_the_page_and_the_report_agree_on_the_best_its_error_the_noise_and_the_r
     setting = found.setting_of(shown)
     assert setting and (setting.mean, setting.error) == (pytest.approx(best.mean), pytest.approx(best.error))
     other = next(s for s in records.settings if s.trials[0].number == 0)
-    noise_told = ranking.difference(records, best, other).noise
-    assert ranking.by_chance(found, 2, 1) == pytest.approx(noise_told) == pytest.approx(chance_of(1.2, 1.3))
+    expected_noise = ranking.difference(records, best, other).noise
+    assert ranking.by_chance(found, 2, 1) == pytest.approx(expected_noise) == pytest.approx(chance_of(1.2, 1.3))
     for axis in records.axes:
         here, beside = neighbours.averages(found, shown, axis)
         assert here and beside and all(row in effects.marginals(records, axis) for row in (here, *beside))
@@ -321,16 +321,16 @@ def test_the_page_and_the_report_agree_on_the_best_its_error_the_noise_and_the_r
 def test_the_knobs_stand_as_in_the_best_run_and_moving_one_shows_a_real_one(root: Path, speaks: Language) -> None:
     found = studies.read(save_study(root / "birds"))
     PIL.Image.new("RGB", (2, 2)).save(root / "birds" / ranking.best_trial(found).folder / "curves.png")  # type: ignore[union-attr]
-    state, *parts, told, picture, more = sweep.opening(str(root / "birds"), speaks)
+    state, *parts, shown_html, picture, more = sweep.opening(str(root / "birds"), speaks)
     assert len(parts) == 2 * sweep.MOST and "50" in state and value(picture) is not None
     shown = [part.visible for part in parts[:8]]
     assert shown == [False, True, True, False, True, False, True, False], "the range slides, the lists are lists"
     values = [value(part) for part in parts]
-    assert sweep.shown(str(root / "birds"), tuple(values), speaks)[0] == told, "what the controls say is the best run itself"
+    assert sweep.shown(str(root / "birds"), tuple(values), speaks)[0] == shown_html, "what the controls say is the best run itself"
     values[1] = -4.0
     moved = sweep.shown(str(root / "birds"), tuple(values), speaks)
-    assert moved[0] != told and "0.0001<" in moved[0] and "≠" in moved[0] and value(moved[1]) is None
-    for text in (*moved[::2], told, more):
+    assert moved[0] != shown_html and "0.0001<" in moved[0] and "≠" in moved[0] and value(moved[1]) is None
+    for text in (*moved[::2], shown_html, more):
         assert HOSTILE not in text and "<script" not in text and not set("${}`") & set(text)
 
 
@@ -381,14 +381,14 @@ def test_moving_a_knob_does_not_look_for_studies_on_disk_again(root: Path, monke
 
 def test_a_study_without_a_finished_trial_says_so(root: Path) -> None:
     put(root / "x", [trial(0, None, "running", width=32)], WIDTH)
-    assert "No trial is over yet" in sweep.opening(str(root / "x"), "en")[-3]
-    assert "No trial is over yet" in sweep.shown(str(root / "x"), (None, 0) * sweep.MOST, "en")[0]
+    assert "No trial has ended yet" in sweep.opening(str(root / "x"), "en")[-3]
+    assert "No trial has ended yet" in sweep.shown(str(root / "x"), (None, 0) * sweep.MOST, "en")[0]
 
 
 def test_more_knobs_than_controls(root: Path) -> None:
     knobs = [{**WIDTH, "key": f"k{k}", "name": f"k{k}"} for k in range(sweep.MOST + 2)]
     runs = [trial(0, 1.0) | {"params": {k["key"]: 32 for k in knobs}}]
     put(root / "x", runs, *knobs)
-    state, *parts, told, _, _ = sweep.opening(str(root / "x"), "en")
+    state, *parts, shown_html, _, _ = sweep.opening(str(root / "x"), "en")
     assert "only the first 16 knobs" in state and len(parts) == 2 * sweep.MOST
-    assert sweep.shown(str(root / "x"), (0, 0) * sweep.MOST, "en")[0] == told
+    assert sweep.shown(str(root / "x"), (0, 0) * sweep.MOST, "en")[0] == shown_html

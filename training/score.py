@@ -1,6 +1,6 @@
 """Score a translation model on test sets: `python training/score.py --model runs/phrasebook --test data/phrasebook/test_patterns.jsonl`.
 
-Detokenised output against untouched references, which are read from the file and nowhere else; sacrebleu scores and signs.
+sacrebleu scores the detokenised output against the references, which are read unchanged from the file, and prints its signatures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from training.scoring.translator import free_to_write
 
 @one_line
 def main(argv: list[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     p = command_parser(__doc__)
     p.add_argument("--model", type=str, required=True, help="a run folder or a checkpoint")
     p.add_argument("--test", type=str, nargs="+", required=True, help="test sets: files with a pair a row")

@@ -1,9 +1,9 @@
-"""All models beside each other: `python training/scoreboard.py --models models --test corpora/zh-en/dev-*.jsonl`.
+"""Compare all models: `python training/scoreboard.py --models models --test corpora/zh-en/dev-*.jsonl`.
 
-Every translation model that the app would offer is scored, its int8 copy as a row of its own, greedily and with as many beams as asked
-for (the app has 4), with confidence intervals, by sentence length, and against the others sentence by sentence; the worst and some
-random translations go into a file to read. Models that write: see scoring/writers.py. The same models and test sets give the same page;
-what is measured in seconds, and so never twice the same, has a page of its own beside it (docs/scoreboard_speed.md).
+Every translation model that the app would offer is scored, with its int8 copy in a row of its own, at each beam size of --beams (the
+app uses 4): with confidence intervals, by sentence length, and in paired tests against the others. The worst and some random
+translations go into a file to read. scoring/writers.py does the same for gpt models. The same models and test sets give the same page;
+speeds, which differ from run to run, have a page of their own beside it (docs/scoreboard_speed.md).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from training.scoring.translator import free_to_write
 
 @one_line
 def main(argv: list[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     p = command_parser(__doc__)
     p.add_argument("--models", type=str, nargs="+", default=["models"], help="folders with models, or model folders")
     p.add_argument("--test", type=str, nargs="+", required=True, help="test sets: files with a pair a row")
@@ -66,9 +66,9 @@ def main(argv: list[str] | None = None) -> None:
     made, wrote = translated(systems(roots, list(dict.fromkeys(args.beams))), tests), writers.written(roots)
     if not made and not wrote:
         raise ConfigError(f"--models: no model in {', '.join(map(str, roots))}")
-    told = ["--columns", "{" + ", ".join(f"{k}: {v}" for k, v in args.columns.items()) + "}"] if args.columns else []
-    told += ["--beams", *map(str, args.beams)] if args.beams != [1] else []
-    command = shlex.join([*COMMAND.split(), "--models", *args.models, "--test", *args.test, *told])
+    options = ["--columns", "{" + ", ".join(f"{k}: {v}" for k, v in args.columns.items()) + "}"] if args.columns else []
+    options += ["--beams", *map(str, args.beams)] if args.beams != [1] else []
+    command = shlex.join([*COMMAND.split(), "--models", *args.models, "--test", *args.test, *options])
     pages = {out: board(made, wrote, command), sentences: to_read(made, wrote)} | ({speed: speeds(made, command)} if made else {})
     for path, text in pages.items():
         write_text(path, text)

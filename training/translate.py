@@ -1,8 +1,8 @@
 """Translate a file with a model: `python training/translate.py --model models/zh_en --text my.txt --out my.en.jsonl`.
 
-Each text becomes a row {"chinese": …, "english": …}, in the file's order, which can be trained on as it is: a teacher's translations for
-a smaller model (distillation, Kim & Rush 2016, arXiv:1606.07947), or, with a model of the other direction, real sentences behind
-made-up sources (back-translation, Sennrich et al. 2016, arXiv:1511.06709).
+Each text becomes a row {"chinese": …, "english": …}, in the order of the file. The rows can be trained on as they are: for a smaller model,
+as a teacher's translations (distillation, Kim & Rush 2016, arXiv:1606.07947), or for a model of the other direction, as real targets
+with synthetic sources (back-translation, Sennrich et al. 2016, arXiv:1511.06709).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from training.scoring.translator import free_to_write
 
 @one_line
 def main(argv: list[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     p = command_parser(__doc__)
     p.add_argument("--model", type=str, required=True, help="a run folder, a checkpoint, or a folder below models/")
     p.add_argument("--text", type=str, nargs="+", required=True, help="files: a text a line, or rows with a column that has it")

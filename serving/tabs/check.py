@@ -1,4 +1,4 @@
-"""The tab "Check": what a run would take, by sliders, before it is launched; and what became of one, afterwards."""
+"""The tab "Check": memory and time of a planned run, set by sliders, and the doctor's verdicts on finished ones."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ def build() -> None:
             run = gr.Button(label("run_check"), variant="primary", elem_id="check-run")
         with gr.Column(min_width=300):
             plot = gr.BarPlot(x="part", y="GB", label=label("memory_plot"), sort=None, height=260, elem_id="check-plot")
-            told = gr.Markdown(label("check_hint"), elem_id="check-told")
+            estimate = gr.Markdown(label("check_hint"), elem_id="check-estimate")
 
     def types_of(chosen: str) -> gr.Dropdown:
         return gr.Dropdown(TYPES[chosen], value=TYPES[chosen][0])
 
     def work_out(request: gr.Request, *values: Any) -> tuple[gr.BarPlot, str]:
         try:
-            frame, said = answer(language(request.headers), *values)
-            return gr.BarPlot(frame, sort=list(frame["part"])), said
+            frame, text = answer(language(request.headers), *values)
+            return gr.BarPlot(frame, sort=list(frame["part"])), text
         except ConfigError as error:
             raise gr.Error(html.escape(str(error)), print_exception=False) from error
 
     task.input(types_of, task, kind, show_progress="hidden", api_visibility="private")
     inputs = [task, kind, width, layers, entries, length, rows, steps, bf16, checkpointing, device]
-    run.click(work_out, inputs, [plot, told], show_progress_on=told, concurrency_id="check", api_visibility="private")
+    run.click(work_out, inputs, [plot, estimate], show_progress_on=estimate, concurrency_id="check", api_visibility="private")
 
     gr.Markdown(label("check_after"))
     runs = RUNS.look()
@@ -89,28 +89,28 @@ def answer(
     speaks: Language, task: str, kind: str, width: int | None, layers: int | None, entries: int | None, length: int | None,
     rows: int | None, steps: int | None, bf16: bool, checkpointing: bool, device: str,
 ) -> tuple[Any, str]:  # fmt: skip
-    """The plot of the memory and the sentences for one setting of the sliders; raises ConfigError if it cannot be built."""
+    """The data of the memory plot and the Markdown text for one setting of the sliders. Raises ConfigError for an impossible setting."""
     import pandas as pd
 
     words = phrases("page", speaks)
-    numbers = {"width": width, "layers": layers, "vocabulary": entries, "context": length, "rows": rows, "steps": steps}
-    given = {k: int(n) for k, n in numbers.items() if n}
-    if missing := [LABELS[k][speaks == "en"] for k in numbers if k not in given]:  # a field that was emptied
+    fields = {"width": width, "layers": layers, "vocabulary": entries, "context": length, "rows": rows, "steps": steps}
+    given = {k: int(n) for k, n in fields.items() if n}
+    if missing := [LABELS[k][speaks == "en"] for k in fields if k not in given]:  # the visitor has emptied a field
         raise ConfigError(words["fill_in"].format(names=words["comma"].join(missing)))
     width, layers, length, rows, steps = (given[k] for k in ("width", "layers", "context", "rows", "steps"))
     config = of_sliders(task, kind, width, layers, length, rows, steps, bf16, checkpointing)
-    found = gather.sketch(config, given["vocabulary"], device)
-    frame = pd.DataFrame({"part": [words[k] for k in PARTS], "GB": [found["memory"][k] / 1e9 for k in PARTS]})
-    lines = [*page.model(found, words), *page.memory(config, found, words), *page.time(found, words)]
+    numbers = gather.sketch(config, given["vocabulary"], device)
+    frame = pd.DataFrame({"part": [words[k] for k in PARTS], "GB": [numbers["memory"][k] / 1e9 for k in PARTS]})
+    lines = [*page.model(numbers, words), *page.memory(config, numbers, words), *page.time(numbers, words)]
     text = "\n".join(f"- {line.strip()}" for line in lines)
-    told = finding_lines(found["findings"], speaks) or [words["no_findings"]]
-    return frame, "\n".join([text, "", *told])
+    findings = finding_lines(numbers["findings"], speaks) or [words["no_findings"]]
+    return frame, "\n".join([text, "", *findings])
 
 
 def of_sliders(
     task: str, kind: str, width: int, layers: int, length: int, rows: int, steps: int, bf16: bool, checkpointing: bool
 ) -> Config:
-    """A config with the model that the sliders say: heads of 64, a feed-forward of the usual width."""
+    """The config for a setting of the sliders, with attention heads of 64 and a feed-forward layer of the usual width."""
     heads = max(1, width // 64)
     sides = {"encoder_layers": layers, "decoder_layers": layers, "encoder_attention_heads": heads, "decoder_attention_heads": heads}
     inner = {"encoder_ffn_dim": 4 * width, "decoder_ffn_dim": 4 * width}
@@ -137,20 +137,20 @@ def of_sliders(
 
 
 def diagnosed(folder: str | None, speaks: Language) -> tuple[Image | None, str]:
-    """A run's curves and the doctor's verdicts on it."""
-    if not RUNS.shows(folder):  # nothing outside the folders that the page shows
+    """A run's curves and the doctor's verdicts on it as Markdown."""
+    if not RUNS.shows(folder):  # a visitor must not read other folders
         return None, say(speaks, "no_run")
     path = Path(str(folder))
     try:
-        told = "\n".join(verdict_lines(diagnose(path), speaks))
+        verdicts = "\n".join(verdict_lines(diagnose(path), speaks))
     except ConfigError as error:
-        told = html.escape(str(error))
+        verdicts = html.escape(str(error))
     try:
         with PIL.Image.open(path / "curves.png") as picture:
             picture.load()
-            return picture, told
+            return picture, verdicts
     except OSError:  # not drawn yet
-        return None, told
+        return None, verdicts
 
 
 def _choices(runs: list[Path]) -> list[tuple[str, str]]:

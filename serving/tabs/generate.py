@@ -1,4 +1,4 @@
-"""The tab "Continue a text", and the endpoint /generate that does the same without a page."""
+"""The tab "Continue a text", and the endpoint /generate that offers the same to programs."""
 
 import html
 import threading
@@ -13,12 +13,12 @@ from serving.strings import Language, language, say
 from serving.tabs.parts import Picker, add_result
 
 DEFAULT_LENGTH = 200
-EXAMPLES = ("飞鸟", "夜里", "如果你", "The")  # where meta.json brings none
+EXAMPLES = ("飞鸟", "夜里", "如果你", "The")  # for models whose meta.json has none
 
 
 def build(engine: Engine) -> None:
     """Create the tab's components and events in the current Blocks, inside a gr.Tab."""
-    running: dict[str, threading.Event] = {}  # a visitor's session -> what stops its generation
+    running: dict[str, threading.Event] = {}  # a visitor's session -> the event that stops its generation
 
     picker = Picker(engine, "gpt", "generate", EXAMPLES)
     picker.add_guide()
@@ -119,7 +119,7 @@ def build(engine: Engine) -> None:
             )
             for so_far in stream:
                 yield so_far.text, describe(so_far, speaks)
-        except ModelError as error:  # a toast shows HTML
+        except ModelError as error:  # Gradio shows the message as HTML
             raise gr.Error(html.escape(str(error)), print_exception=False) from error
         finally:
             event.set()
@@ -165,7 +165,7 @@ def build(engine: Engine) -> None:
         """Continue a text; returns the whole text and a note (tokens, seconds, seed, why it ended).
 
         Parameters:
-            prompt: The beginning; may be empty.
+            prompt: The beginning of the text; may be empty.
             model: A model's name as the page lists it; empty takes the first.
             temperature: 0 always takes the likeliest token; at most 5.
             top_k: Choose among the k likeliest tokens; 0 is off.
@@ -180,17 +180,17 @@ def build(engine: Engine) -> None:
         except ModelError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    generate.__annotations__["return"] = tuple[str, str]  # one step of the stream: what the API page should show
+    generate.__annotations__["return"] = tuple[str, str]  # the API page should show the type of one update
     gr.api(generate, api_name="generate", concurrency_id="generate")
 
 
 def longest(info: ModelInfo | None) -> int:
-    """The most tokens that a model can write: one place of its context goes to what they follow."""
+    """The most tokens that a model can write. At least one position of its context is taken by the prompt."""
     return min(MAX_NEW_TOKENS, info.context - 1) if info and info.context and info.context > 2 else MAX_NEW_TOKENS
 
 
 def describe(so_far: Continuation, speaks: Language) -> str:
-    """The line under the result."""
+    """The note below the result."""
     parts = []
     if so_far.tokens:
         rate = so_far.tokens / max(so_far.seconds, 1e-9)

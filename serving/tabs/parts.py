@@ -1,4 +1,4 @@
-"""What every tab has: a choice of models, examples to click, a guide where there is no model yet, and a result."""
+"""Parts that the tabs share: a choice of models, examples to click, a guide for when there is no model yet, and a result."""
 
 from typing import Any
 
@@ -10,21 +10,23 @@ from serving.look import label
 
 
 class Picker:
-    """The models of one task. The three `add_…` put a component into the layout; `connect` keeps them up to date."""
+    """The choice of models of one task. Each `add_…` method puts a component into the layout; `connect` keeps them up to date."""
 
     def __init__(self, engine: Engine, task: Task, name: str, default_examples: tuple[str, ...]) -> None:
-        """`name` begins the elem_id of each component; `default_examples` serve models whose meta.json has none."""
+        """`name` is the prefix of each component's elem_id; `default_examples` are for models whose meta.json has none."""
         self._engine, self._task, self._name, self._defaults = engine, task, name, default_examples
-        self.models = engine.models(task)  # looked for when the page is built, and again whenever it is opened
+        self.models = engine.models(task)  # updated whenever the page is opened
 
     def info(self, name: str | None) -> ModelInfo | None:
-        """The model of that name among those that the page shows."""
+        """The model called `name` among those that the page shows; None if there is none."""
         return next((info for info in self.models if info.name == name), None)
 
     def add_guide(self) -> None:
+        """Add the text that is shown while there is no model."""
         self._guide = gr.Markdown(label(f"no_{self._task}"), visible=not self.models, elem_id=f"{self._name}-guide")
 
     def add_dropdown(self) -> gr.Dropdown:
+        """Add the list of models."""
         self._dropdown = gr.Dropdown(
             _choices(self.models),
             label=label("model"),
@@ -35,6 +37,7 @@ class Picker:
         return self._dropdown
 
     def add_examples(self) -> None:
+        """Add the chosen model's examples."""
         self._examples = gr.Dataset(
             components=[gr.Textbox(visible=False)],
             samples=self._samples(next(iter(self.models), None)),
@@ -44,7 +47,7 @@ class Picker:
         )
 
     def connect(self, run: gr.Button, target: gr.Textbox) -> None:
-        """Look for models whenever the page is opened, so that a new run needs no restart; examples go to `target`."""
+        """Update the models whenever the page is opened, so that a new run needs no restart. A clicked example goes to `target`."""
         page = gr.context.Context.root_block
         assert page is not None, "a tab is built inside gr.Blocks"
         outputs = [self._dropdown, self._guide, run, self._examples]
@@ -53,7 +56,7 @@ class Picker:
         self._examples.click(lambda row: row[0], self._examples, target, show_progress="hidden", api_visibility="private")
 
     def _refresh(self, chosen: str | None) -> tuple[Any, ...]:
-        """Updates for the four components; the visitor's choice stays if it still exists."""
+        """Updates for the four components. The visitor's choice stays if that model still exists."""
         models = self.models = self._engine.models(self._task)
         info = self.info(chosen) or next(iter(models), None)
         return (
@@ -71,7 +74,7 @@ class Picker:
 
 
 def add_result(name: str, title: str, hint: str) -> tuple[gr.Textbox, gr.Textbox]:
-    """The box with the result and the line under it; text boxes, so that no text is ever read as HTML."""
+    """The box with the result and the note below it. Both are text boxes, so that no text is ever read as HTML."""
     output = gr.Textbox(
         label=label(title),
         placeholder=label(hint),
@@ -96,5 +99,5 @@ def add_result(name: str, title: str, hint: str) -> tuple[gr.Textbox, gr.Textbox
 
 
 def _choices(models: list[ModelInfo]) -> list[tuple[str, str]]:
-    """What the dropdown shows, and the name behind it."""
+    """(label shown, name of the model) for the dropdown."""
     return [(info.label, info.name) for info in models]

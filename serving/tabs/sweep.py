@@ -1,6 +1,6 @@
-"""The tab "Sweep": move the knobs of a study and see the nearest run that was really trained, and what is one step off.
+"""The tab "Sweep": move the knobs of a study and see the nearest trial that was really trained, and those one step away.
 
-A study has any knobs, so the page has spare controls, a list and a slider for each of MOST knobs, of which those are shown that fit.
+The knobs differ from study to study, so the page is built with a list and a slider for each of MOST knobs, and shows the fitting ones.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from training.sweeps.records import Axis, StudyRecords, Trial
 from training.sweeps.values import name_of, short_text
 
 STUDIES = Listing(find_studies)
-MOST = 16  # knobs with a control
-FEW = 12  # values of a range that are offered one by one
-# What is half typed in a slider's box (nothing, a minus, a number beyond the ends) is no value, and Gradio's server refuses it. The
-# range beside the box always has one within its ends. Values come as [study, list 0, slider 0, list 1, slider 1, …].
+MOST = 16  # knobs that can have a control
+FEW = 12  # the values of a range are offered one by one in a list up to this many, else by a slider
+# While a visitor types into a slider's box, its content (empty, a minus, a number out of range) may be a value that Gradio's server
+# refuses. The range input beside the box always has a valid one. Values come as [study, list 0, slider 0, list 1, slider 1, …].
 WITHIN = """(...values) => values.map((value, at) => {
     const range = at && at % 2 == 0 && document.querySelector(`#sweep-slider-${at / 2 - 1} input[type=range]`);
     return range ? Math.min(Math.max(value ?? Number(range.value), Number(range.min)), Number(range.max)) : value;
@@ -48,7 +48,7 @@ def build() -> None:
                 controls += [gr.Dropdown([], visible=False, elem_id=f"sweep-list-{k}")]
                 controls += [gr.Slider(0, 1, 0, visible=False, elem_id=f"sweep-slider-{k}")]
         with gr.Column(min_width=300, scale=3):
-            result = gr.HTML(css_template=study_html.CSS, elem_id="sweep-told")
+            result = gr.HTML(css_template=study_html.CSS, elem_id="sweep-result")
             curves = gr.Image(
                 label=label("curves"), show_label=False, interactive=False, visible=False, buttons=["fullscreen"], elem_id="sweep-curves"
             )
@@ -76,7 +76,7 @@ def build() -> None:
 
 
 def opening(folder: str | None, speaks: Language) -> tuple[Any, ...]:
-    """Updates of the study's state, of every control, and of the results: the knobs stand as in the study's best trial."""
+    """Updates of the study's state, all controls and the results. The knobs are set as in the study's best trial."""
     blank = [part for _ in range(MOST) for part in (gr.Dropdown(choices=[], value=None, visible=False), gr.Slider(visible=False))]
     try:
         records = _read(folder)
@@ -91,7 +91,7 @@ def opening(folder: str | None, speaks: Language) -> tuple[Any, ...]:
 
 
 def shown(folder: str | None, values: tuple[Any, ...], speaks: Language) -> tuple[Any, ...]:
-    """The three results for what the controls say."""
+    """The three results for the values of the controls."""
     try:
         records = _read(folder)
     except StudyError as error:
@@ -104,7 +104,7 @@ def shown(folder: str | None, values: tuple[Any, ...], speaks: Language) -> tupl
 
 
 def control(axis: Axis, best: Trial, speaks: Language) -> tuple[gr.Dropdown, gr.Slider]:
-    """The knob's list and slider, of which one is shown (none if no trial has a value for it)."""
+    """The knob's list and slider, of which one is visible (neither if no trial has a value for the knob)."""
     value: Any = best.params.get(axis.key, next(iter(axis.tried), None))
     conditions = [f"{key} = {' / '.join(map(short_text, wanted))}" for key, wanted in axis.when]
     info = say(speaks, "only_with", condition=", ".join(conditions)) if conditions else None
@@ -114,7 +114,7 @@ def control(axis: Axis, best: Trial, speaks: Language) -> tuple[gr.Dropdown, gr.
         choices = [(short_text(v), k) for k, v in enumerate(axis.tried)]
         return gr.Dropdown(choices=choices, value=at, label=axis.label, info=info, visible=bool(choices)), gr.Slider(visible=False)
     low, high, step = _slider(axis)
-    if axis.log:  # a slider is linear, so it has the exponent
+    if axis.log:  # sliders are linear, so this one sets the exponent
         ends = " … ".join(map(short_text, axis.scale))
         slider = gr.Slider(
             low, high, value=round(math.log(value, _base(axis)), 2), step=step, label=f"{axis.label} = {_base(axis)}ˣ",
@@ -126,14 +126,14 @@ def control(axis: Axis, best: Trial, speaks: Language) -> tuple[gr.Dropdown, gr.
 
 
 def slides(axis: Axis) -> bool:
-    """Whether a slider is the control for it; else a list of what was recorded."""
+    """Whether the knob's control is a slider; otherwise it is a list of the recorded values."""
     return axis.values is None and len(axis.tried) > FEW
 
 
 def settings(records: StudyRecords, values: tuple[Any, ...]) -> dict[str, Any]:
-    """What the controls say, list and slider by turns in `values`; knobs without a control stay as in the best trial.
+    """The knobs' values by the controls; `values` alternates lists and sliders. Knobs without a control keep the best trial's value.
 
-    A slider within half a step of a recorded value means that one.
+    A slider within half a step of a recorded value stands for that value.
     """
     best = best_trial(records)
     params = {axis.key: best.params[axis.key] for axis in records.axes[MOST:] if best and axis.key in best.params}
@@ -151,11 +151,12 @@ def settings(records: StudyRecords, values: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _base(axis: Axis) -> int:
+    """The base of a logarithmic slider's exponents."""
     return 2 if axis.whole else 10
 
 
 def _slider(axis: Axis) -> tuple[float, float, float]:
-    """Its ends and its step; of a logarithmic range in exponents."""
+    """(low, high, step) of the knob's slider, in exponents if its range is logarithmic."""
     low, high = axis.scale
     if axis.log:
         ends = [round(math.log(end, _base(axis)), 6) for end in (low, high)]
@@ -173,7 +174,7 @@ def _results(records: StudyRecords, trial: Trial, wanted: dict[str, Any], speaks
 
 
 def _nothing(sentence: str) -> tuple[str, gr.Image, str]:
-    """The three results where no trial can be shown."""
+    """The three results when no trial can be shown."""
     return study_html.paragraph(sentence), gr.Image(value=None, visible=False), ""
 
 
@@ -183,13 +184,13 @@ def _picture(records: StudyRecords, trial: Trial) -> Image | None:
         with PIL.Image.open(path or "") as picture:
             picture.load()
             return picture
-    except (OSError, ValueError, PIL.Image.DecompressionBombError):  # not drawn yet, or no picture
+    except (OSError, ValueError, PIL.Image.DecompressionBombError):  # not drawn yet, or not a picture
         return None
 
 
 def _read(folder: str | None) -> StudyRecords:
-    """The study in one of the folders that the page shows; raises StudyError."""
-    if not STUDIES.shows(folder):  # nothing outside the folders that the page shows
+    """The study in one of the folders that the page shows. Raises StudyError."""
+    if not STUDIES.shows(folder):  # a visitor must not read other folders
         raise StudyError("study_gone")
     return studies.read(Path(str(folder)))
 

@@ -1,4 +1,4 @@
-"""The tab "Translate", and the endpoint /translate that does the same without a page."""
+"""The tab "Translate", and the endpoint /translate that offers the same to programs."""
 
 import html
 
@@ -10,7 +10,7 @@ from serving.look import label
 from serving.strings import Language, language, say
 from serving.tabs.parts import Picker, add_result
 
-EXAMPLES = ("你好！", "今天天气很好。", "请问车站在哪里？")  # where meta.json brings none
+EXAMPLES = ("你好！", "今天天气很好。", "请问车站在哪里？")  # for models whose meta.json has none
 
 
 def build(engine: Engine) -> None:
@@ -36,7 +36,7 @@ def build(engine: Engine) -> None:
     def run_tab(name: str | None, text: str, beams: int, request: gr.Request) -> tuple[str, str]:
         try:
             result = engine.translate((text or "").split("\n"), name, beams)
-        except ModelError as error:  # a toast shows HTML
+        except ModelError as error:  # Gradio shows the message as HTML
             raise gr.Error(html.escape(str(error)), print_exception=False) from error
         return "\n".join(result.lines), describe(result, language(request.headers))
 
@@ -56,7 +56,7 @@ def build(engine: Engine) -> None:
         """Translate each line; returns the translations, line for line, and a note with the model's time.
 
         Parameters:
-            text: The sentences, one a line; blank lines stay blank.
+            text: The sentences, one per line; blank lines stay blank.
             model: A model's name as the page lists it; empty takes the first.
             num_beams: 1 is greedy and fastest.
         """
@@ -71,7 +71,7 @@ def build(engine: Engine) -> None:
 
 
 def describe(result: TranslatedLines, speaks: Language) -> str:
-    """The line under the result."""
+    """The note below the result."""
     lines = sum(1 for line in result.lines if line)
     parts = [say(speaks, "translated", lines=lines, seconds=result.seconds)]
     if result.load_seconds:

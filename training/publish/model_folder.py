@@ -1,4 +1,4 @@
-"""A model folder made ready to be served or shared: copied, named, with an int8 copy that was compared with the weights."""
+"""Make a model folder ready to be served or shared: copy it, name it, and add an int8 copy that is compared with the weights."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from training.scoring.test_sets import model_folder, read_pairs
 from training.settings.task_specs import TASKS, TaskSpec
 from training.setup.run_folder import home_of_model
 
-CONVERTIBLE = ("m2m_100", "t5")  # of a Marian vocabulary CTranslate2 drops the last entry, which it takes for padding
+CONVERTIBLE = ("m2m_100", "t5")  # not Marian: CTranslate2 drops the last entry of its vocabulary, taking it for padding
 
-PARITY = 0.98  # of the sentences that a float32 copy has to translate as transformers does; below it something was converted wrongly
+PARITY = 0.98  # share of sentences that a correctly converted float32 copy translates as transformers does, at least
 
 PHRASEBOOK = ("data/phrasebook/test_combinations.jsonl", "data/phrasebook/test_patterns.jsonl")
 
-OF_THE_RUN = ("config.yaml", "curves.png")  # how to train it again, and how that went
+OF_THE_RUN = ("config.yaml", "curves.png")  # the files of a run that are copied too
 
 Weights = Literal["float32", "float16", "none"]
 
@@ -37,16 +37,16 @@ def export_model(
     """Copy a model folder and give it its int8 copy.
 
     Args:
-        model: a run folder (its best checkpoint) or a model folder.
-        out: where the copy goes; None leaves the folder where it is and adds `ctranslate2/` to it.
-        tests: files of pairs; the first `sentences` source lines of each are translated to compare.
-        weights: how the copied weights are stored ("none": leave them out, the int8 copy alone is served).
-        shard_mb: most megabytes of a file of weights, the int8 copy's too; 0 puts all into one.
-        licence: of the copied weights, for the card.
+        model: a run folder (for its best checkpoint) or a model folder.
+        out: where the copy goes; None adds `ctranslate2/` to the folder itself.
+        tests: files of pairs; the first `sentences` source lines of each are translated to compare (None: the phrasebook's).
+        weights: how the copied weights are stored; "none" leaves them out, so that the int8 copy alone is served.
+        shard_mb: the most megabytes of a weights file, also of the int8 copy's; 0 writes a single file.
+        licence: the licence of the copied weights, for the model card.
 
     Returns:
-        What is written to parity.json: for float32 and int8 the share that agrees and sentences a second, the first
-        differences, and the sizes in bytes; {} for a gpt.
+        The contents of parity.json, and the first differences: for float32 and int8 the share of equal translations, sentences
+        per second and the size in bytes. {} for a gpt, which gets no int8 copy.
 
     Raises:
         ConfigError: if the model cannot be read or converted, or its float32 copy translates otherwise.
@@ -74,58 +74,62 @@ def export_model(
     with replacing(place if out is not None else place / COPY) as made:
         made.mkdir(parents=True)
         copy = made / COPY if out is not None else made
-        told = _convert(folder, copy, lines) if spec.encoder_decoder else {}
+        parity = _convert(folder, copy, lines) if spec.encoder_decoder else {}
         if out is not None:
             _copy(folder, made, weights, shard_mb)
-            if told and shard_mb:
+            if parity and shard_mb:
                 split(copy, int(shard_mb * 1e6))
             for name in OF_THE_RUN:
-                if (at_home := home_of_model(folder) / name).is_file():
-                    shutil.copy2(at_home, made / name)
+                if (file := home_of_model(folder) / name).is_file():
+                    shutil.copy2(file, made / name)
             _name(made, place.name, licence)
-        if told:
-            told["weights"] = fingerprint(made if out is not None else folder)
-            kept = {k: {n: v for n, v in t.items() if n != "differences"} if isinstance(t, dict) else t for k, t in told.items()}
-            (copy / PARITY_FILE).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")  # the sentences are other people's
+        if parity:
+            parity["weights"] = fingerprint(made if out is not None else folder)
+            kept = {k: {n: v for n, v in t.items() if n != "differences"} if isinstance(t, dict) else t for k, t in parity.items()}
+            (copy / PARITY_FILE).write_text(
+                json.dumps(kept, indent=1) + "\n", encoding="utf-8"
+            )  # without sentences, which belong to others
         if out is not None:
             _keep_others(place, made)
-    return told
+    return parity
 
 
 def _config(folder: Path) -> dict[str, Any]:
+    """The contents of config.json. Raises ConfigError if it cannot be read."""
     try:
-        told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        told = None
-    if not isinstance(told, dict):
+        config = None
+    if not isinstance(config, dict):
         raise ConfigError(f"--model: {folder / 'config.json'} cannot be read")
-    return told
+    return config
 
 
 def _kind(folder: Path) -> str:
-    """The model's class by its name in transformers."""
+    """The name of the model's class in transformers, such as m2m_100."""
     return str(_config(folder).get("model_type"))
 
 
 def _spec(folder: Path) -> TaskSpec:
-    """Of the first task whose models are of this kind: what was made elsewhere does not say which task it is for."""
-    told = _config(folder)
-    spec = next(spec for spec in TASKS.values() if spec.encoder_decoder == (told.get("is_encoder_decoder") is True))
-    if spec.encoder_decoder and told.get("model_type") not in CONVERTIBLE:
+    """The first task with models of this kind; models from elsewhere do not name theirs. Raises ConfigError if not convertible."""
+    config = _config(folder)
+    spec = next(spec for spec in TASKS.values() if spec.encoder_decoder == (config.get("is_encoder_decoder") is True))
+    if spec.encoder_decoder and config.get("model_type") not in CONVERTIBLE:
         raise ConfigError(
-            f"--model: {told.get('model_type')} models are not converted by CTranslate2 as they are made here; {', '.join(CONVERTIBLE)} are"
+            f"--model: {config.get('model_type')} models are not converted by CTranslate2 as they are made here; "
+            f"{', '.join(CONVERTIBLE)} are"
         )
     return spec
 
 
 def _lines(tests: list[str], most: int, columns: dict[str, str] | None) -> list[str]:
-    """Different source sentences, the first `most` of each file."""
-    found = [r["source"] for test in tests for r in read_pairs(test, columns)[:most]]
-    return list(dict.fromkeys(found))
+    """The sources of the first `most` pairs of each file, without duplicates."""
+    sources = [r["source"] for test in tests for r in read_pairs(test, columns)[:most]]
+    return list(dict.fromkeys(sources))
 
 
 def _convert(folder: Path, place: Path, lines: list[str]) -> dict[str, Any]:
-    """The int8 copy in `place`, and what came out of comparing."""
+    """Write the int8 copy to `place` and compare it with the weights. Raises ConfigError if the conversion is wrong."""
     from ctranslate2.converters import TransformersConverter
     from transformers.utils import logging
 
@@ -138,8 +142,8 @@ def _convert(folder: Path, place: Path, lines: list[str]) -> dict[str, Any]:
     translate = translator(folder)
     say(phrases("commands", spoken())["comparing"].format(count=len(lines)))
     begin = time.monotonic()
-    wanted = translate(lines, 1)
-    told: dict[str, Any] = {"sentences": len(lines), "transformers": {"sentences_per_second": len(lines) / (time.monotonic() - begin)}}
+    expected = translate(lines, 1)
+    parity: dict[str, Any] = {"sentences": len(lines), "transformers": {"sentences_per_second": len(lines) / (time.monotonic() - begin)}}
     for kind in ("float32", "int8"):
         say(f"CTranslate2 {kind} …")
         try:
@@ -148,24 +152,24 @@ def _convert(folder: Path, place: Path, lines: list[str]) -> dict[str, Any]:
             raise ConfigError(f"--model: CTranslate2 cannot convert it: {' '.join(str(error).split())[:300]}") from None
         translate = translator(folder, place)
         begin = time.monotonic()
-        found = translate(lines, 1)
+        translations = translate(lines, 1)
         seconds = time.monotonic() - begin
-        other = [{"source": s, "transformers": w, kind: f} for s, w, f in zip(lines, wanted, found) if w != f]
-        told[kind] = {
-            "agree": 1 - len(other) / len(lines), "sentences_per_second": len(lines) / seconds,
-            "bytes": sum(p.stat().st_size for p in place.iterdir()), "differences": other[:5],
+        differences = [{"source": s, "transformers": e, kind: t} for s, e, t in zip(lines, expected, translations) if e != t]
+        parity[kind] = {
+            "agree": 1 - len(differences) / len(lines), "sentences_per_second": len(lines) / seconds,
+            "bytes": sum(p.stat().st_size for p in place.iterdir()), "differences": differences[:5],
         }  # fmt: skip
-        if kind == "float32" and told[kind]["agree"] < PARITY:
-            shown = json.dumps(other[0], ensure_ascii=False)
+        if kind == "float32" and parity[kind]["agree"] < PARITY:
+            shown = json.dumps(differences[0], ensure_ascii=False)
             raise ConfigError(
-                f"only {told[kind]['agree']:.1%} of {len(lines)} greedy translations by CTranslate2 in float32 are those of transformers "
+                f"only {parity[kind]['agree']:.1%} of {len(lines)} greedy translations by CTranslate2 in float32 are those of transformers "
                 f"(at least {PARITY:.0%} wanted): something was converted wrongly, nothing is kept. The first difference: {shown}"
             )
-    return told
+    return parity
 
 
 def _copy(folder: Path, place: Path, weights: Weights, shard_mb: float) -> None:
-    """The publishable files of a checkpoint; config.json stays at float32, so that half weights are widened when they are loaded."""
+    """Copy the publishable files of a checkpoint. config.json keeps float32, so that loading widens float16 weights."""
     import torch
 
     from training.setup.checkpoint import FILES
@@ -180,14 +184,14 @@ def _copy(folder: Path, place: Path, weights: Weights, shard_mb: float) -> None:
         net = net.to(torch.float16)
     saved = place / "weights"
     net.save_pretrained(saved, max_shard_size=f"{shard_mb}MB" if shard_mb else "1000GB")
-    for file in saved.glob("*.safetensors*"):  # .safetensors, and the index of several
-        shutil.copymode(place / "meta.json", file)  # safetensors' own are for their owner alone
+    for file in saved.glob("*.safetensors*"):  # the weights, and the index if there are several files
+        shutil.copymode(place / "meta.json", file)  # safetensors writes files that only their owner can read
         os.replace(file, place / file.name)
     shutil.rmtree(saved)
 
 
 def _name(made: Path, name: str, licence: str) -> None:
-    """The card and meta.json with the copy's own name, where the run's config says what else belongs on a card."""
+    """Put the copy's own name into meta.json and, if there is the run's config to write it from, into the model card."""
     from training.loop.pages import model_card
     from training.settings.load import load_config
 
@@ -200,11 +204,11 @@ def _name(made: Path, name: str, licence: str) -> None:
 
 
 def _keep_others(place: Path, made: Path) -> None:
-    """What somebody has put beside an earlier model in `place`, notes or a .git, goes along to where the new one is made."""
+    """Copy the user's own files beside an earlier model in `place`, such as notes or .git, into the folder of the new one."""
     from training.setup.checkpoint import FILES
 
     for path in place.iterdir() if place.is_dir() else ():
-        if path.name in (*FILES, *OF_THE_RUN, COPY) or path.name.startswith("model"):  # the weights, in one file or in several
+        if path.name in (*FILES, *OF_THE_RUN, COPY) or path.name.startswith("model"):  # weights, in one file or several
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.copytree(path, made / path.name, symlinks=True)
@@ -212,19 +216,19 @@ def _keep_others(place: Path, made: Path) -> None:
             shutil.copy2(path, made / path.name, follow_symlinks=False)
 
 
-def parity_table(told: dict[str, Any]) -> str:
-    """What came out, as a Markdown table."""
+def parity_table(parity: dict[str, Any]) -> str:
+    """The result of `export_model` as a Markdown table."""
     words = phrases("commands", spoken())
     rows = [
-        words["agreement"].format(count=told["sentences"]), "",
+        words["agreement"].format(count=parity["sentences"]), "",
         words["agreement_table"], "|---|---:|---:|---:|",
-        f"| transformers, float32 | | {told['transformers']['sentences_per_second']:.0f} | |",
+        f"| transformers, float32 | | {parity['transformers']['sentences_per_second']:.0f} | |",
     ]  # fmt: skip
     for kind in ("float32", "int8"):
-        t = told[kind]
+        t = parity[kind]
         rows.append(f"| CTranslate2, {kind} | {t['agree']:.1%} | {t['sentences_per_second']:.0f} | {t['bytes'] / 1e6:.1f} |")
-    if told["int8"]["differences"]:
+    if parity["int8"]["differences"]:
         rows.append("")
-    for d in told["int8"]["differences"][:3]:
+    for d in parity["int8"]["differences"][:3]:
         rows += [f"- {d['source']}", f"  float32: {d['transformers']}", f"  int8: {d['int8']}"]
     return "\n".join(rows)

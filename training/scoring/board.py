@@ -1,4 +1,4 @@
-"""The scoreboard's numbers and pages."""
+"""The numbers and the Markdown pages of the scoreboard (training/scoreboard.py)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from training.scoring import writers
 from training.scoring.systems import Outputs
 from training.scoring.writers import Written
 
-BOOTSTRAP = 1000  # samples, as sacrebleu's default; its seed is SACREBLEU_SEED or 12345
+BOOTSTRAP = 1000  # resamples, sacrebleu's default; its seed is SACREBLEU_SEED or 12345
 
-SHUFFLES = 10_000  # of the paired test, sacrebleu's default too
+SHUFFLES = 10_000  # shuffles of the paired test, also sacrebleu's default
 
-LENGTHS = (10, 20, 40)  # characters of a source, without whitespace: up to the first, the second, …, longer
+LENGTHS = (10, 20, 40)  # upper bounds of the length classes, in characters of the source without whitespace; the last class is longer
 
-SHOWN = 20  # worst and random sentences of each set
+SHOWN = 20  # worst, and random, sentences shown of each test set
 
 COMMAND = "python training/scoreboard.py"
 
@@ -36,39 +36,41 @@ HEAD = (
 )
 
 
-def scores(o: Outputs) -> dict[str, Any]:
-    """What translation_metrics says, with half the width of BLEU's and chrF2's 95% intervals (bootstrap, Koehn 2004, by sacrebleu)."""
+def scores(outputs: Outputs) -> dict[str, Any]:
+    """The scores of `translation_metrics`, and half the widths of the 95% intervals of BLEU and chrF2 (bootstrap, Koehn 2004)."""
     from sacrebleu.metrics import BLEU, CHRF
 
     from training.quality.metrics import bleu_tokenizer, translation_metrics
 
-    tokenize = bleu_tokenizer(o.references)
-    found: dict[str, Any] = translation_metrics(tokenize).compute(predictions=o.hyps, references=o.references)
+    hyps, references = outputs.hyps, outputs.references
+    tokenize = bleu_tokenizer(references)
+    result: dict[str, Any] = translation_metrics(tokenize).compute(predictions=hyps, references=references)
     for name, metric in (("bleu", BLEU(tokenize=tokenize)), ("chrf", CHRF())):
-        found[f"{name}_interval"] = metric.corpus_score(o.hyps, [o.references], n_bootstrap=BOOTSTRAP)._ci
-    copied = sum(h.strip() == r["source"].strip() for h, r in zip(o.hyps, o.rows))
-    return found | {"copied_share": copied / len(o.rows)}
+        result[f"{name}_interval"] = metric.corpus_score(hyps, [references], n_bootstrap=BOOTSTRAP)._ci
+    copied = sum(hyp.strip() == row["source"].strip() for hyp, row in zip(hyps, outputs.rows))
+    return result | {"copied_share": copied / len(outputs.rows)}
 
 
-def by_length(o: Outputs) -> list[tuple[int, float] | None]:
-    """(pairs, BLEU) of the sources of each class of LENGTHS; None for a class of fewer than 20."""
+def by_length(outputs: Outputs) -> list[tuple[int, float] | None]:
+    """(number of pairs, BLEU) of each length class of LENGTHS; None for a class of fewer than 20 pairs."""
     classes: list[list[int]] = [[] for _ in (*LENGTHS, None)]
-    for k, row in enumerate(o.rows):
+    for k, row in enumerate(outputs.rows):
         classes[bisect_left(LENGTHS, len("".join(row["source"].split())))].append(k)
-    return [(len(c), bleu(o.some(c))) if len(c) >= 20 else None for c in classes]
+    return [(len(indices), bleu(outputs.subset(indices))) if len(indices) >= 20 else None for indices in classes]
 
 
-def bleu(o: Outputs) -> float:
-    """Of these sentences as one corpus."""
+def bleu(outputs: Outputs) -> float:
+    """Corpus BLEU, 0 to 100."""
     from sacrebleu.metrics import BLEU
 
     from training.quality.metrics import bleu_tokenizer
 
-    return float(BLEU(tokenize=bleu_tokenizer(o.references)).corpus_score(o.hyps, [o.references]).score)
+    references = outputs.references
+    return float(BLEU(tokenize=bleu_tokenizer(references)).corpus_score(outputs.hyps, [references]).score)
 
 
 def against(one: Outputs, other: Outputs) -> tuple[float, float]:
-    """(difference in BLEU, p): paired approximate randomisation (Riezler & Maxwell 2005), by sacrebleu."""
+    """(BLEU of `other` minus BLEU of `one`, p) by paired approximate randomisation (Riezler & Maxwell 2005), computed by sacrebleu."""
     from sacrebleu.metrics import BLEU
     from sacrebleu.significance import PairedTest
 
@@ -76,14 +78,14 @@ def against(one: Outputs, other: Outputs) -> tuple[float, float]:
 
     metrics = {"BLEU": BLEU(tokenize=bleu_tokenizer(one.references), references=[one.references])}
     named: list[Any] = [(one.system.name, one.hyps), (other.system.name, other.hyps)]
-    found: dict[str, Any] = PairedTest(named, metrics, references=None, test_type="ar", n_samples=SHUFFLES)()[1]
-    first, second = found["BLEU"]
-    # sacrebleu counts shuffles that make a larger difference, so of two equal systems it is sure that they differ.
+    results: dict[str, Any] = PairedTest(named, metrics, references=None, test_type="ar", n_samples=SHUFFLES)()[1]
+    first, second = results["BLEU"]
+    # sacrebleu counts the shuffles with a larger difference: for two systems with equal scores its p would be near 0.
     return second.score - first.score, float(second.p_value) if second.score != first.score else 1.0
 
 
 def board(made: list[Outputs], wrote: list[Written], command: str) -> str:
-    """docs/scoreboard.md; `command` makes the same page again."""
+    """The text of docs/scoreboard.md. `command` is the command line that produces this page."""
     tests = list(dict.fromkeys(o.test for o in made))
     lines = ["# Scoreboard", "", INTRODUCTION.format(command=command), ""]
     if made:
@@ -104,7 +106,7 @@ def board(made: list[Outputs], wrote: list[Written], command: str) -> str:
         bounds = [f"up to {n}" for n in LENGTHS] + [f"over {LENGTHS[-1]}"]
         lines += ["", f"| BLEU by characters of the source | {' | '.join(bounds)} |", "|---|" + "---:|" * len(bounds)]
         for o in of_test:
-            cells = [f"{found[1]:.1f} ({found[0]:,})" if found else "" for found in by_length(o)]
+            cells = [f"{score[1]:.1f} ({score[0]:,})" if score else "" for score in by_length(o)]
             lines.append(f"| {o.system.name} | {' | '.join(cells)} |")
         if len(of_test) > 1:
             lines += ["", "| two systems | difference in BLEU | p |", "|---|---:|---:|"]
@@ -117,7 +119,7 @@ def board(made: list[Outputs], wrote: list[Written], command: str) -> str:
 
 
 def speeds(made: list[Outputs], command: str) -> str:
-    """docs/scoreboard_speed.md: sentences a second, loading included, on this machine; another run gives other numbers."""
+    """The text of docs/scoreboard_speed.md: sentences per second on this machine, loading included."""
     import torch
 
     tests = list(dict.fromkeys(o.test for o in made))
@@ -131,26 +133,26 @@ def speeds(made: list[Outputs], command: str) -> str:
 
 
 def _processor() -> str:
-    """The CPU's name, as the system tells it."""
+    """The name of the CPU, as the operating system reports it."""
     with suppress(OSError):
-        if found := re.search(r"^model name\s*: (.+)", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
-            return found[1]
+        if line := re.search(r"^model name\s*: (.+)", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return line[1]
     return platform.processor() or platform.machine()
 
 
 def to_read(made: list[Outputs], wrote: list[Written]) -> str:
-    """The worst sentences by chrF and random ones, of every system and test set, with source and reference; and what models wrote."""
+    """A page to read: the worst (by chrF) and some random sentences of every system and test set; then samples of the gpt models."""
     from sacrebleu.metrics import CHRF
 
     lines = ["# Sentences to read", ""]
     for o in made:
-        each = [CHRF().sentence_score(h, [r]).score for h, r in zip(o.hyps, o.references)]
-        worst = sorted(range(len(each)), key=lambda k: (each[k], k))[:SHOWN]
-        some = sorted(random.Random(1).sample(range(len(each)), min(SHOWN, len(each))))
-        for title, which in (("the worst", worst), ("at random", some)):
+        chrf = [CHRF().sentence_score(h, [r]).score for h, r in zip(o.hyps, o.references)]
+        worst = sorted(range(len(chrf)), key=lambda k: (chrf[k], k))[:SHOWN]
+        picked = sorted(random.Random(1).sample(range(len(chrf)), min(SHOWN, len(chrf))))
+        for title, indices in (("the worst", worst), ("at random", picked)):
             lines += [f"## {o.system.name}, {o.test}: {title}", "", "| chrF | source | translation | reference |", "|---:|---|---|---|"]
-            for k in which:
+            for k in indices:
                 cells = (o.rows[k]["source"], o.hyps[k], o.rows[k]["target"])
-                lines.append(f"| {each[k]:.0f} | {' | '.join(writers.cell(c) for c in cells)} |")
+                lines.append(f"| {chrf[k]:.0f} | {' | '.join(writers.cell(c) for c in cells)} |")
             lines.append("")
     return "\n".join([*lines, *writers.to_read(wrote)])

@@ -1,4 +1,4 @@
-"""The systems of the scoreboard: every model and its int8 copy, as the app would serve them, and what they translated."""
+"""The systems of the scoreboard: every translation model and its int8 copy, as the app would serve them, and their translations."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from training.scoring import writers
 from training.scoring.translator import in_pieces, translator
 from training.settings.task_specs import TASKS
 
-SUFFIXES = re.compile(r"\.(jsonl|json|csv|tsv|txt|parquet)(\.(gz|xz|zst|bz2))?$", re.IGNORECASE)  # of a test set's file
+SUFFIXES = re.compile(r"\.(jsonl|json|csv|tsv|txt|parquet)(\.(gz|xz|zst|bz2))?$", re.IGNORECASE)  # endings of a test set's file name
 
 
 @dataclass(frozen=True)
 class System:
-    """A model folder and the way of computing with it.
+    """A model folder and a way of computing with it.
 
     Attributes:
-        name: of the row.
-        copy: the folder of its int8 copy, if that is what is scored.
-        parameters: None where the weights cannot be read.
-        size: bytes of what has to be loaded.
-        beams: 1 is greedy.
+        name: the name of its row.
+        copy: the folder of the int8 copy if that is scored; None for the weights.
+        parameters: None if the weights cannot be read.
+        size: bytes that have to be loaded.
+        beams: the beam size; 1 is greedy.
     """
 
     name: str
@@ -40,7 +40,7 @@ class System:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a system made of a test set: one of `hyps` a pair."""
+    """A system's translations of a test set: hyps[k] is its translation of rows[k]; `seconds` is the time that it took."""
 
     system: System
     test: str
@@ -50,23 +50,24 @@ class Outputs:
 
     @property
     def references(self) -> list[str]:
-        """As the file has them."""
+        """The reference translations, as they stand in the file."""
         return [r["target"] for r in self.rows]
 
-    def some(self, which: list[int]) -> Outputs:
-        """Of these pairs only."""
-        return replace(self, rows=[self.rows[k] for k in which], hyps=[self.hyps[k] for k in which])
+    def subset(self, indices: list[int]) -> Outputs:
+        """The outputs for these pairs only."""
+        return replace(self, rows=[self.rows[k] for k in indices], hyps=[self.hyps[k] for k in indices])
 
 
 def systems(roots: list[Path], beams: list[int]) -> list[System]:
-    """The translation models below `roots`: weights and int8 copy, greedily; with more beams what the app serves on a CPU.
+    """The systems to score, from the translation models below `roots`.
 
-    That is the copy where there is one; the weights would say much the same and take several times as long.
+    Weights and int8 copy are two systems for greedy decoding. With more beams there is only the one that the app serves on a CPU,
+    the copy if there is one: the weights would give much the same scores and take several times as long.
     """
     from inference.ctranslate2_backend import usable
     from inference.folders import COPY, find_models
 
-    found = []
+    result = []
     for info in find_models(roots):
         if not TASKS[info.task].two_languages:
             continue
@@ -80,22 +81,22 @@ def systems(roots: list[Path], beams: list[int]) -> list[System]:
                 if n == 1 or way == ways[-1]:
                     name, copy, size = way
                     shown = writers.cell(name if n == 1 else f"{name}, {n} beams")
-                    found.append(System(shown, info.path, copy, info.parameters, size, n))
-    return found
+                    result.append(System(shown, info.path, copy, info.parameters, size, n))
+    return result
 
 
-def translated(found: list[System], tests: dict[str, list[dict[str, Any]]]) -> list[Outputs]:
-    """What every system makes of every test set. One that is damaged is left out, and said to be."""
-    made, words = [], phrases("commands", spoken())
-    for system in found:
+def translated(systems: list[System], tests: dict[str, list[dict[str, Any]]]) -> list[Outputs]:
+    """The translations of every test set by every system. A damaged system is left out with a line on stderr."""
+    outputs, words = [], phrases("commands", spoken())
+    for system in systems:
         try:
-            run = translator(system.folder, system.copy)
+            translate = translator(system.folder, system.copy)
         except ConfigError as error:
             print(words["left_out"].format(name=system.name, problem=error), file=sys.stderr, flush=True)
             continue
         for test, rows in tests.items():
             print(words["translating"].format(name=system.name, test=test, count=len(rows)), file=sys.stderr, flush=True)
             begin = time.monotonic()
-            hyps = list(in_pieces(run, [r["source"] for r in rows], system.beams, f"{system.name}, {test}"))
-            made.append(Outputs(system, test, rows, hyps, time.monotonic() - begin))
-    return made
+            hyps = list(in_pieces(translate, [r["source"] for r in rows], system.beams, f"{system.name}, {test}"))
+            outputs.append(Outputs(system, test, rows, hyps, time.monotonic() - begin))
+    return outputs

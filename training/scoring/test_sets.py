@@ -1,4 +1,4 @@
-"""A model folder and the rows of test sets, by name."""
+"""Where a command's model is, and the rows of its test sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.settings.task_specs import TRANSLATION
 
 
 def model_folder(path: Path) -> Path:
-    """The checkpoint that a run folder's `best` names, or the folder itself; raises ConfigError if neither holds a model."""
+    """The checkpoint that `best` (else `latest`) of a run folder names, or the folder itself. Raises ConfigError if it holds no model."""
     pointer = path / "best" if (path / "best").is_file() else path / "latest"
     folder = path
     if pointer.is_file():
@@ -27,10 +27,10 @@ def model_folder(path: Path) -> Path:
 
 
 def read_pairs(path: str, columns: dict[str, str] | None = None) -> list[dict[str, Any]]:
-    """The readable pairs of a test set, in order; raises ConfigError if there are none.
+    """The readable pairs of a test set, in order. Raises ConfigError if there are none.
 
     Args:
-        columns: names of the file's columns, as in `corpus.columns`.
+        columns: names of the file's columns by our names, as in `corpus.columns`.
     """
     names = {**TRANSLATION.columns, **(columns or {})}
     if wrong := set(names) - {"source", "target"}:
@@ -43,18 +43,21 @@ def read_pairs(path: str, columns: dict[str, str] | None = None) -> list[dict[st
 
 
 def read_rows(source: SourceConfig, names: dict[str, str], option: str, columns: str) -> tuple[list[dict[str, Any]], set[str]]:
-    """The readable rows of a source, in order, and why others are not; what is left out is told.
+    """The readable rows of a source, in order, and the reasons why others are unreadable, which are also counted on stderr.
 
     Args:
-        names: of the columns, as in `corpus.columns`.
-        option, columns: the options of the command that named the file and its columns, for its errors.
+        names: names of the columns, as in `corpus.columns`.
+        option, columns: the command's options for the file and for its columns, for error messages.
+
+    Raises:
+        ConfigError: if the source cannot be read at all.
     """
     from training.corpus.readers import read
     from training.corpus.sources import parse, resolve
     from training.corpus.text_files import BadRow
 
     rows: list[dict[str, Any]] = []
-    bad: list[tuple[str, str]] = []  # reason, and where with what
+    bad: list[tuple[str, str]] = []  # (reason, row number with the problem)
     try:
         for shard in resolve([source], names, "line", option):
             for record in read(shard):
@@ -65,7 +68,7 @@ def read_rows(source: SourceConfig, names: dict[str, str], option: str, columns:
                     continue
                 if row:
                     rows.append(row)
-    except ConfigError as error:  # the readers speak to those who train
+    except ConfigError as error:  # the readers name a key of a training config
         raise ConfigError(str(error).replace("corpus.columns", columns)) from None
     if bad:
         print(phrases("commands", spoken())["unusable"].format(path=source.path, count=len(bad), problem=bad[0][1]), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A file of texts translated into rows that can be trained on."""
+"""Files of texts, translated into rows to train on (training/translate.py)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from training.settings.config import SourceConfig
 
 
 def read_texts(paths: list[str], column: str, where: dict[str, str] | None) -> list[str]:
-    """The readable texts of these files, in order; raises ConfigError if there are none.
+    """The readable texts of these files, in order. Raises ConfigError if there are none.
 
     Args:
-        column: that has the text, in files with columns.
-        where: columns and what they must have, as in `corpus.train`.
+        column: the column with the text, in files that have columns.
+        where: values that columns must have, as in `corpus.train`.
     """
-    found = [read_rows(SourceConfig(path, where=where), {"text": column}, "--text", "--column")[0] for path in paths]
-    texts = [" ".join(row["text"].split()) for rows in found for row in rows]
+    files = [read_rows(SourceConfig(path, where=where), {"text": column}, "--text", "--column")[0] for path in paths]
+    texts = [" ".join(row["text"].split()) for rows in files for row in rows]
     if not texts:
         raise ConfigError(f"--text: no usable text in {', '.join(paths)}; --column says which column has it ({column})")
     return texts
 
 
 def translate_file(model: Path, texts: list[str], beams: int, copy: bool, out: Path) -> None:
-    """Write a row a text; the file has its name when it is whole.
+    """Write one row per text to `out`, which appears when it is complete. Raises ConfigError if there is no such model.
 
     Args:
-        copy: compute with the int8 copy where the model's folder has one of these weights.
+        copy: compute with the int8 copy if the folder has one that was made of its weights.
     """
     from inference.ctranslate2_backend import usable
     from inference.folders import COPY
@@ -42,9 +42,9 @@ def translate_file(model: Path, texts: list[str], beams: int, copy: bool, out: P
     served = copy and usable(folder)
     if copy and not served and (folder / COPY).exists():
         print(phrases("commands", spoken())["other_copy"].format(copy=folder / COPY), file=sys.stderr)
-    run = translator(folder, folder / COPY if served else None)
+    translate = translator(folder, folder / COPY if served else None)
     chinese = sum(bool(HAN.search(text)) for text in texts) >= len(texts) / 2
-    ours, theirs = ("chinese", "english") if chinese else ("english", "chinese")
+    source, target = ("chinese", "english") if chinese else ("english", "chinese")
     with replacing(out) as file, open(file, "w", encoding="utf-8", newline="\n") as f:
-        for text, hyp in zip(texts, in_pieces(run, texts, beams, str(out)), strict=True):
-            f.write(json.dumps({ours: text, theirs: hyp}, ensure_ascii=False) + "\n")
+        for text, hyp in zip(texts, in_pieces(translate, texts, beams, str(out)), strict=True):
+            f.write(json.dumps({source: text, target: hyp}, ensure_ascii=False) + "\n")

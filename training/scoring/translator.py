@@ -1,4 +1,4 @@
-"""A translation model for the commands that score, compare and translate: source lines in, what it wrote out, as it stands."""
+"""A translation model for the commands that score, compare and translate: source lines in, detokenised translations out."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from training.base.errors import ConfigError
 from training.base.pretrained import read_config, read_model, read_tokenizer
 from training.base.words import phrases, spoken
 
-Translate = Callable[[list[str], int], list[str]]  # source lines and a beam size to translations, in the order of the lines
+Translate = Callable[[list[str], int], list[str]]  # (source lines, beam size) -> translations in the order of the lines
 
-CHUNK = 512  # lines between two looks at the bar
+CHUNK = 512  # lines between two updates of the progress bar
 
 
 def translator(folder: Path, copy: Path | None = None) -> Translate:
-    """The model of a folder; its int8 copy where that is all there is.
+    """The function that translates with a folder's model. If the folder has only the int8 copy, it uses that.
 
-    A line that is longer than the model's context is cut, which is said once.
+    Lines longer than the model's context are cut, with one message on stderr.
 
     Args:
-        copy: a folder that CTranslate2 converted, to compute with instead of the weights.
+        copy: the folder of a copy by CTranslate2, to compute with instead of the weights.
 
     Raises:
-        ConfigError: if the folder holds no translation model, or what it holds is damaged.
+        ConfigError: if the folder holds no translation model, or a damaged one.
     """
     import torch
 
@@ -51,25 +51,27 @@ def translator(folder: Path, copy: Path | None = None) -> Translate:
         inner = read_model(folder, "AutoModelForSeq2SeqLM", dtype=torch.float32).eval() if not copy else None
     except ConfigError:
         raise
-    except Exception as error:  # a damaged file fails in as many ways as there are layers that read it
+    except Exception as error:  # every layer that reads a damaged file fails in its own way
         raise ConfigError(f"--model: {folder} holds no whole translation model ({' '.join(str(error).split())[:160]})") from None
     if copy:
         try:
             inner = Translator(copy, tokenizer)
         except Exception as error:  # as above
-            told = " ".join(str(error).split())[:160]
-            raise ConfigError(f"--model: the copy {copy} is damaged ({told}); training/export.py makes it anew from the weights") from None
+            message = " ".join(str(error).split())[:160]
+            raise ConfigError(
+                f"--model: the copy {copy} is damaged ({message}); training/export.py makes it anew from the weights"
+            ) from None
     else:
         inner.to("cuda" if torch.cuda.is_available() else "cpu")
     longest = getattr(config, "max_position_embeddings", None) or 256
-    said = False
+    warned = False
 
     def run(lines: list[str], beams: int) -> list[str]:
-        nonlocal said
+        nonlocal warned
         sources = tokenizer(lines)["input_ids"]
         most = max(map(len, sources), default=0)
-        if most > longest and not said:
-            said = True
+        if most > longest and not warned:
+            warned = True
             print(phrases("commands", spoken())["long_line"].format(tokens=most, most=longest), file=sys.stderr)
         if copy is None:
             return translation.translate(inner, tokenizer, lines, longest, longest - 1, beams)
@@ -81,21 +83,21 @@ def translator(folder: Path, copy: Path | None = None) -> Translate:
 
 
 def in_pieces(translate: Translate, lines: list[str], beams: int, what: str) -> Iterator[str]:
-    """Translations of all lines, one after the other, with a bar that says `what` is going on."""
+    """Translations of all lines, one after the other, with a progress bar labelled `what`."""
     from training.base.console import Progress
 
     bar = Progress(what, total=len(lines), left=phrases("training", spoken())["left"])
     try:
         for at in range(0, len(lines), CHUNK):
-            some = lines[at : at + CHUNK]
-            yield from translate(some, beams)
-            bar.to(at + len(some))
+            chunk = lines[at : at + CHUNK]
+            yield from translate(chunk, beams)
+            bar.to(at + len(chunk))
     finally:
         bar.close()
 
 
 def free_to_write(option: str, path: Path) -> None:
-    """Raises ConfigError if no file can be written there, so that one is told before the hours of computing."""
+    """Raise ConfigError if no file can be written at `path`, so that a user learns it before hours of computing."""
     if path.is_dir():
         raise ConfigError(f"{option}: {path} is a folder; name a file")
     if not path.absolute().parent.is_dir():
