@@ -128,7 +128,7 @@ def test_the_report_takes_a_study_whole_and_the_page_goes_without_what_is_damage
     whole, odd = trial(0, 1.0, width=32), trial(1, 1.0, width=32) | {"params": {"no.knob": 1}}
     put(root / "x", [whole, odd], WIDTH, **HEADER)
     assert load_study(root / "x", leave_out_damaged=True).unreadable == 1
-    with pytest.raises(ConfigError, match=r"trial 1 sets no\.knob, which is none of the study's knobs"):
+    with pytest.raises(ConfigError, match=r"trial 1 sets no\.knob, which is not one of the study's knobs"):
         load_study(root / "x")
     put(root / "x", [whole], WIDTH)
     assert load_study(root / "x", leave_out_damaged=True).name == ""

@@ -317,7 +317,7 @@ def test_a_study_goes_on_where_its_folder_was_moved_to(tmp_path: Path) -> None:
     [
         ("study.journal", "{}\n", "study.journal is damaged"),
         ("sweep.yaml", "", "sweep.yaml is gone"),
-        ("study.journal", "", "tells of 0 trials, but there is "),
+        ("study.journal", "", "has 0 trials, but there is "),
         ("study.journal", "[" * 100_000 + "\n", "study.journal is damaged"),
         ("sweep.yaml", "- nothing", "sweep.yaml is damaged"),
         ("sweep.yaml", "[" * 5000, "sweep.yaml is damaged"),

@@ -1,9 +1,10 @@
-"""Which knob does what: `python training/sweep.py --config configs/sweep/sentence.yaml`.
+"""Find out which knob does what: `python training/sweep.py --config configs/sweep/sentence.yaml`.
 
-Trains the base config again and again with other values of some of its keys, as Optuna proposes them, and reports what each
-knob does. Stop it at any point and start it again: it goes on. Start it twice, here or on another machine that sees the
-folder: both work on the same study. Under `accelerate launch` all processes train the same trial.
-Exit code 0: done, or stopped by Ctrl-C (130: twice, at once); 1: the study cannot go on (a full disk); 2: a mistake in the config.
+The command trains a base config repeatedly with other values of some of its keys, proposed by Optuna, and reports what each
+knob does. It can be stopped at any point; the same command goes on. Started twice, here or on another machine that sees the
+folder, both work on the same study. Under `accelerate launch` all processes train the same trial.
+Exit code 0: done, or stopped by Ctrl-C; 130: stopped at once by a second Ctrl-C; 1: the study cannot go on, as on a full disk;
+2: a mistake in the config.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from training.train import train
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command and return its exit code."""
     die_with_the_launcher()
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupted)  # a run has its own while it trains
+        signal.signal(signal.SIGTERM, _interrupted)  # a run installs its own handler while it trains
     sweep = None
     try:
         sweep = space.parse_sweep_args(argv, __doc__ or "")
@@ -45,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         words = phrases("sweep", spoken(sweep.language if sweep else None))
-        begun = sweep and os.path.exists(os.path.join(sweep.run_dir, "sweep.yaml"))
-        print(words["stopped" if begun else "stopped_before"], file=sys.stderr)
+        has_begun = sweep and os.path.exists(os.path.join(sweep.run_dir, "sweep.yaml"))
+        print(words["stopped" if has_begun else "stopped_before"], file=sys.stderr)
         return 0
     return 0
 
@@ -57,5 +58,5 @@ def _interrupted(number: int, frame: Any) -> None:
 
 if __name__ == "__main__":
     code = main()
-    gc.freeze()  # else the interpreter looks through the libraries' million objects on its way out, for seconds
+    gc.freeze()  # else the interpreter spends seconds at exit collecting the libraries' million objects
     raise SystemExit(code)

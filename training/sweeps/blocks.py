@@ -1,6 +1,6 @@
-"""The blocks that a sweep's report is made of, as Markdown and as one HTML page (templates/report.html.j2).
+"""The blocks of a sweep's report, rendered as Markdown and as one HTML page (templates/report.html.j2).
 
-The template asks a block for its `kind`.
+The template distinguishes the blocks by their `kind`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TEMPLATES = templates(Path(__file__).parent / "templates")
 
 @dataclass(frozen=True)
 class Link:
-    """A cell of a table that leads to a file of the study."""
+    """A table cell that links to a file of the study."""
 
     text: str
     to: str
@@ -29,7 +29,7 @@ Cell = str | Link
 
 @dataclass(frozen=True)
 class Heading:
-    """Of a section; a smaller one of a part of it."""
+    """A heading: level 1 for the report, 2 for a section, 3 for a part of it."""
 
     kind: ClassVar[str] = "heading"
     text: str
@@ -37,8 +37,8 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Text:
-    """A paragraph; a `lead` says what the section comes to."""
+class Paragraph:
+    """A paragraph. A `lead` sums up its section."""
 
     kind: ClassVar[str] = "text"
     text: str
@@ -47,7 +47,7 @@ class Text:
 
 @dataclass(frozen=True)
 class KeyNumbers:
-    """A few numbers with what they are."""
+    """A few important numbers, as (number, label) pairs."""
 
     kind: ClassVar[str] = "key_numbers"
     pairs: list[tuple[str, str]]
@@ -55,7 +55,7 @@ class KeyNumbers:
 
 @dataclass(frozen=True)
 class Table:
-    """`plot` is the name of a picture that stands beside it in the HTML; the first `words` columns are words, the others numbers."""
+    """A table. Its first `words` columns are words, the others numbers; `plot` names a picture that stands beside it in the HTML."""
 
     kind: ClassVar[str] = "table"
     head: list[str]
@@ -66,7 +66,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture by its name; `only_file`: in the HTML its parts stand elsewhere."""
+    """A picture by its name. With `only_file` it is left out of the HTML, where its parts stand elsewhere."""
 
     kind: ClassVar[str] = "plot"
     name: str
@@ -76,7 +76,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Rung:
-    """A run in the gallery: a title, a line about it, and its texts with their names."""
+    """A run in the gallery: a title, a line about the run, its samples as lists of (name, text), and notes."""
 
     kind: ClassVar[str] = "rung"
     title: str
@@ -85,20 +85,20 @@ class Rung:
     notes: list[str]
 
 
-Block = Heading | Text | KeyNumbers | Table | Plot | Rung
+Block = Heading | Paragraph | KeyNumbers | Table | Plot | Rung
 
 
 # ---- Markdown
 
 
 def markdown(blocks: list[Block]) -> str:
-    """report.md."""
+    """The text of report.md."""
     lines: list[str] = []
     for b in blocks:
         match b:
             case Heading():
                 lines += ["#" * b.level + " " + _plain(b.text)]
-            case Text():
+            case Paragraph():
                 lines += [f"**{_plain(b.text)}**" if b.lead else _plain(b.text)]
             case KeyNumbers():
                 lines += ["\n".join(f"- {_plain(value)} {_plain(what)}" for value, what in b.pairs)]
@@ -110,18 +110,20 @@ def markdown(blocks: list[Block]) -> str:
                 lines += [f"![{_plain(b.about)}](plots/{b.name}.png)", "" if b.only_file else _plain(b.about)]
             case Rung():
                 texts = [f"{name}: {text}" for sample in b.texts for name, text in sample]
-                code = "\n".join("    " + line for text in texts for line in text.splitlines())  # a fence could be closed by the text
+                code = "\n".join(
+                    "    " + line for text in texts for line in text.splitlines()
+                )  # indented, because the text could close a code fence
                 lines += [f"### {_plain(b.title)}", _plain(b.about), code, *(_plain(note) for note in b.notes)]
     return _encodable("\n\n".join(line for line in lines if line) + "\n")
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+    """`text` on one line, with Markdown's special characters escaped."""
     return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(text.split()))
 
 
 def _encodable(text: str) -> str:
-    """Without half characters and control characters, which a model may write and no file or page may hold."""
+    """`text` with lone surrogates and control characters replaced, which a model may write but a file or page must not contain."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "�", text.encode("utf-8", "replace").decode())
 
 
@@ -129,7 +131,7 @@ def _encodable(text: str) -> str:
 
 
 def html_page(blocks: list[Block], drawn: dict[str, str], language: Language) -> str:
-    """report.html; `drawn` has the pictures by name, as SVG."""
+    """The text of report.html; `drawn` has the pictures as SVG by name."""
     title = next(b.text for b in blocks if isinstance(b, Heading))
     page = TEMPLATES.get_template("report.html.j2").render(
         blocks=blocks, drawn=drawn, title=title, language={"zh": "zh-CN", "en": "en"}[language]

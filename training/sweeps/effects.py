@@ -1,7 +1,7 @@
-"""What a sweep says: numbers from study.json, for the report. Light: no torch, no Optuna, no matplotlib.
+"""What each knob does to the metric, for the report and the page. Light: no torch, no Optuna, no matplotlib.
 
-A *setting* is one value of each knob; a *trial* is one training of it. Trials of the same setting differ in their seed only, so what
-they differ by is noise. Nothing here is modelled or interpolated: every number is a recorded trial's, or a mean of some.
+A *setting* is one value of each knob; a *trial* is one training of it. Trials of the same setting differ only in their seed, so their
+differences are noise. Nothing is modelled or interpolated: every number is a recorded trial's or a mean over recorded trials.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from training.sweeps.ranking import Seeds, numbers
 from training.sweeps.records import Axis, StudyRecords, Trial
 from training.sweeps.values import by_size, is_number, name_of, short_text
 
-BINS = 6  # of a range, at most
+BINS = 6  # at most so many rows for a range
 
 
 @dataclass(frozen=True)
 class Marginal:
-    """All trials in which a knob has one value (or lies in one range, from `low` to `high`): metric, rise, and how many came to an end.
+    """All trials in which a knob has one value, or lies in one range from `low` to `high`.
 
-    `turned` is False for the trials in which the knob's condition did not hold, so that it has no value.
+    Attributes:
+        turned: False for the row of the trials in which the knob's condition did not hold, so that it has no value.
+        values: the metrics of the complete trials, with their `mean`, standard deviation (`sd`) and `best`.
+        rises: how much worse complete trials ended than they were at their best (`StudyRecords.rises`).
+        pruned, failed: numbers of such trials.
     """
 
     label: str
@@ -44,17 +48,18 @@ class Marginal:
 
     @property
     def rise(self) -> float | None:
-        """The mean of the trials that have one."""
+        """The mean of `rises`; None without any."""
         return statistics.fmean(self.rises) if self.rises else None
 
 
 @dataclass(frozen=True)
 class Contrast(Compared):
-    """Of a knob's rows the two whose means are furthest apart.
+    """The two rows of a knob whose means are furthest apart.
 
-    `others` is how much they differ by chance because of the other knobs, judged by the spread inside the rows; infinite where no row has
-    two trials. In a whole grid, where the others cancel out in the mean, it is what is left of that spread beside what each of them does:
-    that the knobs depend on each other, or that bad trials are noisier than the repeated ones. None where that is not known.
+    `others` is by how much they may differ by chance because of the other knobs, estimated from the spread inside the rows; it is infinite
+    if no row has two trials. In a complete grid the other knobs cancel out in the means, so there the estimate uses the residual spread
+    after subtracting each knob's own effect. What remains are interactions of knobs, and bad trials that are noisier than the repeated
+    ones. None if it is not known.
     """
 
     best: Marginal
@@ -64,8 +69,10 @@ class Contrast(Compared):
 
     @property
     def verdict(self) -> str:
-        """Within, beyond, unknown; or others (mixed in a whole grid): beyond the seed's noise, but not beyond what the other knobs may do;
-        alone: nobody knows what they do.
+        """How the difference compares with chance, as a key of the report's words.
+
+        "within", "beyond" or "unknown" by the noise of the seed. If it is beyond that, but not beyond `others`: "others" ("mixed" in a
+        complete grid), or "alone" if `others` is infinite.
         """
         by_the_seed = super().verdict
         if by_the_seed != "beyond" or self.others is None or self.size > self.others:
@@ -75,7 +82,7 @@ class Contrast(Compared):
 
 @dataclass(frozen=True)
 class Effect:
-    """A knob and what it does to the metric, and to the rise of the trials; None where it has not two rows with a mean."""
+    """A knob with its effect on the metric and on the rise of the trials; None if fewer than two rows have a mean."""
 
     axis: Axis
     rows: list[Marginal]
@@ -85,13 +92,13 @@ class Effect:
 
     @property
     def size(self) -> float | None:
-        """Of the difference that it makes to the metric."""
+        """The largest difference that the knob makes to the metric."""
         return self.metric.size if self.metric else None
 
 
 @dataclass(frozen=True)
 class Interaction:
-    """The mean metric for each pair of two knobs' values: `mean[row of y][row of x]`, None where no trial was; `runs` how many."""
+    """The mean metric for each pair of two knobs' values: `mean[row of y][row of x]`, None without trials; `runs` counts the trials."""
 
     x: Axis
     y: Axis
@@ -103,7 +110,7 @@ class Interaction:
 
 @dataclass
 class Bins:
-    """How a knob's values are put in rows: each value its own, or at most BINS ranges with as many trials in each."""
+    """How a knob's values are put into rows: a row for each value, or at most BINS ranges with about as many trials each."""
 
     axis: Axis
     labels: list[str] = field(default_factory=list)
@@ -112,7 +119,7 @@ class Bins:
     edges: list[float] = field(default_factory=list)
 
     def of(self, trial: Trial) -> int | None:
-        """The row; None if the knob has no value in this trial (or, of one that is not over, a value that no other has)."""
+        """The index of the trial's row. None if the knob has no value in it, or a running trial has a value that no finished one has."""
         if self.axis.key not in trial.params:
             return None
         value = trial.params[self.axis.key]
@@ -123,13 +130,13 @@ class Bins:
 
 
 def effects(records: StudyRecords) -> list[Effect]:
-    """Every knob with its marginals, the largest effect first; not by importance, which passes over a knob whose bad values are far off."""
+    """Every knob with its rows, the largest effect first. Importance is not the order: it ignores a knob whose bad values are far off."""
     knobs = [_effect(records, axis) for axis in records.axes]
     return sorted(knobs, key=lambda e: (-(e.size or 0.0), -(e.importance or 0.0)))
 
 
 def marginals(records: StudyRecords, axis: Axis) -> list[Marginal]:
-    """A row for each value of a knob (or range of values), over the searched trials; the mean is over those that came to the end."""
+    """A row for each value (or range of values) of a knob, over the searched trials; the mean is over the complete ones."""
     bins = rows(records, axis)
     groups: list[list[Trial]] = [[] for _ in bins.labels]
     unturned: list[Trial] = []
@@ -141,14 +148,14 @@ def marginals(records: StudyRecords, axis: Axis) -> list[Marginal]:
 
 
 def rows(records: StudyRecords, axis: Axis) -> Bins:
-    """How a knob's values are grouped: a range of more than BINS different ones is cut at quantiles (of the logarithm if it is log)."""
+    """How a knob's values are grouped. A range with more than BINS different values is cut at quantiles (of the logarithm if it is log)."""
     seen = [t.params[axis.key] for t in records.searched if axis.key in t.params]
     values = list(axis.values) if axis.values is not None else []
-    known = {name_of(v) for v in values}
+    names = {name_of(v) for v in values}
     for value in sorted(seen, key=by_size):
-        if name_of(value) not in known:
+        if name_of(value) not in names:
             values.append(value)
-            known.add(name_of(value))
+            names.add(name_of(value))
     if axis.values is not None or len(values) <= BINS:
         return Bins(axis, [short_text(v) for v in values], [(v, v) for v in values], {name_of(v): k for k, v in enumerate(values)})
     raw = np.array(seen, dtype=float)
@@ -158,13 +165,13 @@ def rows(records: StudyRecords, axis: Axis) -> Bins:
     for value in sorted(seen):
         members.setdefault(bisect_right(edges, value), []).append(value)
     full = sorted(members)
-    edges = [edges[k - 1] for k in full[1:]]  # without ranges that equal edges left empty
+    edges = [edges[k - 1] for k in full[1:]]  # leave out ranges that are empty because edges are equal
     ends = [(members[k][0], members[k][-1]) for k in full]
     return Bins(axis, [f"{low:.3g} – {high:.3g}" for low, high in ends], ends, edges=edges)
 
 
 def interaction(records: StudyRecords) -> Interaction | None:
-    """Of the two knobs with the largest effects; None if there are not two that took two values or more."""
+    """The interaction of the two knobs with the largest effects; None if fewer than two knobs took two values or more."""
     turned = [e.axis for e in effects(records) if e.metric]
     if len(turned) < 2:
         return None
@@ -193,7 +200,7 @@ def _effect(records: StudyRecords, axis: Axis) -> Effect:
 def _contrast(
     records: StudyRecords, axis: Axis, turned: list[Marginal], by_trial: dict[int, float], seeds: Seeds, maximize: bool
 ) -> Contrast | None:
-    """Of a knob's rows, in a number that each trial has; what the seed does is judged by `seeds`."""
+    """The contrast of a knob's rows in a number of each trial (`by_trial`). The noise of the seed is estimated from `seeds`."""
     inside = _inside(records, axis, by_trial)
     means = sorted(((statistics.fmean(v), at) for at, v in enumerate(inside) if v), key=lambda m: -m[0] if maximize else m[0])
     if len(means) < 2:
@@ -209,7 +216,7 @@ def _contrast(
 
 
 def _inside(records: StudyRecords, axis: Axis, by_trial: dict[int, float]) -> list[list[float]]:
-    """The numbers of the searched trials in each of a knob's rows."""
+    """The numbers of the searched trials, by the rows of a knob."""
     bins = rows(records, axis)
     inside: list[list[float]] = [[] for _ in bins.labels]
     for trial in records.searched:
@@ -219,15 +226,15 @@ def _inside(records: StudyRecords, axis: Axis, by_trial: dict[int, float]) -> li
 
 
 def _beside_the_others(records: StudyRecords, axis: Axis, by_trial: dict[int, float]) -> dict[int, float]:
-    """A number of each trial without what its other knobs' values add to it on average (the residuals of a model of main effects)."""
-    left = dict(by_trial)
+    """Each trial's number minus the average effects of its other knobs' values (the residuals of a model of main effects)."""
+    residuals = dict(by_trial)
     mean = statistics.fmean(by_trial.values())
     for other in (a for a in records.axes if a is not axis):
         bins, means = rows(records, other), [statistics.fmean(v) if v else mean for v in _inside(records, other, by_trial)]
         for trial in records.searched:
-            if trial.number in left and (at := bins.of(trial)) is not None:
-                left[trial.number] -= means[at] - mean
-    return left
+            if trial.number in residuals and (at := bins.of(trial)) is not None:
+                residuals[trial.number] -= means[at] - mean
+    return residuals
 
 
 def _marginal(records: StudyRecords, label: str, ends: tuple[Any, Any], turned: bool, trials: list[Trial]) -> Marginal:
@@ -241,11 +248,11 @@ def _marginal(records: StudyRecords, label: str, ends: tuple[Any, Any], turned: 
 
 
 def rising(records: StudyRecords) -> list[Effect]:
-    """The knobs whose values differ in the mean rise, the one that differs most first; empty if no trial's curve rose after its best.
+    """The knobs whose values differ in the mean rise, the largest difference first; empty if no trial became worse after its best.
 
-    Unless the other knobs cancel out, a difference counts by how far it is from what they may do: else a row of one odd trial would win.
+    Unless the other knobs cancel out, differences are ranked in proportion to what those may cause; else a row of one odd trial would win.
     """
-    least = 1e-9 * max(records.rises.values(), default=0.0)  # less is rounding
+    least = 1e-9 * max(records.rises.values(), default=0.0)  # smaller differences are rounding errors
     rising_knobs = [(e, e.rise) for e in effects(records) if e.rise and e.rise.size > least]
     if not records.balanced:
         return [e for e, _ in sorted(rising_knobs, key=lambda p: p[1].others / p[1].size if p[1].others is not None else math.inf)]
@@ -253,14 +260,14 @@ def rising(records: StudyRecords) -> list[Effect]:
 
 
 def deciding(records: StudyRecords) -> Axis | None:
-    """The knob with the largest effect of those of which trials with two values or more were completed."""
+    """The knob with the largest effect; None if no knob has complete trials with two values."""
     return next((e.axis for e in effects(records) if e.metric), None)
 
 
 def groups(records: StudyRecords, axis: Axis) -> tuple[list[str], dict[int, int]]:
-    """At most BINS groups of a knob's values, for a legend, and each trial's group by the trial's number.
+    """Labels of at most BINS groups of a knob's values, for a legend, and each trial's group by the trial's number.
 
-    Of more values neighbours are put together if they are numbers; of others the most frequent ones have a group.
+    If there are more values, neighbouring numbers share a group; of other values only the most frequent ones get one.
     """
     bins = rows(records, axis)
     placed = {t.number: (row, t.params[axis.key]) for t in records.trials if (row := bins.of(t)) is not None}

@@ -1,4 +1,4 @@
-"""The locks of a study: its journal's, and those by which its workers know each other. The system frees a dead worker's at once."""
+"""The locks of a study: the journal's, and those by which its workers count each other. The system frees a dead worker's locks at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileOpenLock
 
 
 def take(path: Path) -> filelock.BaseFileLock | None:
-    """The lock of this file, unless somebody has it."""
+    """Take the lock of this file; None if another process has it."""
     lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -22,23 +22,23 @@ def take(path: Path) -> filelock.BaseFileLock | None:
 
 
 class WorkerPlace:
-    """A worker's place in a study, for as long as its process lives.
+    """A worker's number in a study, held as long as its process lives.
 
     Attributes:
-        number: the lowest that no other living worker has.
+        number: the lowest number that no other living worker has.
     """
 
     def __init__(self, folder: Path):
         self.number = 0
         while (lock := take(folder / f"worker-{self.number}")) is None:
             self.number += 1
-        self.here = folder / f"at-{platform.node()}-"  # others may see the folder from another machine
+        self.here = folder / f"at-{platform.node()}-"  # with the machine's name, because workers on other machines share the folder
         beside = filelock.FileLock(f"{self.here}{self.number}")
-        beside.acquire()  # who counts just now has it for an instant
+        beside.acquire()  # waits for a worker that is just counting, which holds it for an instant
         self.held = lock, beside
 
     def workers_here(self) -> int:
-        """How many living workers of the study this machine has, this one among them."""
+        """The number of the study's living workers on this machine, including this one."""
         locks = [take(Path(path)) for path in glob.glob(f"{glob.escape(str(self.here))}*")]
         for lock in locks:
             if lock:
@@ -47,15 +47,16 @@ class WorkerPlace:
 
 
 class Lock(JournalFileOpenLock):
-    """Optuna's own lock is a file that a killed worker leaves behind for 30 s; the system frees this one at once.
+    """The journal's lock. The system frees it at once when its worker is killed; Optuna's own lock file would stay for 30 s.
 
-    A line that a kill or a full disk cut off is taken away before the next is written: Optuna would refuse the whole file.
+    An incomplete last line, left by a kill or a full disk, is removed before the next is written: Optuna would refuse the whole file.
     """
 
     def __init__(self, path: Path):
         self.path, self.lock = path, filelock.FileLock(path.with_suffix(".lock"))
 
     def acquire(self) -> bool:
+        """Wait for the lock, and remove an incomplete last line of the journal."""
         self.lock.acquire()
         with open(self.path, "rb+") as f:
             size = f.seek(0, os.SEEK_END)
@@ -66,4 +67,5 @@ class Lock(JournalFileOpenLock):
         return True
 
     def release(self) -> None:
+        """Free the lock."""
         self.lock.release()

@@ -1,6 +1,6 @@
-"""The recorded trial nearest to a setting of the knobs, and what one step on a knob does: for the page. Light: no torch, no Optuna.
+"""For the page: the recorded trial nearest to a setting of the knobs, and what one step on a knob does. Light: no torch, no Optuna.
 
-Every number is a recorded trial's or a mean of some; nothing is interpolated.
+Every number is a recorded trial's or a mean over recorded trials; nothing is interpolated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from training.sweeps.values import name_of
 
 
 def wanted_params(records: StudyRecords, values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` without the knobs whose condition does not hold for the others."""
+    """`values` without the knobs whose condition is not met by the other knobs' values."""
     keys = {axis.key for axis in records.axes}
     params: dict[str, Any] = {}
     for axis in records.axes:  # each comes after those that its condition names
@@ -29,7 +29,7 @@ def wanted_params(records: StudyRecords, values: Mapping[str, Any]) -> dict[str,
 
 
 def distance(axes: Iterable[Axis], a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
-    """Summed over the knobs; one that only one side has counts as 1."""
+    """The distance of two settings: the sum of `Axis.distance` over the knobs. A knob that only one of them has counts as 1."""
     total = 0.0
     for axis in axes:
         if axis.key in a and axis.key in b:
@@ -40,7 +40,7 @@ def distance(axes: Iterable[Axis], a: Mapping[str, Any], b: Mapping[str, Any]) -
 
 
 def nearest(records: StudyRecords, wanted: Mapping[str, Any]) -> Trial | None:
-    """The trial that is nearest to a setting, of equally near ones the best; None if no trial is over."""
+    """The trial nearest to a setting, the best one of equally near ones; None if no trial has ended."""
     over = [t for t in records.trials if t.state != "running"]
     return min(over, key=lambda t: (round(distance(records.axes, wanted, t.params), 9), worth(records, t)), default=None)
 
@@ -53,12 +53,12 @@ class Neighbour:
     """A setting that differs from a trial's in one knob.
 
     Attributes:
-        value: the knob's, there.
-        along: knobs that come or go with that value.
-        trials: the complete ones of that setting; if there are none, the others, the best first.
-        setting: with its means; None if no trial of it is complete.
-        change, seconds: differences between the means of complete trials; None where either side has none.
-        noise: how much two such means differ by chance; None where there is no change to compare, or where that is not known.
+        value: the knob's value there.
+        along: values of other knobs that appear with that value.
+        trials: the complete trials of that setting; if there are none, the others, the best first.
+        setting: that setting with its means; None if no trial of it is complete.
+        change, seconds: differences between the means (metric, training time) of complete trials; None if either side has none.
+        noise: by how much two such means differ by chance; None if there is no change or it is not known.
     """
 
     value: Any
@@ -71,9 +71,9 @@ class Neighbour:
 
 
 def one_step_off(records: StudyRecords, trial: Trial, axis: Axis) -> list[Neighbour]:
-    """Recorded settings that differ from the trial's in this knob only: by the next smaller and the next larger value among them.
+    """Recorded settings that differ from the trial's in this knob only, with the next smaller and the next larger recorded value.
 
-    Of values without an order, every other one. Knobs whose condition names this one may come or go with it.
+    If the values have no order, all of them count. Knobs whose condition names this one may appear or disappear with it.
     """
     if axis.key not in trial.params:
         return []
@@ -97,9 +97,9 @@ def one_step_off(records: StudyRecords, trial: Trial, axis: Axis) -> list[Neighb
 
 
 def averages(records: StudyRecords, trial: Trial, axis: Axis) -> tuple[Marginal | None, list[Marginal]]:
-    """The row of a knob's values that the trial's lies in, and the nearest rows with complete trials below and above it.
+    """The row of the knob that contains the trial's value, and the nearest rows with complete trials below and above it.
 
-    Of values without an order, every other one. A random search has hardly two trials that differ in one knob only, but it has these.
+    If the values have no order, all other rows. These exist even in a random search, where few trials differ in one knob only.
     """
     if axis.key not in trial.params:
         return None, []
@@ -126,13 +126,13 @@ def _neighbour(records: StudyRecords, trial: Trial, axis: Axis, trials: list[Tri
 
 
 def _longer(here: Setting | None, there: Setting | None) -> float | None:
-    """By how many seconds on average the trials of the second setting take longer; None where that is not recorded."""
+    """By how many seconds on average the trials of the second setting take longer; None if that is not recorded."""
     before, after = (side.cost("seconds") if side else None for side in (here, there))
     return after - before if before is not None and after is not None else None
 
 
 def _dependents(records: StudyRecords, key: str) -> set[str]:
-    """Knobs whose condition names this one, and those whose condition names them."""
+    """Keys of the knobs that depend on this one by their conditions, directly or through other knobs."""
     keys: set[str] = set()
     for axis in records.axes:
         if any(k == key or k in keys for k, _ in axis.when):

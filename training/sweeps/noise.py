@@ -12,43 +12,43 @@ SURE = 0.95  # "in 19 of 20 cases"
 
 @dataclass(frozen=True)
 class Compared:
-    """Two means `size` apart; `noise` is how much two such differ by the seed alone in 19 of 20 cases, None if that is not known."""
+    """The difference `size` of two means. In 19 of 20 cases the seed alone makes a difference of up to `noise`; None if it is unknown."""
 
     size: float
     noise: float | None
 
     @property
     def within_noise(self) -> bool | None:
-        """None: not known."""
+        """Whether the difference is no larger than the noise; None if the noise is unknown."""
         return None if self.noise is None else self.size <= self.noise
 
     @property
     def verdict(self) -> str:
-        """Within, beyond or unknown."""
+        """`within_noise` as "within", "beyond" or "unknown"."""
         return {True: "within", False: "beyond", None: "unknown"}[self.within_noise]
 
 
 def of_the_seed(settings: Iterable[list[float]], first: int, second: int, among: int = 2) -> float | None:
-    """By how much the means of so many runs differ by the seed alone; None if no setting has three runs.
+    """By how much the means of `first` and of `second` runs differ by the seed alone; None if no setting has three runs.
 
-    A setting's first run does not count: it was tried again because that one was good, so it lies further from the others than chance
-    has it.
+    A setting's first run does not count: the setting was repeated because that run was good, so it lies further from the others than
+    chance would put it.
 
     Args:
-        settings: of each setting its runs' numbers, in the order of the runs.
+        settings: for each setting the numbers of its runs, in the order of the runs.
         among: as in `chance`.
     """
     return chance([runs[1:] for runs in settings], first, second, among)
 
 
 def chance(groups: list[list[float]], first: int, second: int, among: int = 2) -> float | None:
-    """By how much the means of so many runs differ by chance, judged by what runs of one setting (a group) differ by.
+    """By how much the means of `first` and of `second` runs differ by chance in 19 of 20 cases, estimated from the spread inside groups.
 
-    Student's t with the standard deviation pooled over all groups (Welch's needs more runs); None if no group has two runs.
+    Student's t with the standard deviation pooled over all groups (Welch's test needs more runs); None if no group has two runs.
 
     Args:
-        among: how many means there are of which these two are the best and the worst. The furthest two of many lie further apart than
-            two that were named before; Bonferroni's bound over all pairs takes that in.
+        among: the number of means of which these two are the best and the worst. The extremes of many means lie further apart than two
+            means chosen beforehand; Bonferroni's bound over all pairs accounts for that.
     """
     repeated = [v for v in groups if len(v) > 1]
     freedom = sum(len(v) - 1 for v in repeated)
@@ -62,8 +62,8 @@ def chance(groups: list[list[float]], first: int, second: int, among: int = 2) -
 def student(p: float, freedom: int) -> float:
     """The quantile `p` (above a half) of Student's t.
 
-    Exact for one and two degrees of freedom; otherwise the expansion of Abramowitz & Stegun 1964, 26.7.5: within 1% from five degrees on,
-    too small by 2% with three at p = 0.998 and by 7% at 0.9998, which are six means and seventeen.
+    Exact for one and two degrees of freedom. Otherwise the expansion of Abramowitz & Stegun 1964, 26.7.5: within 1% from five degrees of
+    freedom on; with three it is too small by 2% at p = 0.998 (six means) and by 7% at p = 0.9998 (seventeen means).
     """
     if freedom == 1:
         return math.tan(math.pi * (p - 0.5))

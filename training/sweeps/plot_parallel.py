@@ -1,4 +1,4 @@
-"""The picture of a sweep's report in which every trial is a line through the values of its knobs to its metric."""
+"""The parallel-coordinates picture of a sweep's report: each trial is a line through its knobs' values to its metric."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from training.sweeps import effects, plot_style, ranking
 from training.sweeps.records import Axis, StudyRecords, Trial
 from training.sweeps.values import spans_decades
 
-LINES = 150  # drawn at most: more would be a blot
+LINES = 150  # drawn at most; more could not be told apart
 
-UNTURNED = -0.1  # where a line passes a knob that has no value in it
+UNTURNED = -0.1  # the height at which a trial's line passes a knob without a value
 
 
 def draw(records: StudyRecords) -> Figure | None:
-    """None if fewer than two trials came to their end, or if there is no knob."""
+    """Draw the picture; None if fewer than two trials are complete, or if there are no knobs."""
     trials = [t for t in records.searched if t.done]
     if len(trials) < 2 or not records.axes:
         return None
@@ -55,7 +55,7 @@ def draw(records: StudyRecords) -> Figure | None:
 
 
 def _column(records: StudyRecords, trials: list[Trial], axis: Axis) -> tuple[dict[int, float], list[tuple[float, str]]]:
-    """Of one knob: the height of each trial, and where its values stand."""
+    """For one knob: the height (0 to 1) of each trial by number, and (height, label) of its values."""
     have = {t.number: t for t in trials if axis.key in t.params}
     if axis.values is None and have:
         return _numeric({k: float(t.params[axis.key]) for k, t in have.items()}, axis.log)
@@ -68,6 +68,8 @@ def _column(records: StudyRecords, trials: list[Trial], axis: Axis) -> tuple[dic
 
 
 def _numeric(have: dict[int, float], log: bool) -> tuple[dict[int, float], list[tuple[float, str]]]:
+    """As in `_column`, for numbers by trial."""
+
     def height(value: float) -> float:
         at = (np.log([value, low, high]) if log else np.array([value, low, high])).tolist()
         return float((at[0] - at[1]) / ((at[2] - at[1]) or 1.0))

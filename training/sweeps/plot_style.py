@@ -1,7 +1,7 @@
-"""How the pictures of a sweep's report are drawn: ink, figures as SVG, scales, labels.
+"""The style of the pictures in a sweep's report: colours, figures as SVG, scales, labels.
 
-All ink is drawn in one colour, which is `currentColor` in the SVG (and what lies under it `--card`); texts stay texts, in the
-page's font.
+Text and lines have one colour, which becomes `currentColor` in the SVG; the background colour becomes `var(--card)`. Text stays text,
+in the font of the page.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from training.sweeps.values import spans_decades
 
-INK, PAPER = "#123456", "#fefefe"  # stand for the page's colours of text and of what is under a picture
+INK, PAPER = "#123456", "#fefefe"  # placeholders for the page's colours of text and background
 
-BEST, POINT = "#d5722a", "#3f88b5"  # told apart by the colour-blind, and seen on white and on black
+BEST, POINT = "#d5722a", "#3f88b5"  # distinguishable for the colour-blind, and visible on white and on black
 
 CHINESE = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Micro Hei")
 
@@ -34,14 +34,14 @@ STYLE: dict[str, Any] = {
 
 
 def figure(width: float, height: float) -> Figure:
-    """An empty one of so many inches, off any screen."""
+    """An empty figure of this size in inches, without a window."""
     made = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(made)
     return made
 
 
 def svg(figure: Figure, name: str) -> str:
-    """An <svg> to stand in a page beside others: no size, style or address of a namespace, ids of its own, ink in the page's colour."""
+    """The figure as an <svg> element for a page with several: without size, style and namespace, with unique ids and the page's colours."""
     out = io.StringIO()
     with rc_context({"svg.hashsalt": name}):
         figure.savefig(out, format="svg", transparent=True, dpi=130)
@@ -49,7 +49,7 @@ def svg(figure: Figure, name: str) -> str:
     view = re.search(r'viewBox="[^"]*"', text)
     assert view, "Matplotlib writes a viewBox"
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", text[text.index(">", view.end()) + 1 :], flags=re.S)
-    inside = r"(?=[^<>]*>)"  # of a tag, not of a text
+    inside = r"(?=[^<>]*>)"  # inside a tag, not in text
     body = re.sub(rf'\bid="{inside}', f'id="{name}-', body)
     body = re.sub(rf'xlink:href="(#?){inside}', lambda m: f'href="#{name}-' if m[1] else 'href="', body)
     body = re.sub(rf"url\(#{inside}", f"url(#{name}-", body)
@@ -59,7 +59,7 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def scale(axes: Axes, which: str, values: list[float], linear: MaxNLocator, force: bool = False) -> None:
-    """Logarithmic where the values span decades, with ticks that are few enough and written out."""
+    """Make an axis logarithmic if the values span decades (or by `force`), with a few ticks written as plain numbers."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     if not (force and values and min(values) > 0) and not spans_decades(values):
         axis.set_major_locator(linear)
@@ -75,16 +75,16 @@ def scale(axes: Axes, which: str, values: list[float], linear: MaxNLocator, forc
 
 
 def number(value: float) -> str:
-    """Three digits, or all of a whole number below a million."""
+    """Three digits of a number, or all whole digits from a thousand to a million."""
     return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def cut(label: str) -> str:
-    """A range on two lines."""
+    """A label on one line, or on two if it is a range."""
     return "\n– ".join(short(part, 14) for part in label.split(" – "))
 
 
 def short(label: str, most: int = 28) -> str:
-    """On one line, without signs that a picture cannot show."""
+    """A label cut to `most` characters, without characters that a picture cannot show."""
     plain = "".join(c if c.isprintable() else " " for c in label)
     return plain if len(plain) <= most else plain[: most - 1] + "…"

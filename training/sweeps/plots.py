@@ -1,6 +1,6 @@
-"""The pictures of a sweep's report, each as PNG and as SVG that stands in a page of any colour.
+"""The pictures of a sweep's report, each as PNG and as SVG in the colours of the page.
 
-In the pictures are only names of keys and numbers, so that they need no translation.
+The pictures contain only names of keys and numbers, so that they need no translation.
 """
 
 from __future__ import annotations
@@ -23,23 +23,30 @@ from training.sweeps.effects import Effect
 from training.sweeps.records import Cost, StudyRecords
 from training.sweeps.values import spans_decades
 
-GROUPS = ("#4a63d8", "#8a5fc9", "#bb5fae", "#dc6a78", "#e0803f", "#c9a227")  # in an order that the colour-blind see too, on white and black
+GROUPS = (
+    "#4a63d8",
+    "#8a5fc9",
+    "#bb5fae",
+    "#dc6a78",
+    "#e0803f",
+    "#c9a227",
+)  # ordered so that the colour-blind can follow, on white and on black
 
-APART = "#8d9196"  # has no group
+APART = "#8d9196"  # for trials without a group
 
 SHADES = "cividis_r"
 
-CURVES = 200  # drawn at most: more would be a blot
+CURVES = 200  # drawn at most; more could not be told apart
 
-POINTS = 300  # more are drawn as one bitmap, or the page would be megabytes
+POINTS = 300  # more points are drawn as a bitmap, or the page would have megabytes
 
-UPRIGHT = 8  # values of a knob from which on their names stand upright
+UPRIGHT = 8  # labels of more values than this are rotated by 90°
 
 
 def draw(records: StudyRecords, folder: Path) -> dict[str, str]:
-    """Write `<name>.png` for each picture that there are trials enough for; the same as SVG, by name.
+    """Write `<name>.png` for each picture for which there are enough trials, and return the pictures as SVG by name.
 
-    A knob's slice is an SVG of its own, `slice-<number>` in the order of `effects.effects`; slices.png has all.
+    Each knob's slice is an SVG of its own, `slice-<number>` in the order of `effects.effects`; slices.png has all of them.
     """
     folder.mkdir(exist_ok=True)
     installed = {f.name for f in font_manager.fontManager.ttflist}
@@ -54,11 +61,11 @@ def draw(records: StudyRecords, folder: Path) -> dict[str, str]:
         as_svg: dict[str, str] = {}
         for name, figure in drawn.items():
             if figure is None:
-                (folder / f"{name}.png").unlink(missing_ok=True)  # of an earlier report
+                (folder / f"{name}.png").unlink(missing_ok=True)  # from an earlier report
                 continue
             with replacing(folder / f"{name}.png") as file:
                 figure.savefig(file, dpi=130, facecolor="white", format="png")
-            figure.set_layout_engine("none")  # everything has its place now
+            figure.set_layout_engine("none")  # savefig has computed the layout
             if name != "slices":
                 as_svg[name] = plot_style.svg(figure, name)
         for k, knob in enumerate(knobs if drawn["slices"] else []):
@@ -72,7 +79,8 @@ def draw(records: StudyRecords, folder: Path) -> dict[str, str]:
 
 
 def _importance(records: StudyRecords, knobs: list[Effect]) -> Figure | None:
-    weighed = sorted((k for k in knobs if k.importance is not None), key=lambda k: k.importance or 0.0)  # drawn from below
+    """A bar for each knob's importance."""
+    weighed = sorted((k for k in knobs if k.importance is not None), key=lambda k: k.importance or 0.0)  # bars are drawn from the bottom
     if not weighed:
         return None
     figure = plot_style.figure(5.0, 0.5 + 0.28 * len(weighed))
@@ -89,6 +97,7 @@ def _importance(records: StudyRecords, knobs: list[Effect]) -> Figure | None:
 
 
 def _interaction(records: StudyRecords) -> Figure | None:
+    """The mean metric for each pair of values of the two most effective knobs."""
     pair = effects.interaction(records)
     values = [v for row in pair.mean for v in row if v is not None] if pair else []
     if pair is None or not values:
@@ -120,6 +129,7 @@ def _interaction(records: StudyRecords) -> Figure | None:
 
 
 def _curves(records: StudyRecords) -> Figure | None:
+    """The metric of each trial over the steps, coloured by the deciding knob, with the best setting's trials emphasised."""
     trials = [t for t in records.trials if t.curve]
     if not trials:
         return None
@@ -164,15 +174,17 @@ def _curves(records: StudyRecords) -> Figure | None:
 
 
 def _slices(records: StudyRecords, knobs: list[Effect]) -> Figure | None:
+    """The metric of each trial over each knob."""
     return _panels(records, knobs) if any(t.state == "complete" for t in records.searched) else None
 
 
 def _rises(records: StudyRecords) -> Figure | None:
-    """How much worse the trials became after their best, over each knob that makes a difference to it."""
+    """How much worse each trial became after its best, over each knob that affects this."""
     return _panels(records, effects.rising(records), rise=True)
 
 
 def _panels(records: StudyRecords, knobs: list[Effect], rise: bool = False) -> Figure | None:
+    """One panel (`_slice`) per knob, at most three in a row."""
     if not knobs:
         return None
     across = min(3, len(knobs))
@@ -190,12 +202,12 @@ def _panels(records: StudyRecords, knobs: list[Effect], rise: bool = False) -> F
 
 
 def _names_take(knobs: list[Effect]) -> float:
-    """Inches of height for names that stand upright."""
+    """Inches of height that rotated labels need."""
     return 1.1 if any(sum(m.turned for m in k.rows) > UPRIGHT for k in knobs) else 0.0
 
 
 def _slice(axes: Axes, records: StudyRecords, knob: Effect, rise: bool = False) -> None:
-    """Every trial's metric (or its rise) over one knob, and the mean of each row with its standard deviation (a rise's alone)."""
+    """Every trial's metric (or rise) over one knob, and the mean of each row, for the metric with its standard deviation."""
     trials = [t for t in records.searched if t.done and (not rise or t.number in records.rises)]
     bins = effects.rows(records, knob.axis)
     placed = [(t, row) for t in trials if (row := bins.of(t)) is not None]
@@ -228,7 +240,7 @@ def _slice(axes: Axes, records: StudyRecords, knob: Effect, rise: bool = False) 
     if points:
         xs, heights, spread = (list(column) for column in zip(*points))
         down = spread
-        if axes.get_yscale() == "log":  # a spread that reaches below zero has no place there
+        if axes.get_yscale() == "log":  # a logarithmic axis cannot show a spread that reaches below zero
             low, high = min(values), max(max(values), *(m + sd for m, sd in zip(heights, spread)))
             down = [min(sd, m - low) for m, sd in zip(heights, spread)]
             axes.set_ylim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
@@ -238,7 +250,7 @@ def _slice(axes: Axes, records: StudyRecords, knob: Effect, rise: bool = False) 
 
 
 def _against(records: StudyRecords, by: Cost) -> Figure | None:
-    """The metric over a cost, a point a setting, with the Pareto front."""
+    """The metric over a cost, with a point for each setting and the Pareto front."""
     points = [(cost, s.mean) for s in records.settings if (cost := s.cost(by)) is not None]
     if not points:
         return None
@@ -258,4 +270,5 @@ def _against(records: StudyRecords, by: Cost) -> Figure | None:
 
 
 def _thinned(curve: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most 60 points of a curve."""
     return [curve[k] for k in ranking.spread(len(curve), 60)]

@@ -1,6 +1,6 @@
-"""A study as study.json has it (study_json.py reads it): for the report and for the page. Light: no torch, no Optuna.
+"""A study as study.json records it, for the report and the page; study_json.py reads it. Light: no torch, no Optuna.
 
-A *setting* is one value of each knob; a *trial* is one training of it. Trials of the same setting differ in their seed only.
+A *setting* is one value of each knob; a *trial* is one training of it. Trials of the same setting differ only in their seed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from training.sweeps.values import name_of, number
 
 STATES = ("complete", "pruned", "failed", "running")
 
-LEAST_WEIGHED = 10  # complete trials, repeats not counted, below which the knobs' importance is not worked out
+LEAST_WEIGHED = 10  # complete trials, without repeats, that the knobs' importance needs
 
 Cost = Literal["seconds", "parameters", "second"]
 
@@ -29,11 +29,12 @@ class Axis:
     """A knob as it was recorded.
 
     Attributes:
-        label: its short name, or its whole key where two knobs have the same one.
-        values: of a list, as the sweep's config has them; None for a range.
-        tried: the values of the trials that are over; `ordered`, and so sorted, if all values are numbers.
+        label: its short name, or its whole key if two knobs have the same short name.
+        values: the values of a list as in the sweep's config; None for a range.
+        tried: the values of the trials that have ended; sorted if all values are numbers, which `ordered` says.
         scale: every value of a list, or the two ends of a range.
-        step: of a range, if it has one.
+        whole: whether it is a range of whole numbers.
+        step: the step of a range, if it has one.
         when: (key, values) pairs, all of which must hold for the knob to be turned.
     """
 
@@ -49,7 +50,7 @@ class Axis:
     when: tuple[tuple[str, tuple[Any, ...]], ...]
 
     def distance(self, a: Any, b: Any) -> float:
-        """From 0 to 1: of a range its share; the numbers of a list count as evenly spaced; other values differ or they do not."""
+        """The distance of two values, 0 to 1: as a share of a range; in a list of numbers by position; else 1 if they differ."""
         if self.values is None:
             low, high, here, there = (math.log(v) if self.log else float(v) for v in (*self.scale, a, b))
             return abs(here - there) / (high - low)
@@ -64,11 +65,15 @@ class Trial:
     """One training.
 
     Attributes:
-        value, second: its metric and its second aim, None where there is none; of a pruned trial, its best so far.
-        step, best_step: where it ended, and where it was best.
-        seconds, wall: of training, on its own clock; and from its start to its end.
-        first: whether it was the first that its worker process trained, None where that is not recorded.
-        folder: its run folder, inside the study's.
+        value, second: the metric and the second aim, None if missing; for a pruned trial the best metric until then.
+        repeat_of: the number of the trial that it repeats with another seed.
+        step, best_step: the steps at which it ended and at which it was best.
+        seconds, wall: seconds of training alone, and from start to end.
+        first: whether its worker process had trained no other before; None if not recorded.
+        parameters: the number of the model's parameters.
+        ended, reason: how it ended, and why it failed.
+        folder: its run folder, relative to the study's.
+        curve: (step, metric) of its evaluations.
     """
 
     number: int
@@ -94,7 +99,7 @@ class Trial:
 
     @cached_property
     def setting(self) -> str:
-        """Equal for trials that differ in nothing but their seed."""
+        """A text that is equal for trials that differ only in their seed."""
         return json.dumps({key: name_of(value) for key, value in self.params.items()}, sort_keys=True)
 
     @property
@@ -104,18 +109,18 @@ class Trial:
 
     @property
     def done(self) -> bool:
-        """Whether it came to its end and has a number."""
+        """Whether it is complete and has a metric."""
         return self.state == "complete" and self.value is not None
 
 
 @dataclass(frozen=True)
 class StudyRecords:
-    """A study.
+    """A study with its knobs (`axes`) and trials.
 
     Attributes:
-        maximize: whether more of the metric is better; of the second aim less is.
-        grid_points: how many settings the whole grid has; 0 if there is no grid.
-        unreadable: how many trials were left out because they could not be read.
+        maximize: whether a larger metric is better; of the second aim less is always better.
+        grid_points: the number of settings in the whole grid; 0 without a grid.
+        unreadable: the number of trials that were left out because they could not be read.
     """
 
     folder: Path
@@ -134,46 +139,45 @@ class StudyRecords:
     unreadable: int
 
     def better(self, value: float) -> float:
-        """For sorting by the metric, the best first."""
+        """A sort key for the metric: smaller is better."""
         return -value if self.maximize else value
 
     @cached_property
     def rises(self) -> dict[int, float]:
-        """By number, how much worse a complete trial's last evaluation is than its best, 0 if it is the best; of those with two or more."""
+        """How much worse the last evaluation is than the best one, by number, for complete trials with two evaluations or more."""
         rises = {}
         for trial in (t for t in self.complete if len(t.curve) > 1):
             values = [self.better(v) for _, v in trial.curve]
-            best = min(*values, self.better(trial.value or 0.0))  # a curve in study.json is thinned, its best may be left out of it
+            best = min(*values, self.better(trial.value or 0.0))  # study.json has a thinned curve, which may lack the best evaluation
             rises[trial.number] = values[-1] - best
         return rises
 
     @cached_property
     def complete(self) -> list[Trial]:
-        """Trials that came to their end and have a number, repeats too."""
+        """Complete trials with a metric, repeats included."""
         return [t for t in self.trials if t.done]
 
     @cached_property
     def searched(self) -> list[Trial]:
-        """Trials that are over and are no repeats: repeats would give the best settings more weight than the others."""
+        """Trials that have ended, without repeats, which would give the best settings more weight than the others."""
         return [t for t in self.trials if t.repeat_of is None and t.state != "running"]
 
     @cached_property
     def balanced(self) -> bool:
-        """Whether a whole grid was completed, so that every value of a knob met the same values of the others.
+        """Whether a whole grid is complete, so that every value of a knob is combined with the same values of the others.
 
-        Not so where a condition leaves a knob unturned in some settings: there are fewer than the product of the knobs' numbers of
-        values then, and a value of a knob meets some values of the others more often than another value does.
+        A grid with a condition that leaves a knob unturned in some settings is not balanced: it lacks combinations.
         """
         done = [r for r in self.complete if r.repeat_of is None]
         return 0 < self.grid_points <= len({r.setting for r in done}) and all(len(r.params) == len(self.axes) for r in done)
 
     @cached_property
     def settings(self) -> list[Setting]:
-        """Every setting that has a complete trial, the best mean first."""
+        """Every setting with a complete trial, the best mean first."""
         return sorted(self._by_setting.values(), key=lambda s: self.better(s.mean))
 
     def setting_of(self, trial: Trial) -> Setting | None:
-        """The setting of a trial with all its complete ones; None for a trial that is none of them."""
+        """The setting of a trial with all its complete trials; None if the trial is not complete."""
         return self._by_setting[trial.setting] if trial.done else None
 
     @cached_property
@@ -186,9 +190,9 @@ class StudyRecords:
 
     @cached_property
     def leaders(self) -> list[Setting]:
-        """The settings that were repeated, the best mean first; without repeats, all settings.
+        """The repeated settings, the best mean first; all settings if there are no repeats.
 
-        A single trial that was lucky may beat the mean of the repeated ones, so where there are repeats it does not compete.
+        A single lucky trial may beat the means of the repeated settings, so it does not compete with them.
         """
         repeated = {r.setting for r in self.complete if r.repeat_of is not None}
         return [s for s in self.settings if not repeated or s.trials[0].setting in repeated]
@@ -196,7 +200,7 @@ class StudyRecords:
 
 @dataclass(frozen=True)
 class Setting:
-    """One value of each knob and its complete trials, the first one first; `lost` repeats were pruned or failed."""
+    """One value of each knob, with its complete trials by number; `lost` counts its repeats that were pruned or failed."""
 
     params: dict[str, Any]
     trials: list[Trial]
@@ -209,7 +213,7 @@ class Setting:
 
     @property
     def mean(self) -> float:
-        """The mean of the metric."""
+        """The mean metric of its trials."""
         return statistics.fmean(self.values)
 
     @property
@@ -218,11 +222,11 @@ class Setting:
         return statistics.stdev(self.values) / math.sqrt(len(self.values)) if len(self.values) > 1 else None
 
     def cost(self, by: Cost) -> float | None:
-        """The mean over its trials of seconds, parameters or the second aim; None where no trial has it."""
-        known = [float(v) for t in self.trials if (v := getattr(t, by)) is not None]
-        return statistics.fmean(known) if known else None
+        """The mean of seconds, parameters or the second aim over its trials; None if no trial has it."""
+        costs = [float(v) for t in self.trials if (v := getattr(t, by)) is not None]
+        return statistics.fmean(costs) if costs else None
 
 
 def ended_in_words(how: str, words: dict[str, Any]) -> str:
-    """How a trial ended, in the words of the book `sweep`; a way that they lack stays as study.json has it."""
+    """How a trial ended in the words of the wording `sweep`; an unknown ending stays as it is in study.json."""
     return str(words.get("ended_" + re.sub(r"\W+", "_", how), how))

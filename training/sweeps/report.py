@@ -1,6 +1,6 @@
-"""The report of a sweep: report.md, report.html and plots/ in its folder, from study.json alone.
+"""The report of a sweep: report.md, report.html and plots/ in its folder, made from study.json alone.
 
-`write` makes it anew at any time, also while the study goes on. The HTML is one file that asks the network for nothing.
+`write` can be called at any time, also while the study goes on. The HTML is a single file that loads nothing from the network.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from urllib.parse import quote
 from training.base.files import write_text
 from training.base.words import Language, phrases, spoken
 from training.sweeps import effects, plots, ranking
-from training.sweeps.blocks import Block, Cell, Heading, KeyNumbers, Link, Plot, Rung, Table, Text, html_page, markdown
+from training.sweeps.blocks import Block, Cell, Heading, KeyNumbers, Link, Paragraph, Plot, Rung, Table, html_page, markdown
 from training.sweeps.effects import Contrast
 from training.sweeps.records import LEAST_WEIGHED, Cost, Setting, StudyRecords, Trial, ended_in_words
 from training.sweeps.study_json import load_study
 from training.sweeps.values import as_yaml, short_text
 
-FRONT, FAILURES = 40, 30  # rows of these tables, at most
+FRONT, FAILURES = 40, 30  # rows of these tables at most
 
-LONG = 2000  # characters of a sample
+LONG = 2000  # characters shown of a sample, at most
 
 
 def write(folder: Path, language: str) -> list[str]:
     """Write the report of the study in `folder`.
 
     Args:
-        language: zh, en, or auto for the locale's.
+        language: zh, en, or auto for that of the locale.
 
     Returns:
         The lines to print at the end of a sweep.
@@ -55,7 +55,7 @@ def write(folder: Path, language: str) -> list[str]:
 def _blocks(records: StudyRecords, words: dict[str, Any], drawn: dict[str, str], language: Language) -> list[Block]:
     blocks: list[Block] = [
         Heading(words["title"].format(name=records.name), 1),
-        Text(_intro(records, words)),
+        Paragraph(_intro(records, words)),
         KeyNumbers(_facts(records, words)),
     ]
     blocks += _best(records, words)
@@ -119,21 +119,21 @@ def _counts(records: StudyRecords, words: dict[str, Any]) -> str:
 def _best(records: StudyRecords, words: dict[str, Any]) -> list[Block]:
     blocks: list[Block] = [Heading(words["best"])]
     if not records.complete:
-        return [*blocks, Text(words["none_complete"], lead=True)]
+        return [*blocks, Paragraph(words["none_complete"], lead=True)]
     if records.second:
-        return [*blocks, Text(words["two_aims"], lead=True), Heading(words["front_table"], 3), _settings(records, words, "second")]
+        return [*blocks, Paragraph(words["two_aims"], lead=True), Heading(words["front_table"], 3), _settings(records, words, "second")]
     leaders, every = records.leaders, records.settings
     best = leaders[0]
     values = {"number": best.trials[0].number, "metric": records.metric, "mean": _mean(best), "value": number(best.mean), "of": len(every)}
     kind = "best_repeated" if best.error is not None else "best_single" if len(every) > 1 else "only_setting"
-    blocks.append(Text(words[kind].format(**values, runs=len(best.trials)), lead=True))
+    blocks.append(Paragraph(words[kind].format(**values, runs=len(best.trials)), lead=True))
     if compared := ranking.noise(records):
         key = {True: "within_noise", False: "beyond_noise", None: "noise_unknown"}[compared.within_noise]
-        blocks.append(Text(words[key].format(size=number(compared.size), noise=_maybe(compared.noise, ".3g")), lead=True))
+        blocks.append(Paragraph(words[key].format(size=number(compared.size), noise=_maybe(compared.noise, ".3g")), lead=True))
     if best.lost:
-        blocks.append(Text(words["lost"].format(count=best.lost)))
+        blocks.append(Paragraph(words["lost"].format(count=best.lost)))
     if once := ranking.better_once(records):
-        blocks.append(Text(words["luckier"].format(number=once[0].number, value=number(once[1])), lead=True))
+        blocks.append(Paragraph(words["luckier"].format(number=once[0].number, value=number(once[1])), lead=True))
     rows: list[list[Cell]] = [[a.key, as_yaml(best.params[a.key])] for a in records.axes if a.key in best.params]
     return [
         *blocks,
@@ -144,7 +144,7 @@ def _best(records: StudyRecords, words: dict[str, Any]) -> list[Block]:
 
 
 def _settings(records: StudyRecords, words: dict[str, Any], by: Cost | None) -> Table:
-    """The front by this cost, or the best ones, a row a setting."""
+    """A table with a row per setting: the Pareto front by this cost, or the best settings if it is None."""
     shown = ranking.pareto(records, by)[:FRONT] if by else records.leaders[: ranking.SHOWN]
     always: tuple[Cost, ...] = ("seconds", "parameters")
     costs = [c for c in always if c != records.second and any(s.cost(c) is not None for s in shown)]
@@ -165,8 +165,8 @@ def _knobs(records: StudyRecords, words: dict[str, Any], drawn: dict[str, str]) 
     weighed = any(e.importance is not None for e in knobs)
     blocks: list[Block] = [
         Heading(words["knobs"]),
-        Text(words["knobs_how"]),
-        Text(words["importance_what"] if weighed else _unweighed(records, words)),
+        Paragraph(words["knobs_how"]),
+        Paragraph(words["importance_what"] if weighed else _unweighed(records, words)),
     ]
     rows: list[list[Cell]] = []
     for e in knobs:
@@ -186,9 +186,9 @@ def _knobs(records: StudyRecords, words: dict[str, Any], drawn: dict[str, str]) 
         if c := e.metric:
             values = {"effect": number(c.size), "best": c.best.label, "worst": c.worst.label}
             line = words["effect_line"].format(**values, best_mean=number(c.best.mean), worst_mean=number(c.worst.mean))
-            blocks.append(Text(line + _by_chance(c, words)))
+            blocks.append(Paragraph(line + _by_chance(c, words)))
         else:
-            blocks.append(Text(words["effect_none"]))
+            blocks.append(Paragraph(words["effect_none"]))
         rows = []
         for m in e.rows:
             numbers = [number(v) for v in (m.mean, m.sd, m.best, *((m.rise,) if rise else ()))]
@@ -199,40 +199,40 @@ def _knobs(records: StudyRecords, words: dict[str, Any], drawn: dict[str, str]) 
 
 
 def _unweighed(records: StudyRecords, words: dict[str, Any]) -> str:
-    """Why there is no importance."""
+    """The sentence saying why there is no importance."""
     count = sum(t.repeat_of is None for t in records.complete)
     few = count < LEAST_WEIGHED
     return str(words["importance_few" if few else "importance_alike"]).format(count=count, least=LEAST_WEIGHED)
 
 
 def _overfit(records: StudyRecords, words: dict[str, Any]) -> list[Block]:
-    """Which knob the trials' rise hangs on: how much worse they ended than they had been."""
-    blocks: list[Block] = [Heading(words["overfit"]), Text(words["overfit_how"].format(metric=records.metric))]
+    """How much worse the trials ended than they were at their best, and which knob affects that most."""
+    blocks: list[Block] = [Heading(words["overfit"]), Paragraph(words["overfit_how"].format(metric=records.metric))]
     rises = list(records.rises.values())
     if not rises:
-        return [*blocks, Text(words["overfit_unknown"], lead=True)]
+        return [*blocks, Paragraph(words["overfit_unknown"], lead=True)]
     rose = [v for v in rises if v > 0]
     if not rose:
-        return [*blocks, Text(words["overfit_none"], lead=True)]
+        return [*blocks, Paragraph(words["overfit_none"], lead=True)]
     mean = number(statistics.fmean(rose))
     count = words["overfit_count"].format(count=f"{len(rose):,}", of=f"{len(rises):,}", mean=mean, metric=records.metric)
     knobs = effects.rising(records)
     if not knobs or not (c := knobs[0].rise):
-        return [*blocks, Text(count, lead=True)]
+        return [*blocks, Paragraph(count, lead=True)]
     line = words["overfit_line"].format(
         knob=knobs[0].axis.label, most=c.worst.label, most_mean=number(c.worst.rise), most_runs=len(c.worst.rises), least=c.best.label,
         least_mean=number(c.best.rise), least_runs=len(c.best.rises),
     )  # fmt: skip
     return [
         *blocks,
-        Text(line + _by_chance(c, words), lead=True),
-        Text(count),
+        Paragraph(line + _by_chance(c, words), lead=True),
+        Paragraph(count),
         Plot("rise", words["rise_how"].format(metric=records.metric)),
     ]
 
 
 def _by_chance(contrast: Contrast, words: dict[str, Any]) -> str:
-    """Whether a difference between two values of a knob is more than noise."""
+    """The sentence saying whether a difference between two values of a knob exceeds the noise."""
     return str(words[f"effect_{contrast.verdict}"].format(noise=_maybe(contrast.noise, ".3g"), others=_maybe(contrast.others, ".3g")))
 
 
@@ -240,8 +240,8 @@ def _gallery(records: StudyRecords, words: dict[str, Any], language: Language) -
     blocks: list[Block] = [Heading(words["gallery"])]
     shown = ranking.gallery(records)
     if not shown:
-        return [*blocks, Text(words["gallery_none"])]
-    blocks.append(Text(words["gallery_how"]))
+        return [*blocks, Paragraph(words["gallery_none"])]
+    blocks.append(Paragraph(words["gallery_how"]))
     of = max(rank for rank, _ in shown)
     for rank, trial in shown:
         line = words["gallery_line"].format(metric=records.metric, value=number(trial.value), step=f"{trial.best_step or 0:,}")
@@ -260,17 +260,17 @@ def _failures(records: StudyRecords, words: dict[str, Any]) -> list[Block]:
     blocks: list[Block] = [Heading(words["failures"])]
     failures = ranking.failures(records)
     if failures:
-        blocks.append(Text(words["failures_how"]))
+        blocks.append(Paragraph(words["failures_how"]))
         rows: list[list[Cell]] = []
         for f in failures[:FAILURES]:
             some = ", ".join(map(str, f.numbers[:6])) + (", …" if len(f.numbers) > 6 else "")
             rows.append([f.reason, ended_in_words(f.ended, words), some, str(len(f.numbers))])
         blocks.append(Table([words["reason"], words["ended"], words["trial"], words["count"]], rows, words=3))
     else:
-        blocks.append(Text(words["failures_none"]))
+        blocks.append(Paragraph(words["failures_none"]))
     if pruned := ranking.counts(records)["pruned"]:
-        blocks.append(Text(words["pruned_line"].format(pruned=f"{pruned:,}", metric=records.metric)))
-    return [*blocks, Heading(words["speed"]), Text(_speed(records, words))]
+        blocks.append(Paragraph(words["pruned_line"].format(pruned=f"{pruned:,}", metric=records.metric)))
+    return [*blocks, Heading(words["speed"]), Paragraph(_speed(records, words))]
 
 
 def _speed(records: StudyRecords, words: dict[str, Any]) -> str:
@@ -293,7 +293,7 @@ def _printed(records: StudyRecords, words: dict[str, Any], folder: Path) -> list
         lines.append(words["print_front"].format(count=count, metric=records.metric, second=records.second))
     else:
         lines.append(words["none_complete"])
-    lines += [b.text for b in _best(records, words) if isinstance(b, Text) and b.lead][1:]  # the noise
+    lines += [b.text for b in _best(records, words) if isinstance(b, Paragraph) and b.lead][1:]  # the noise
     lines += [words["print_trials"].format(counts=_counts(records, words)), _speed(records, words)]
     return [*lines, words["print_report"].format(path=folder / "report.html")]
 
@@ -307,7 +307,7 @@ def _link(trial: Trial) -> Cell:
 
 
 def _mean(setting: Setting) -> str:
-    """With its error bar, if it has one: both to two digits of the error."""
+    """The mean of a setting, with its standard error if it has one, both to two digits of the error."""
     error = setting.error
     if not error or error >= 1e6 or abs(setting.mean) >= 1e9:
         return number(setting.mean) + ("" if error is None else f" ± {error:.2g}")
@@ -316,7 +316,7 @@ def _mean(setting: Setting) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four digits, more of what is whole; a dash where there is none."""
+    """A number to four digits, or to all whole digits if it is large; a dash for None."""
     return _maybe(value, ",.0f" if value and 1e4 <= abs(value) < 1e9 else ".4g")
 
 

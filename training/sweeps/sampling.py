@@ -1,4 +1,4 @@
-"""A sweep's words as Optuna has them: how it searches and prunes, what a knob may be, and which knob matters."""
+"""Translates a sweep's config into Optuna's classes: sampler, pruner, distributions of the knobs, and importance."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ from training.sweeps.space import SweepConfig
 
 
 def sampler(sweep: SweepConfig, seed: int) -> BaseSampler:
-    """What proposes the next trial; a grid's points are not proposed, so any will do for it."""
+    """The sampler that proposes trials. A grid does not use its proposals, so that any will do."""
     if sweep.search == "tpe":
         return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
-    if sweep.search == "nsga2":  # below one population it draws at random, and Optuna's own is 50
+    if sweep.search == "nsga2":  # the first population is random, and Optuna's default of 50 is too large for small budgets
         return NSGAIISampler(seed=seed, population_size=max(4, min(50, (sweep.trials or 100) // 5)))
     return RandomSampler(seed=seed)
 
 
 def pruner(sweep: SweepConfig, every_steps: int) -> BasePruner:
-    """What ends bad trials early; they are evaluated every `every_steps`."""
+    """The pruner that ends bad trials early; trials are evaluated every `every_steps` steps."""
     if sweep.prune == "hyperband":
         return HyperbandPruner(min_resource=every_steps, reduction_factor=3)
     return MedianPruner(n_startup_trials=5) if sweep.prune == "median" else NopPruner()
 
 
 def importance(searched: list[FrozenTrial], direction: Literal["minimize", "maximize"]) -> dict[str, float]:
-    """How much each knob decides about being among the best (PED-ANOVA, Watanabe et al. 2023): shares of 1; empty for few
-    trials, and where all came out alike.
+    """How much each knob decides whether a trial is among the best, in shares of 1 (PED-ANOVA, Watanabe et al. 2023).
+
+    Empty if there are too few trials, or if all have the same result.
     """
     done = [t for t in searched if t.state == TrialState.COMPLETE]
     if len(done) < LEAST_WEIGHED or len({t.values[0] for t in done}) == 1:
         return {}
-    # A study of its own: without the repeats, which would give the best settings more weight, and with the metric as its one aim.
+    # A separate study, with the metric as its only aim and without the repeats, which would give the best settings more weight.
     alone = optuna.create_study(direction=direction)
     alone.add_trials([create_trial(params=t.params, distributions=t.distributions, value=t.values[0]) for t in done])
     try:
-        found = optuna.importance.get_param_importances(alone)
-    except (ValueError, RuntimeError):  # numbers that it cannot rank
+        shares = optuna.importance.get_param_importances(alone)
+    except (ValueError, RuntimeError):  # Optuna cannot rank these numbers
         return {}
-    return {k: round(float(v), 4) for k, v in found.items()}
+    return {k: round(float(v), 4) for k, v in shares.items()}
 
 
 def suggest(trial: Trial, knob: Knob) -> Any:
-    """The knob's value in this trial: chosen by the sampler, or what it has already."""
+    """The knob's value in this trial, chosen by the sampler unless the trial has one already."""
     if knob.values is not None:
         return trial.suggest_categorical(knob.key, knob.values)
     if knob.whole:
@@ -58,7 +59,7 @@ def suggest(trial: Trial, knob: Knob) -> Any:
 
 
 def distribution(knob: Knob) -> BaseDistribution:
-    """As Optuna has it."""
+    """The knob's distribution in Optuna."""
     if knob.values is not None:
         return CategoricalDistribution(knob.values)
     if knob.whole:

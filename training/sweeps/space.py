@@ -1,4 +1,4 @@
-"""A sweep's config: what is trained (a run's config), over which knobs, and how long it is searched.
+"""A sweep's config: which run is trained, over which knobs, and for how long.
 
 A knob (knob.py) is a key of the run's config with the values that it may take. Light: no torch, no Optuna.
 """
@@ -26,64 +26,64 @@ from training.settings.task_specs import LOSSES, METRICS, TASKS
 from training.settings.values import read_section
 from training.sweeps.knob import Knob, flat, in_order, nested, read_knob
 
-TOKENIZER_DEPENDENT = ("val_loss", "perplexity")  # of a token, so they compare under one tokenizer only
+TOKENIZER_DEPENDENT = ("val_loss", "perplexity")  # per token, so they compare only under the same tokenizer
 
-MOST_POINTS = 100_000  # of a grid: all of them are put into the study before its first trial
+MOST_POINTS = 100_000  # of a grid at most; all points are listed before the first trial
 
-UNREAD = ("workers", "shuffle_rows")  # of the corpus section: which rows are used and held out is the same whatever they are
+UNREAD = ("workers", "shuffle_rows")  # keys of the corpus section that do not affect which rows are used and held out
 
-MEASURED_ON = ("evaluation.max_rows", "evaluation.generate_rows")  # and what begins with corpus.validation
+MEASURED_ON = ("evaluation.max_rows", "evaluation.generate_rows")  # and all keys below corpus.validation
 
-OWN = ("run_dir", "resume", "seed", "log.preflight", "tokenizer.path")  # of the run's config, which trial.config_of sets
+OWN = ("run_dir", "resume", "seed", "log.preflight", "tokenizer.path")  # keys of the run's config that trial.config_of sets
 
 
 @dataclass
 class SweepConfig:
-    """A study of training/sweep.py."""
+    """The config of a study (training/sweep.py)."""
 
     base: str
-    """The config of a run, e.g. configs/gpt/stray_birds.yaml; every trial is this run with other values of the knobs."""
+    """The config of a run, e.g. configs/gpt/stray_birds.yaml. Every trial is this run with other values of the knobs."""
     run_dir: str = "runs/sweep"
-    """Where the study goes; a study that is there already goes on."""
+    """The folder of the study. A study that is there already is continued."""
     set: dict[str, Any] = field(default_factory=dict)
-    """Values put over the base in every trial, by dotted keys, e.g. `{train.max_steps: 100}`."""
+    """Values that replace the base's in every trial, by dotted keys, e.g. `{train.max_steps: 100}`."""
     space: dict[str, Any] = field(default_factory=dict)
-    """The knobs. A dotted key of the run's config with a list of values, `{low: 1.0e-4, high: 1.0e-2, log: true}` (whole
-    numbers if both ends are; `step` goes with it), or, under a name of your own, `{values: {small: {key: value, …}, …}}`
-    that sets several keys at once. With `when: {other.key: value}` it is turned only where that knob (or the base) has
-    this value, or one of a list."""
+    """The knobs. Each is a dotted key of the run's config with a list of values, or with a range such as `{low: 1.0e-4, high:
+    1.0e-2, log: true}` (of whole numbers if both ends are whole; `step` is possible), or a name of your own with `{values:
+    {small: {key: value, …}, …}}`, which sets several keys at once. With `when: {other.key: value}` a knob is turned only
+    where that knob (or the base) has this value, or one of a list."""
     search: Literal["grid", "random", "tpe", "nsga2"] = "tpe"
     """`grid`: every combination once, in random order. `tpe` (Bergstra et al. 2011) and `nsga2` (Deb et al. 2002; with `against`)
     learn from the trials so far."""
     metric: Literal[METRICS] = "val_loss"  # type: ignore[valid-type]
-    """What is to be good: of each run, its best evaluation."""
+    """What is optimised. Each run counts with its best evaluation."""
     against: Literal["none", "seconds", "parameters"] = "none"
-    """A second aim, to be small: the seconds of training or the number of parameters. There is no single best setting then but a
-    Pareto front."""
+    """A second aim, to be minimised: the seconds of training or the number of parameters. The result is then a Pareto front
+    instead of a single best setting."""
     prune: Literal["none", "median", "hyperband"] = "none"
     """End a trial early if its metric is worse than the median of the others at the same step, or by Hyperband (Li et al. 2018)."""
     trials: Annotated[int, Gt(0)] | None = None
-    """Budget: so many trials, failed and pruned ones included, repeats not."""
+    """Budget: the number of trials, including failed and pruned ones, without repeats."""
     minutes: Annotated[float, Gt(0)] | None = None
-    """Budget: so many minutes in trials, summed over all workers; the trial that crosses the line is finished."""
+    """Budget: minutes in trials, summed over all workers. The trial that exceeds it is finished."""
     tokens: Annotated[int, Gt(0), Le(10**15)] | None = None
-    """Budget: so many target tokens."""
+    """Budget: the number of target tokens."""
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = 1
-    """Of the search; the runs have the base's."""
+    """The seed of the search. The runs have the base's seed."""
     keep: Annotated[int, Ge(0), Le(2**31 - 1)] = 3
-    """The checkpoints of the best so many trials stay; the others are removed when their trial ends."""
+    """For how many of the best trials the checkpoints are kept. The others are removed when their trial ends."""
     repeat_best: Annotated[int, Ge(0), Le(2**31 - 1)] = 3
-    """In the end the best so many settings are trained again with other seeds, so that a difference has an error bar."""
+    """How many of the best settings are trained again with other seeds at the end, so that differences have error bars."""
     repeat_seeds: Annotated[int, Ge(0), Le(2**31 - 1)] = 2
-    """With so many other seeds each."""
+    """With how many other seeds each of them is trained."""
     language: Literal["auto", "zh", "en"] = "auto"
-    """Of the report; `auto` goes by the locale. On the command line `--lang` too."""
+    """The language of the report; `auto` is that of the locale. On the command line also `--lang`."""
     report: bool = False
-    """Only write the report, of the trials that there are."""
+    """Train nothing; only write the report on the recorded trials."""
 
 
 def parse_sweep_args(argv: list[str] | None = None, description: str = "") -> SweepConfig:
-    """Read `--config FILE` and overrides such as `--trials 20`; raises ConfigError with all mistakes."""
+    """Read `--config FILE` and overrides such as `--trials 20`. Raises ConfigError with all mistakes."""
     run = ("task", "is the config of a run; a sweep's names it under `base` and has a `space`, see configs/sweep")
     try:
         return command_line.read(SweepConfig, argv, description, relations, "configs/sweep/sentence.yaml", run, "language")
@@ -92,14 +92,14 @@ def parse_sweep_args(argv: list[str] | None = None, description: str = "") -> Sw
 
 
 def _of_the_trials(unknown: re.Match[str]) -> str:
-    """What to say of a key that is no sweep's but a run's."""
+    """The message about an unknown key, with a hint if it is a key of a run's config."""
     if unknown[1] not in {f.name for f in dataclasses.fields(Config)}:
         return unknown[0]
     return f"unknown key {unknown[1]}; what all trials are to have stands under `set` in the sweep's file, as set: {{train.max_steps: 300}}"
 
 
 def relations(sweep: SweepConfig) -> list[str]:
-    """A line for every value, and every relation between values, that cannot be; the space's too."""
+    """A line for every invalid value, and every invalid combination of values, also in the space."""
     problems = []
     if not sweep.run_dir.strip():
         problems.append("run_dir: is empty; name a folder, e.g. runs/sweep-sentence")
@@ -122,27 +122,27 @@ def relations(sweep: SweepConfig) -> list[str]:
 
 
 def knobs(sweep: SweepConfig) -> list[Knob]:
-    """The space, each knob after those that its condition names; raises ConfigError with all that is wrong with it."""
+    """The knobs of the space, each after those that its condition names. Raises ConfigError with all problems."""
     problems: list[str] = []
-    found: list[Knob] = []
-    for key, said in sweep.space.items():
+    axes: list[Knob] = []
+    for key, value in sweep.space.items():
         try:
-            found.append(read_knob(str(key), said))
+            axes.append(read_knob(str(key), value))
         except ConfigError as error:
             problems += str(error).splitlines()
-    found = in_order(found, problems)
+    axes = in_order(axes, problems)
     if sweep.search == "grid":
-        endless = [k.key for k in found if not k.size]
+        endless = [k.key for k in axes if not k.size]
         problems += [f"space.{key}: a grid needs a list of values, or a range with a step and no log" for key in endless]
-        if not endless and math.prod(k.size for k in found) > MOST_POINTS:
+        if not endless and math.prod(k.size for k in axes) > MOST_POINTS:
             problems.append(f"space: the grid has more than {MOST_POINTS:,} points; use search: random or tpe")
     if problems:
         raise ConfigError("\n".join(problems))
-    return found
+    return axes
 
 
 def base_config(sweep: SweepConfig) -> Config:
-    """The run that all trials begin from; raises ConfigError if it or a value of the space cannot be."""
+    """The config of the run that all trials vary. Raises ConfigError if it, or a value of the space, is invalid."""
     if not sweep.base.strip():
         raise ConfigError("base: is empty; name the config of a run, e.g. configs/gpt/stray_birds.yaml")
     if odd := [k for k in flat(sweep.set) if k.partition(".")[0] not in {f.name for f in dataclasses.fields(Config)}]:
@@ -151,19 +151,19 @@ def base_config(sweep: SweepConfig) -> Config:
     try:
         base = load_config(sweep.base, "set", flat(sweep.set))
     except ConfigError as error:
-        told = str(error)
-        raise ConfigError(f"base: {told}" if told.startswith(f"{sweep.base}: ") and "\n" not in told else told) from None
+        message = str(error)
+        raise ConfigError(f"base: {message}" if message.startswith(f"{sweep.base}: ") and "\n" not in message else message) from None
     problems = [f"set.{key}: the sweep sees to it itself; leave it out" for key in ("run_dir", "resume") if key in flat(sweep.set)]
     axes = knobs(sweep)
     for knob in axes:
         for value in knob.extremes():
-            said = f"space.{knob.key}" + (f" ({value})" if knob.sets else "")
-            problems += [f"{said}: {line}" for line in read_section(Config, nested(knob.settings(value)), {})]
+            where = f"space.{knob.key}" + (f" ({value})" if knob.sets else "")
+            problems += [f"{where}: {line}" for line in read_section(Config, nested(knob.settings(value)), {})]
         if own := sorted({key for value in knob.extremes() for key in knob.settings(value)} & set(OWN)):
             problems.append(f"space.{knob.key}: the sweep sees to {own[0]} itself")
         if idle := sorted({k for v in knob.extremes() for k in knob.settings(v) if k.startswith("log.") and k not in OWN}):
             problems.append(f"space.{knob.key}: {idle[0]} changes nothing that is measured")
-        problems += [f"space.{knob.key}.when: {p}" for key, wanted in knob.when for p in _never(key, wanted, axes, base)]
+        problems += [f"space.{knob.key}.when: {p}" for key, allowed in knob.when for p in _never(key, allowed, axes, base)]
     problems += _both(axes)
     turned = {key for k in axes for v in k.extremes() for key in k.settings(v)}
     if twice := sorted(turned & set(flat(sweep.set))):
@@ -186,48 +186,49 @@ def base_config(sweep: SweepConfig) -> Config:
     return base
 
 
-def _never(key: str, wanted: tuple[Any, ...], axes: list[Knob], base: Config) -> list[str]:
-    """Why a condition can never hold, if so."""
+def _never(key: str, allowed: tuple[Any, ...], axes: list[Knob], base: Config) -> list[str]:
+    """The reasons why a condition can never hold; empty if it can."""
     knob = next((k for k in axes if k.key == key), None)
-    if not wanted:
+    if not allowed:
         return [f"{key} has no value to be; name one"]
     if knob is None:
-        found = value_of(base, key, ...)
-        if found is ...:
+        value = value_of(base, key, ...)
+        if value is ...:
             return [f"{key} is no knob and no key of the base"]
-        return [] if found in wanted else [f"{key} is {found} in the base and no knob, so this never holds"]
+        return [] if value in allowed else [f"{key} is {value} in the base and no knob, so this never holds"]
     if knob.values is None:
-        return [f"{key} goes from {knob.low} to {knob.high}" for v in wanted if not _within(v, knob)]
-    return [f"{key} has no value {v}; it has {', '.join(map(str, knob.values))}" for v in wanted if v not in knob.values]
+        return [f"{key} goes from {knob.low} to {knob.high}" for v in allowed if not _within(v, knob)]
+    return [f"{key} has no value {v}; it has {', '.join(map(str, knob.values))}" for v in allowed if v not in knob.values]
 
 
 def _within(value: Any, knob: Knob) -> bool:
+    """Whether a value is a number in the knob's range."""
     return isinstance(value, int | float) and not isinstance(value, bool) and knob.low <= value <= knob.high
 
 
 def _both(axes: list[Knob]) -> list[str]:
-    """A line for every key that two knobs would set at the same time."""
+    """A line for every two knobs that may set the same key at the same time."""
     problems = []
     for one, other in itertools.combinations(axes, 2):
         shared = {k for v in one.extremes() for k in one.settings(v)} & {k for v in other.extremes() for k in other.settings(v)}
-        apart = any(key == k and not set(wanted) & set(w) for key, wanted in one.when for k, w in other.when)
+        apart = any(key == k and not set(v) & set(w) for key, v in one.when for k, w in other.when)
         if shared and not apart:
             problems.append(f"space.{other.key}: sets {min(shared)}, which space.{one.key} sets too; the last one would win")
     return problems
 
 
 def value_of(config: Config, key: str, missing: Any = None) -> Any:
-    """What a dotted key has; `missing` if there is none."""
-    found: Any = config
+    """The value of a dotted key; `missing` if there is no such key."""
+    value: Any = config
     for part in key.split("."):
-        found = found.get(part, missing) if isinstance(found, dict) else getattr(found, part, missing)
-    return found
+        value = value.get(part, missing) if isinstance(value, dict) else getattr(value, part, missing)
+    return value
 
 
 def holds(knob: Knob, params: dict[str, Any], base: Config, axes: list[Knob]) -> bool:
-    """Whether a knob's condition holds: one of `axes` that is not turned itself has no value; what is no knob has the base's."""
+    """Whether a knob's condition holds. A knob among `axes` that is not turned itself has no value; other keys have the base's."""
     names = {k.key for k in axes} if knob.when else set()
-    return all((key in params and params[key] in wanted) if key in names else value_of(base, key) in wanted for key, wanted in knob.when)
+    return all((key in params and params[key] in allowed) if key in names else value_of(base, key) in allowed for key, allowed in knob.when)
 
 
 def with_values(config: Config, values: dict[str, Any]) -> Config:
@@ -245,20 +246,20 @@ def with_values(config: Config, values: dict[str, Any]) -> Config:
     return made
 
 
-def _sources(said: Any) -> Any:
-    """Sources of text as YAML has them, as the config has them."""
-    if isinstance(said, list):
-        return [_sources(one) for one in said]
-    return SourceConfig(**said) if isinstance(said, dict) else said
+def _sources(value: Any) -> Any:
+    """Sources of text, converted from YAML's dicts to the config's classes."""
+    if isinstance(value, list):
+        return [_sources(item) for item in value]
+    return SourceConfig(**value) if isinstance(value, dict) else value
 
 
 def grid(axes: list[Knob], base: Config) -> list[dict[str, Any]]:
-    """Every combination of the knobs' points; those that differ only in a knob whose condition does not hold are one."""
-    found: dict[str, dict[str, Any]] = {}
+    """Every combination of the knobs' points. Combinations that differ only in a knob that is not turned count once."""
+    settings: dict[str, dict[str, Any]] = {}
     for values in itertools.product(*(k.points() for k in axes)):
         params: dict[str, Any] = {}
         for knob, value in zip(axes, values):
             if holds(knob, params, base, axes):
                 params[knob.key] = value
-        found[json.dumps(params, sort_keys=True)] = params
-    return list(found.values())
+        settings[json.dumps(params, sort_keys=True)] = params
+    return list(settings.values())

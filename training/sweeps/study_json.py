@@ -1,4 +1,4 @@
-"""Reads study.json into the records that the report and the page show, and checks it as if a stranger had written it.
+"""Reads study.json into records for the report and the page, and checks it, because anyone may have written it.
 
 Light: no torch, no Optuna.
 """
@@ -13,19 +13,27 @@ from training.base.errors import ConfigError
 from training.sweeps.records import STATES, Axis, StudyRecords, Trial
 from training.sweeps.values import is_number, name_of, number
 
-HEADER = ("name", "task", "base", "search", "importance")  # what every sweep writes of a study, whatever its trials
+HEADER = ("name", "task", "base", "search", "importance")  # keys of the study itself, which every sweep writes
 
-DAMAGE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)  # raised by reading what is no study
+DAMAGE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+)  # errors from reading something that is not a study
 
 
 def load_study(path: Path, leave_out_damaged: bool = False) -> StudyRecords:
     """The study in a folder (or in a study.json).
 
     Args:
-        leave_out_damaged: leave out trials that cannot be read, and go without what a study says of itself as a whole (`HEADER`).
+        leave_out_damaged: leave out trials that cannot be read, and accept missing keys of the study itself (`HEADER`).
 
     Raises:
-        ConfigError: if it cannot be read.
+        ConfigError: if the file cannot be read or is not a study.
     """
     path = path / "study.json" if path.is_dir() else path
     try:
@@ -38,6 +46,7 @@ def load_study(path: Path, leave_out_damaged: bool = False) -> StudyRecords:
 
 
 def _study(folder: Path, plain: dict[str, Any], leave_out_damaged: bool) -> StudyRecords:
+    """The study in a parsed study.json. Raises one of DAMAGE."""
     header: dict[str, Any] = {key: plain.get(key) or "" if leave_out_damaged else plain[key] for key in HEADER}
     keys = {str(knob["key"]) for knob in plain["knobs"]}
     trials = []
@@ -60,7 +69,7 @@ def _study(folder: Path, plain: dict[str, Any], leave_out_damaged: bool) -> Stud
 
 
 def _axis(knob: dict[str, Any], label: str, trials: list[Trial]) -> Axis:
-    """A knob; raises ValueError if what is recorded is no range."""
+    """A knob with the values that its trials have. Raises ValueError for an invalid range."""
     key, is_range = str(knob["key"]), "values" not in knob
     listed = () if is_range else tuple(map(_value, knob["values"]))
     over = {name_of(t.params[key]) for t in trials if key in t.params and t.state != "running"}
@@ -72,21 +81,22 @@ def _axis(knob: dict[str, Any], label: str, trials: list[Trial]) -> Axis:
     ends = tuple(_value(knob[end]) for end in ("low", "high")) if is_range else ()
     log = knob.get("log") is True
     if is_range and not (ordered and all(map(is_number, ends)) and ends[0] < ends[1] and not (log and min(*ends, *every) <= 0)):
-        raise ValueError(f"{key} is no range")
+        raise ValueError(f"{key} is not a range")
     step: Any = knob.get("step")
     return Axis(
         key=key, label=label, values=None if is_range else listed, tried=tuple(v for v in every if name_of(v) in over), ordered=ordered,
         scale=ends or tuple(every), log=log, whole=knob.get("kind") == "int", step=step if is_number(step) and step > 0 else None,
-        when=tuple((str(k), tuple(map(_value, wanted))) for k, wanted in (knob.get("when") or {}).items()),
+        when=tuple((str(k), tuple(map(_value, allowed))) for k, allowed in (knob.get("when") or {}).items()),
     )  # fmt: skip
 
 
 def _trial(entry: dict[str, Any], keys: set[str]) -> Trial:
+    """A trial of a study with these knobs. Raises one of DAMAGE."""
     if entry["state"] not in STATES:
         raise ValueError(f"trial {entry['number']} has the state {entry['state']}")
     params = {str(key): _value(value) for key, value in entry["params"].items()}
     if unknown := params.keys() - keys:
-        raise ValueError(f"trial {entry['number']} sets {min(unknown)}, which is none of the study's knobs")
+        raise ValueError(f"trial {entry['number']} sets {min(unknown)}, which is not one of the study's knobs")
     values = entry.get("values") or []
     samples = [{str(k): str(v) for k, v in s.items()} for s in entry.get("samples") or []]
     verdicts = [{str(k): str(v) for k, v in s.items()} for s in entry.get("verdicts") or []]
@@ -103,7 +113,7 @@ def _trial(entry: dict[str, Any], keys: set[str]) -> Trial:
 
 
 def _value(value: Any) -> Any:
-    """A value that a knob can have, as it is."""
+    """`value` unchanged. Raises ValueError if a knob cannot have it."""
     if not (value is None or isinstance(value, str | bool) or is_number(value)):
-        raise ValueError(f"{value!r} is no value of a knob")
+        raise ValueError(f"{value!r} is not a value of a knob")
     return value

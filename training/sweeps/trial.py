@@ -1,4 +1,4 @@
-"""One trial of a study: the base's run with other values. Refused before it costs anything if it cannot work; recorded however it ends."""
+"""One trial of a study: the base's run with other values. It is refused beforehand if it cannot work, and recorded however it ends."""
 
 from __future__ import annotations
 
@@ -29,18 +29,25 @@ from training.sweeps.space import UNREAD
 from training.sweeps.study import Claim
 from training.tasks.base import TokenCache
 
-SAMPLES = 4  # of a trial, for the gallery
+SAMPLES = 4  # samples of a trial that study.json keeps
 
-POINTS = 200  # of a curve in study.json, at most
+POINTS = 200  # points of a curve in study.json, at most
 
 
 class Interrupted(Exception):
-    """Ctrl-C or SIGTERM in a trial; what it has is saved and the study goes on with it."""
+    """Ctrl-C or SIGTERM has interrupted a trial. Its state is saved, and the study will resume it."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended, why it failed or "", the model's parameters; `signal` if one came, which was too late to interrupt it."""
+    """How a trial ended.
+
+    Attributes:
+        ended: a word such as "complete" or "refused".
+        reason: why it failed, or "".
+        parameters: the number of the model's parameters.
+        signal: a signal that came too late to interrupt the trial, or "".
+    """
 
     ended: str
     reason: str = ""
@@ -49,41 +56,45 @@ class Outcome:
 
 
 def config_of(base: Config, claim: Claim, tokenizer: str | None) -> Config:
-    """The run's config in a trial.
+    """The config of a trial's run.
 
     Args:
-        tokenizer: the folder of the study's own, where the space does not vary it.
+        tokenizer: the folder of the tokenizer that all trials share; None if the space varies it.
     """
     whole = space.with_values(base, claim.settings)
     if tokenizer:
         whole = replace(whole, tokenizer=replace(whole.tokenizer, path=tokenizer))
-    log = replace(whole.log, preflight=False)  # its probe would take longer than many a trial
+    log = replace(whole.log, preflight=False)  # its probe may take longer than a trial
     return replace(whole, run_dir=str(claim.folder), seed=claim.seed, resume=True, log=log)
 
 
 def refusal(config: Config, entries: int, processes: Processes) -> str:
-    """Why this run cannot work, found without its corpus and its weights; empty if it may.
+    """Why this run cannot work, found without reading its corpus or making its weights; "" if it may work.
 
     Args:
-        entries: of the tokenizer.
+        entries: the size of the vocabulary.
     """
     try:
         check_config(config)
         check_before_reading(config, processes)
         context = config.spec.context(config.batch)
         parameters = count_on_paper(config.task, model_config(config.task, config.model, StandIn(entries), context))
-        there = numbers.memory_here(processes.device)
+        available = numbers.memory_here(processes.device)
         shapes = config.spec.full_batch(config.batch)
         rows, length = shapes["labels"]
-        if 12 * parameters > there:  # the least that any optimizer here needs
-            return f"preflight: weights, gradients and optimizer take {12 * parameters / 1e9:.1f} GB or more, there are {there / 1e9:.1f}"
-        if 16 * parameters + rows * length * (parameters + 16 * entries) > there / 2:  # far more than any takes; measuring costs a second
+        if 12 * parameters > available:  # bytes, the least that any optimizer here needs
+            return (
+                f"preflight: weights, gradients and optimizer take {12 * parameters / 1e9:.1f} GB or more, there are {available / 1e9:.1f}"
+            )
+        if (
+            16 * parameters + rows * length * (parameters + 16 * entries) > available / 2
+        ):  # a generous bound; only beyond it is the exact size worth a second
             memory = numbers.of_model(config, entries, shapes)[0]["memory"]
             fixed = memory["weights"] + memory["gradients"] + memory["optimizer"]
-            if fixed > there:
-                return f"preflight: weights, gradients and optimizer take {fixed / 1e9:.1f} GB, there are {there / 1e9:.1f}"
-            if memory["peak_bytes"] > there:
-                return f"preflight: a full micro-batch takes {memory['peak_bytes'] / 1e9:.1f} GB, there are {there / 1e9:.1f}"
+            if fixed > available:
+                return f"preflight: weights, gradients and optimizer take {fixed / 1e9:.1f} GB, there are {available / 1e9:.1f}"
+            if memory["peak_bytes"] > available:
+                return f"preflight: a full micro-batch takes {memory['peak_bytes'] / 1e9:.1f} GB, there are {available / 1e9:.1f}"
     except ConfigError as error:
         return "; ".join(str(error).splitlines())
     return ""
@@ -92,16 +103,16 @@ def refusal(config: Config, entries: int, processes: Processes) -> str:
 def run(
     train: Train, config: Config, on_evaluation: Callable[[dict[str, Any]], str | None], token_cache: TokenCache, workers: int
 ) -> Outcome:  # fmt: skip
-    """Train. What it says goes to log.txt in its folder.
+    """Train a trial. Its output goes to log.txt in its folder.
 
     Raises:
-        Interrupted: by a signal.
-        Stopped, OSError: a full disk and the like, which is no fault of the trial.
+        Interrupted: if a signal ended it.
+        Stopped, OSError: for a full disk and the like, which are not the trial's fault.
     """
     signals = Signals()
     folder = Path(config.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ".lock").touch()  # by which a run knows its own
+    (folder / ".lock").touch()  # by this file a run recognises its own folder
     with open(folder / "log.txt", "a", encoding="utf-8") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         try:
             result = train(config, on_evaluation, token_cache, workers, signals)
@@ -115,7 +126,7 @@ def run(
             return Outcome("failed", f"{type(error).__name__}: {error}", signal=signals.received)
         except Stopped:
             raise
-        except Exception as error:  # whatever a combination breaks, the next one may work
+        except Exception as error:  # one setting may fail in any way, and the next may still work
             return Outcome("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:400]}", signal=signals.received)
     if result.ended == "interrupted":
         raise Interrupted
@@ -123,9 +134,7 @@ def run(
 
 
 def record(config: Config, metric: str) -> dict[str, Any]:
-    """What study.json says of a run: its numbers, curve, sample texts and the doctor's verdicts; of one without an evaluation,
-    what it took.
-    """
+    """What study.json records of a run: its numbers, curve, samples and the doctor's verdicts; without an evaluation only its tokens."""
     folder = Path(config.run_dir)
     records = read_metrics(folder)
     evaluations = [r for r in records if r["event"] == "evaluate" and r.get(metric) is not None]
@@ -150,47 +159,48 @@ def record(config: Config, metric: str) -> dict[str, Any]:
 
 
 def seconds_so_far(config: Config) -> float:
-    """What earlier launches of this trial have trained, as its records say; what they lost when they were killed is not in them."""
+    """The seconds that earlier launches of this trial have trained by its records, which lack what a kill has lost."""
     return max((float(r.get("seconds") or 0.0) for r in read_metrics(Path(config.run_dir))), default=0.0)
 
 
 def forget(folder: Path) -> None:
-    """Remove a trial's checkpoints; everything that says how it went stays."""
+    """Remove a trial's checkpoints, and keep all its records."""
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     for name in ("best", "latest"):
         (folder / name).unlink(missing_ok=True)
 
 
 def borrow(config: Config, shelf: Path) -> None:
-    """Put what an earlier trial found in reading the same corpus into this trial's folder, so that it is not read through again."""
-    there, here = _scan_of(config, shelf), Path(config.run_dir) / "corpus"
-    if there.is_dir() and not here.exists():
-        _link(there, here)
+    """Link an earlier trial's scan of the same corpus into this trial's folder, so that the corpus is not scanned again."""
+    shared, own = _scan_of(config, shelf), Path(config.run_dir) / "corpus"
+    if shared.is_dir() and not own.exists():
+        _link(shared, own)
 
 
 def lend(config: Config, shelf: Path) -> None:
-    """Keep what this trial found in reading its corpus for the others; nothing if an earlier one did."""
-    there, here = _scan_of(config, shelf), Path(config.run_dir) / "corpus"
-    if (here / "report.json").is_file() and not there.exists():
-        beside = there.with_name(f"{there.name}.{os.getpid()}")
-        shutil.rmtree(beside, ignore_errors=True)  # of a killed process that had the same number
-        _link(here, beside)
-        with contextlib.suppress(OSError):  # another worker was first, and its files stay (`replacing` would put ours in their place)
-            beside.rename(there)
+    """Keep this trial's scan of its corpus for later trials, unless there is one already."""
+    shared, own = _scan_of(config, shelf), Path(config.run_dir) / "corpus"
+    if (own / "report.json").is_file() and not shared.exists():
+        beside = shared.with_name(f"{shared.name}.{os.getpid()}")
+        shutil.rmtree(beside, ignore_errors=True)  # left by a killed process with the same id
+        _link(own, beside)
+        with contextlib.suppress(OSError):  # another worker was first, and its files stay (`replacing` would overwrite them)
+            beside.rename(shared)
         shutil.rmtree(beside, ignore_errors=True)
 
 
 def _scan_of(config: Config, shelf: Path) -> Path:
-    said = {k: v for k, v in asdict(config.corpus).items() if k not in UNREAD}
-    said |= {"task": config.task, "most": config.evaluation.max_rows}
-    return shelf / ("corpus-" + hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12])
+    """The shared folder for scans of this corpus, named by what a scan depends on."""
+    key = {k: v for k, v in asdict(config.corpus).items() if k not in UNREAD}
+    key |= {"task": config.task, "most": config.evaluation.max_rows}
+    return shelf / ("corpus-" + hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12])
 
 
-def _link(there: Path, here: Path) -> None:
-    """The same files under another name: their readers replace them and never write into them."""
-    here.mkdir(parents=True)
-    for path in there.iterdir():
+def _link(source: Path, target: Path) -> None:
+    """Hard-link the files of a folder into a new one. This is safe, because files are replaced and never written into."""
+    target.mkdir(parents=True)
+    for path in source.iterdir():
         try:
-            os.link(path, here / path.name)
-        except OSError:  # a file system without links
-            shutil.copy2(path, here / path.name)
+            os.link(path, target / path.name)
+        except OSError:  # a file system without hard links
+            shutil.copy2(path, target / path.name)

@@ -1,4 +1,4 @@
-"""The values that a knob may take: what tells two of them apart, and how they are written. Light: no torch, no Optuna."""
+"""The values of knobs: when two are equal, how they are sorted, and how they are written. Light: no torch, no Optuna."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number; true and false are none."""
+    """Whether a value is a finite number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def number(value: Any) -> float | None:
-    """None for what is no finite number, and for numbers whose squares would not be finite."""
+    """`value` as a float; None if it is not a finite number, or so large that its square is not finite."""
     return float(value) if is_number(value) and abs(value) < 1e100 else None
 
 
 def name_of(value: Any) -> str:
-    """A name that is equal for equal values: 1 and 1.0 share one, while 1, true and "1" have one each."""
+    """A text that is the same for equal values: 1 and 1.0 share one, while 1, true and "1" have different ones."""
     return repr(float(value)) if is_number(value) else json.dumps(value)
 
 
 def by_size(value: Any) -> tuple[bool, float, str]:
-    """A key for sorting: numbers by size, then everything else by its text."""
+    """A sort key: numbers by size, then everything else by its text."""
     return not is_number(value), float(value) if is_number(value) else 0.0, str(value)
 
 
 def as_yaml(value: Any) -> str:
-    """A value as it may stand in a config: YAML reads the same number, for which an exponent needs a point before it."""
+    """A value as YAML text that reads back as the same value. A number with an exponent needs a decimal point for that."""
     if isinstance(value, float):
         digits = repr(value)
         return digits.replace("e", ".0e") if "e" in digits and "." not in digits else digits
@@ -36,12 +36,12 @@ def as_yaml(value: Any) -> str:
 
 
 def short_text(value: Any) -> str:
-    """A value in short, for tables and pictures: four digits of a number, YAML's words for null, true and false."""
+    """A short text for tables and pictures: four digits of a number; null, true and false as in YAML."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def spans_decades(values: list[float]) -> bool:
-    """Whether they are read better on a logarithmic scale."""
+    """Whether the values need a logarithmic scale."""
     return bool(values) and min(values) > 0 and max(values) / min(values) > 50

@@ -1,4 +1,4 @@
-"""One worker of a study: takes a trial, trains it, tells how it went, until the budget is spent."""
+"""A worker of a study: it takes a trial, trains it and records the result, until the budget is spent."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 def work(sweep: SweepConfig, train: Train) -> None:
-    """Make trials until the budget is spent, then repeats, then the report.
+    """Run trials until the budget is spent, then the repeats, then write the report.
 
     Raises:
-        ConfigError: for anything in the configs or their files that cannot work.
-        Stopped: when no trial can go on, such as on a full disk.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM; the trial that was interrupted goes on with the study.
+        ConfigError: if something in the configs or their files cannot work.
+        Stopped: if no trial can go on, as on a full disk.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM. The interrupted trial is resumed when the study goes on.
     """
     from training.model.build import quiet_transformers
     from training.setup.processes import Processes
@@ -55,7 +55,7 @@ def work(sweep: SweepConfig, train: Train) -> None:
             from training.sweeps import report
 
             study.write()
-            with study.turn:  # two workers may end together
+            with study.turn:  # two workers may end at the same time
                 print_result("\n".join(report.write(study.dir, sweep.language)))
     except OSError as error:
         if error.errno not in DISK:
@@ -64,7 +64,7 @@ def work(sweep: SweepConfig, train: Train) -> None:
 
 
 def _search(worker: Worker, study: Study | None) -> None:
-    """Trials until the budget is spent, then repeats."""
+    """Run trials until the budget is spent, then the repeats."""
     try:
         worker.prepare()
         for repeats in (False, True):
@@ -79,7 +79,7 @@ def _search(worker: Worker, study: Study | None) -> None:
 
 
 class Worker:
-    """One worker of a study: takes a trial, trains it, tells how it went. `study` is None but in the main process."""
+    """A worker, in each of its processes. `study` is None except in the main process."""
 
     def __init__(self, sweep: SweepConfig, base: Config, study: Study | None, processes: Processes, train: Train):
         from training.tasks.base import TokenCache
@@ -95,13 +95,14 @@ class Worker:
         self.bar = self._bar()
 
     def _bar(self) -> Progress:
-        """Of the search, or of the repeats that follow it; others, or an earlier session, may have done a part."""
+        """The progress bar of the search, or of the repeats after it. Other workers or earlier sessions may have done a part."""
         from training.base.console import Progress
 
         name = self.words["bar"].format(dir=self.sweep.run_dir)
         return Progress(name, total=1.0, done=self._share(), shown=self.processes.main, delay=0, left=self.words["left"])
 
     def _share(self) -> float:
+        """The share of the search, or of the repeats, that is done."""
         if not self.study or not self.searched:
             return self.study.spent() if self.study else 0.0
         repeats = self.study.repeats()
@@ -111,7 +112,7 @@ class Worker:
         """Read the base's corpus and train its tokenizer once, for all trials and all workers.
 
         Raises:
-            ConfigError: also if the corpus is not what the study began with.
+            ConfigError: if that fails, or if the corpus is not the one that the study began with.
         """
         import filelock
 
@@ -120,13 +121,13 @@ class Worker:
 
         axes = space.knobs(self.sweep)
         turned = {key for knob in axes for value in knob.extremes() for key in knob.settings(value)}
-        if "model.type" not in turned:  # else a key may be another class's
+        if "model.type" not in turned:  # else a key may belong to another model class
             for knob in axes:
-                said = [
+                refusals = [
                     trial.refusal(space.with_values(self.base, knob.settings(v)), self.entries, self.processes) for v in knob.extremes()
                 ]
-                if all("has no such key" in why for why in said):
-                    raise ConfigError(f"space.{knob.key}: {said[0]}")
+                if all("has no such key" in why for why in refusals):
+                    raise ConfigError(f"space.{knob.key}: {refusals[0]}")
         self._same_corpus()
         if any(key.startswith("tokenizer.") for key in turned):
             return
@@ -141,6 +142,7 @@ class Worker:
         self.tokenizer, self.entries = f"{shelf}/base/tokenizer", len(data.tokenizer)
 
     def _same_corpus(self) -> None:
+        """Raise ConfigError in all processes if the corpus is not the one that the study began with."""
         import filelock
 
         from training.corpus.prepare import shards_of
@@ -158,10 +160,10 @@ class Worker:
         self.processes.stop_if(problem)
 
     def trial(self, repeats: bool) -> bool:
-        """Take a trial and see it to its end; False if none is left.
+        """Take a trial, train it and record it; False if none is left.
 
         Raises:
-            KeyboardInterrupt: after a signal; it may have come too late to interrupt the trial, which is recorded then.
+            KeyboardInterrupt: after a signal. If it came too late to interrupt the trial, the trial is recorded first.
         """
         from training.sweeps import trial
 
@@ -173,7 +175,7 @@ class Worker:
             self.searched = True
             self.bar.close()
             self.bar = self._bar()
-        self.repeats = claim.repeat_of is not None  # also one that a dead worker left, which the search takes up
+        self.repeats = claim.repeat_of is not None  # also for a repeat of a dead worker, which the search resumes
         self.now = self.words["trial_number"].format(number=claim.number)
         if self.repeats and self.study:
             self.now = self.words["repeat_number"].format(of=claim.repeat_of, seed=claim.seed, **self.study.repeats())
@@ -194,27 +196,30 @@ class Worker:
             self._tell(claim, config, outcome, earlier + time.monotonic() - began)
             if not gc.get_freeze_count():
                 gc.collect()
-                gc.freeze()  # the libraries' million objects need not be looked through after every trial
+                gc.freeze()  # so that later collections skip the libraries' million objects
         if self.processes.any(bool(outcome.signal)):
             raise KeyboardInterrupt
         return True
 
     def _entries(self, config: Config) -> int:
+        """The size of the vocabulary in a trial."""
         return self.entries if self.tokenizer else config.tokenizer.vocab_size
 
     def _judge(self, evaluation: dict[str, Any]) -> str | None:
+        """Decide after an evaluation whether the trial ends early: returns "pruned", or None to go on."""
         from training.model.hardware import share_threads
 
         assert self.study is not None, "only the main process judges"
-        share_threads(self.study.place.workers_here())  # some may have come, or gone
+        share_threads(self.study.place.workers_here())  # workers may have started or ended
         value = evaluation.get(self.sweep.metric)
         if value is not None:
             self._show([self.words["step"].format(step=evaluation["step"]), f"{self.sweep.metric} {value:.4f}"])
-        if value is None or self.repeats:  # a mean of those repeats only that went well would flatter
+        if value is None or self.repeats:  # a mean over only the good repeats would be biased
             return None
         return "pruned" if self.study.worse(float(value), int(evaluation["step"])) else None
 
     def _tell(self, claim: Claim, config: Config, outcome: Outcome, wall: float) -> None:
+        """Record a trial in the study, print its line, and remove checkpoints that are no longer among the best."""
         from optuna.trial import TrialState
 
         from training.sweeps import trial
@@ -230,7 +235,7 @@ class Worker:
         aims = {"seconds": record.get("training_seconds"), "parameters": parameters}
         values = [record["value"], *([aims[self.sweep.against]] if self.sweep.against != "none" else [])] if not reason else None
         record |= {"ended": ended, "reason": reason or None, "parameters": parameters, "wall_seconds": round(wall, 3)}
-        if ended != "refused":  # the first that trains pays for what later ones find ready
+        if ended != "refused":  # a worker's first training also pays for one-time costs
             record |= {"first": self.first}
             self.first = False
         self.study.tell(claim, values if state == TrialState.COMPLETE else None, state, record)
@@ -242,21 +247,22 @@ class Worker:
             trial.forget(folder)
 
     def _show(self, what: list[str]) -> None:
-        """How far the study is, on a bar or a line every half minute."""
+        """Show how far the study is, on a bar or in a line every half minute."""
         if self.study:
             self.bar.to(self._share(), self.words["comma"].join([self.now, *what, *self.best]))
 
     def _line(self, claim: Claim, record: dict[str, Any]) -> str:
-        """A trial in one line."""
-
-        said = ", ".join(f"{short(k)} {v:.3g}" if isinstance(v, float) else f"{short(k)} {short_text(v)}" for k, v in claim.params.items())
+        """The line that is printed about a trial."""
+        params = ", ".join(
+            f"{short(k)} {v:.3g}" if isinstance(v, float) else f"{short(k)} {short_text(v)}" for k, v in claim.params.items()
+        )
         words = self.words
-        told = words["trial_number"].format(number=claim.number) + (
+        name = words["trial_number"].format(number=claim.number) + (
             words["again"].format(seed=claim.seed) if claim.repeat_of is not None else ""
         )
         ended = ended_in_words(record["ended"], words)
         if record["reason"]:
-            return f"{told}{words['colon']}{ended}{words['colon']}{record['reason']}  [{said}]"
+            return f"{name}{words['colon']}{ended}{words['colon']}{record['reason']}  [{params}]"
         came_to = words["came_to"].format(metric=self.sweep.metric, value=record["value"], step=record["best_step"])
         parts = [came_to, words["took"].format(seconds=record["training_seconds"]), *([ended] if record["ended"] == "pruned" else [])]
-        return f"{told}{words['colon']}{words['comma'].join(parts)}  [{said}]"
+        return f"{name}{words['colon']}{words['comma'].join(parts)}  [{params}]"
