@@ -128,7 +128,9 @@ def _without_corpus(folder: Path, net: Any, temperature: float) -> tuple[dict[st
     from training.tasks.gpt import GptTask
 
     tokenizer = read_tokenizer(folder)
-    prompts = [p for p in PROMPTS if tokenizer(p)["input_ids"]]  # a model from elsewhere may have no start token, so that the empty prompt has no tokens
+    prompts = [
+        p for p in PROMPTS if tokenizer(p)["input_ids"]
+    ]  # a model from elsewhere may have no start token, so that the empty prompt has no tokens
     block = getattr(net.config, "max_position_embeddings", None) or LENGTH
     config = Config(task="gpt")
     evaluation = replace(config.evaluation, prompts=prompts, samples=SAMPLES, max_new_tokens=LENGTH, temperature=temperature)
