@@ -21,7 +21,7 @@ def test_whatever_is_put_into_a_template_is_escaped(tmp_path: Path) -> None:
     for text in (hostile, HOSTILE):
         table = blocks.Table([text], [[text], [blocks.Link(text, text)]])
         rung = blocks.Rung(text, text, [[(text, text)]], [text])
-        page = blocks.html_page([blocks.Heading(text), blocks.Text(text), blocks.KeyNumbers([(text, text)]), table, rung], {}, "en")
+        page = blocks.html_page([blocks.Heading(text), blocks.Paragraph(text), blocks.KeyNumbers([(text, text)]), table, rung], {}, "en")
         assert not re.search(r"<(b|script|img)\b", page)
         assert page.count("&lt;") == 14 * text.count("<"), "two titles, a paragraph, two of a number, four in the table, five of the rung"
     told = study([trial(0, {"model.hidden_size": 32}, 1.0, samples=[{"prompt": hostile, "text": hostile, "reference": hostile}])])
