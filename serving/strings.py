@@ -8,9 +8,8 @@ formats them in the language of the browser's Accept-Language header. The engine
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
-Language = Literal["zh", "en"]
+from training.base.words import Language
 
 LABELS: dict[str, tuple[str, str]] = {
     "intro": (

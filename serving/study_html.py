@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving.strings import Language, say
+from serving.strings import MESSAGES, Language, say
 from training.base.templates import templates
 from training.sweeps import neighbours
 from training.sweeps.effects import Marginal
@@ -16,7 +16,6 @@ from training.sweeps.ranking import by_chance, counts
 from training.sweeps.records import Axis, Setting, StudyRecords, Trial
 from training.sweeps.values import name_of, short_text
 
-METRICS = ("val_loss", "perplexity", "bits_per_character", "bleu", "chrf")  # metrics with a name in strings.py
 CSS = """
 p { margin: 0 0 10px; }
 h4 { margin: 18px 0 4px; font-size: 1.05em; font-weight: 600; }
@@ -98,7 +97,7 @@ def more(records: StudyRecords, trial: Trial, speaks: Language) -> str:
 
 def metric(records: StudyRecords, speaks: Language) -> str:
     """The metric's name in the visitor's language."""
-    return say(speaks, records.metric) if records.metric in METRICS else records.metric
+    return say(speaks, records.metric) if records.metric in MESSAGES else records.metric
 
 
 def number(value: float | None) -> str:

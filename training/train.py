@@ -2,7 +2,8 @@
 
 `train(config)` does the same for a caller in Python. There is one loop for every task: evaluate, sample, save, then accumulate
 micro-batches, clip, step and log. Its output is the run folder (README, "The run folder").
-Exit code 0: done, or saved after Ctrl-C; 1: stopped (a loss that is not finite, a full disk); 2: a mistake in the config.
+Exit code 0: done, or saved after Ctrl-C; 1: stopped (a loss that is not finite, a full disk); 2: a mistake in the config;
+130 and 143: ended by SIGINT or SIGTERM before the first step.
 """
 
 from __future__ import annotations

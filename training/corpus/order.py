@@ -59,7 +59,7 @@ class Corpus:
     @property
     def keeps_order(self) -> bool:
         """Whether rows keep their order within a chunk, because they are pieces of one long text; slices are shuffled still."""
-        return any(s.document == "file" and s.format == "txt" for s in self.shards)
+        return any(shard.in_pieces for shard in self.shards)
 
     @property
     def chunks_per_epoch(self) -> int:
@@ -175,7 +175,7 @@ class Corpus:
         """`_shard` and `_row` of a row; for a piece of one long text also `_first` and `_last`: whether it begins or ends the pieces in
         this state. (In the file as a whole, `holdout: tail` holds out the last piece, so no end of a text would be trained on.)"""
         place: dict[str, Any] = {"_shard": shard, "_row": row}
-        if self.shards[shard].document == "file" and self.shards[shard].format == "txt":
+        if self.shards[shard].in_pieces:
             if (shard, state) not in self._ends:
                 rows = np.flatnonzero(self.states[shard] == state)
                 self._ends[shard, state] = int(rows[0]), int(rows[-1])

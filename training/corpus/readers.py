@@ -37,7 +37,7 @@ def read(shard: Shard, start: int = 0, offset: int | None = None) -> Iterator[Re
     if shard.target_path is not None:
         return _aligned(shard, start)
     number = start + 1 if offset is not None else 1
-    if shard.format == "txt" and shard.document == "file":
+    if shard.in_pieces:
         lines = read_pieces(shard.path, shard.label, number, offset or 0)
     elif shard.format == "txt" and shard.document == "blank_line":
         lines = join(read_lines(shard.path, shard.label, number, offset or 0))

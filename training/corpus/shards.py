@@ -36,6 +36,11 @@ class Shard:
         """Whether row n is line n + 1."""
         return self.format != "csv" and self.format != "tsv" and (self.format != "txt" or self.document == "line")
 
+    @property
+    def in_pieces(self) -> bool:
+        """Whether the file is one long text, read in pieces."""
+        return self.format == "txt" and self.document == "file"
+
     def fingerprint(self) -> list[Any]:
         """A value that changes when the data does: settings, and sizes and times of files. A hub dataset's version is not part of it."""
         files = [p for p in (self.path, self.target_path) if p and os.path.isfile(p)]

@@ -140,6 +140,7 @@ def rate(config: OptimConfig, step: int, progress: float) -> float:
         return final + (1 - final) * (1 - since)
     if config.schedule == "cosine":
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * since))
+    assert config.schedule == "wsd", config.schedule
     start = 1 - config.decay_share
     return 1.0 if progress <= start else final + (1 - final) * (1 - progress) / max(config.decay_share, 1e-9)
 

@@ -53,7 +53,7 @@ def draw(records: StudyRecords, folder: Path) -> dict[str, str]:
     with rc_context({**plot_style.STYLE, "font.family": ["DejaVu Sans", *(n for n in plot_style.CHINESE if n in installed)]}):
         knobs = effects.effects(records)
         drawn = {
-            "importance": _importance(records, knobs), "interaction": _interaction(records), "curves": _curves(records),
+            "importance": _importance(knobs), "interaction": _interaction(records), "curves": _curves(records),
             "slices": _slices(records, knobs), "rise": _rises(records),
             "parallel": plot_parallel.draw(records), "time": _against(records, "seconds"),
             "front": _against(records, "second") if records.second not in (None, "seconds") else None,
@@ -78,7 +78,7 @@ def draw(records: StudyRecords, folder: Path) -> dict[str, str]:
 # ---- the pictures
 
 
-def _importance(records: StudyRecords, knobs: list[Effect]) -> Figure | None:
+def _importance(knobs: list[Effect]) -> Figure | None:
     """A bar for each knob's importance."""
     weighed = sorted((k for k in knobs if k.importance is not None), key=lambda k: k.importance or 0.0)  # bars are drawn from the bottom
     if not weighed:

@@ -1,7 +1,7 @@
 """What a task is, as code: the `Task` protocol and the parts that tasks share. A task's plain data is its `TaskSpec`.
 
 A third task needs a class in a file of this folder and a spec in `training/settings/task_specs.py` that names the class; no other
-code asks which task it is. Legend: B rows, T tokens.
+code of the trainer asks which task it is (`inference/` and the page know gpt and translation). Legend: B rows, T tokens.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.corpus.batches import Batch
@@ -75,7 +76,7 @@ class Task(Protocol):
         ...
 
     def loss(self, model: torch.nn.Module, batch: dict[str, torch.Tensor], smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summed cross entropy in nats and the number of predicted tokens, both scalars. Labels are shifted here and nowhere else.
+        """Summed cross entropy in nats and the number of predicted tokens, both scalars. Labels are shifted here, never elsewhere.
 
         Args:
             smoothing: share of the target probability that is spread evenly over the vocabulary (torch's `label_smoothing`).
@@ -166,6 +167,19 @@ class Encoder:
             group = texts[start : start + 256]
             encoded += [np.array(ids, dtype=np.int32) for ids in self.tokenizer(group, add_special_tokens=self.special)["input_ids"]]
         return encoded
+
+
+def summed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torch.Tensor:
+    """The sum of the cross entropy in nats over all labels that are not IGNORE_INDEX, a scalar in float32.
+
+    Args:
+        logits: (B, T, V), in any precision.
+        labels: (B, T), already those that the logits predict.
+        smoothing: as `torch.nn.functional.cross_entropy` takes it.
+    """
+    return F.cross_entropy(
+        logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=smoothing
+    )
 
 
 def model_inputs(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.corpus.batches import Batch, pad
 from training.model.tokenizer import text_of
 from training.settings.config import Config
 from training.settings.task_specs import GPT
-from training.tasks.base import IGNORE_INDEX, Encoder, Task, TokenCache, TypicalGeneration, generate, model_inputs
+from training.tasks.base import IGNORE_INDEX, Encoder, Task, TokenCache, TypicalGeneration, generate, model_inputs, summed_cross_entropy
 
 
 class GptTask(Task):
@@ -98,13 +97,10 @@ class GptTask(Task):
         return list(range(first, max(first + 1, length - 1), self.block_size - 1))
 
     def loss(self, model: torch.nn.Module, batch: dict[str, torch.Tensor], smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summed cross entropy in nats and the number of predicted tokens, both scalars. The one place where labels are shifted."""
+        """Summed cross entropy in nats and the number of predicted tokens, both scalars. This task's labels are shifted here alone."""
         logits = model(**model_inputs(batch), use_cache=False).logits[:, :-1]  # (B, T-1, V)
         labels = batch["labels"][:, 1:]  # (B, T-1)
-        total = F.cross_entropy(
-            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=smoothing
-        )
-        return total, self.targets(batch)
+        return summed_cross_entropy(logits, labels, smoothing), self.targets(batch)
 
     @torch.inference_mode()
     def samples(self, model: PreTrainedModel, rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:

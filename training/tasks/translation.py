@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from training.corpus.batches import Batch, pad, padded
 from training.model.tokenizer import text_of
 from training.settings.config import Config
 from training.settings.task_specs import TRANSLATION
-from training.tasks.base import IGNORE_INDEX, Encoder, Task, TokenCache, TypicalGeneration, generate, model_inputs
+from training.tasks.base import IGNORE_INDEX, Encoder, Task, TokenCache, TypicalGeneration, generate, model_inputs, summed_cross_entropy
 
 GROUP = 64  # sentences that are translated in one call
 
@@ -67,15 +66,12 @@ class TranslationTask(Task):
         return batches, len(rows) - len(kept)
 
     def loss(self, model: torch.nn.Module, batch: dict[str, torch.Tensor], smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summed cross entropy in nats and the number of target tokens, both scalars. The one place where labels are shifted."""
+        """Summed cross entropy in nats and the number of target tokens, both scalars. This task's labels are shifted here alone."""
         labels = batch["labels"]  # (B, T)
         shifted = labels.new_full(labels.shape, self.tokenizer.eos_token_id)  # decoder_start_token_id, see model/build.py
         shifted[:, 1:] = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORE_INDEX, self.tokenizer.pad_token_id)
         logits = model(**model_inputs(batch), decoder_input_ids=shifted, use_cache=False).logits  # (B, T, V)
-        total = F.cross_entropy(
-            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=smoothing
-        )
-        return total, self.targets(batch)
+        return summed_cross_entropy(logits, labels, smoothing), self.targets(batch)
 
     def samples(self, model: PreTrainedModel, rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
         """Greedy translations of validation rows and of evaluation.prompts: [{prompt, text, reference}]."""
