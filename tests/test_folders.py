@@ -154,6 +154,19 @@ def test_another_config_is_told_key_by_key(folder: tuple[Path, Path], tmp_path: 
     ]
 
 
+def test_files_may_move_and_hub_datasets_may_not_change() -> None:
+    """The contents of files are compared instead of their paths; a dataset of the hub and an address have only their names."""
+
+    def over(path: str, **more: Any) -> Config:
+        return Config("gpt", corpus=CorpusConfig(train=SourceConfig(path, **more)), model={"type": "gpt2"})
+
+    assert not differences(over("a.txt"), over("b.txt", license="MIT"))
+    assert not differences(over("a.zh", target_path="a.en"), over("b.zh", target_path="b.en"))
+    assert "target_path" in differences(over("a.zh", target_path="a.en"), over("b.zh"))
+    for start in ("hub:", "https://a.example/", "http://a.example/"):
+        assert f"was {start}one" in differences(over(f"{start}one"), over(f"{start}two"))
+
+
 def test_a_changed_corpus_is_refused_and_a_copy_of_it_is_not(tmp_path: Path) -> None:
     config = gpt_config(tmp_path, **{**SHORT, "train": {"max_steps": 1}})
     run_dir, corpus = run_here(config).run_dir, tmp_path / "verses.jsonl"
