@@ -260,3 +260,27 @@ def test_a_tokenizer_made_for_the_other_task_is_refused(tmp_path, made_for, task
     trained(made_for).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=rf"tokenizer\.path: .*{told}"):
         load_tokenizer(tmp_path, task)
+
+
+ZH_EN = [
+    ("你好，你叫什么名字？", "Hello, what is your name?"),
+    ("（请说）……", "(Please speak) ..."),
+    ("好：坏；是！", "good: bad; yes!"),
+] * 20
+
+
+@pytest.mark.parametrize("kind", ["bpe", "char", "word"])
+@pytest.mark.parametrize("direction", ["zh-en", "en-zh"])
+def test_targets_survive_encoding_and_decoding(direction: str, kind: str) -> None:
+    """What the tokenizer changes in a target, the model can never write."""
+    pairs = ZH_EN if direction == "zh-en" else [(en, zh) for zh, en in ZH_EN]
+    tokenizer = trained("translation", [text for pair in pairs for text in pair], type=kind, vocab_size=800, min_frequency=1)
+    assert [back(tokenizer, target) for _, target in pairs] == [target for _, target in pairs]
+
+
+def test_sources_are_normalised_where_no_target_needs_what_that_takes_away() -> None:
+    lines = [text for pair in ZH_EN for text in pair]
+    full_width = trained("translation", lines)
+    assert full_width("ＡＢＣ，１２３")["input_ids"] == full_width("ABC,123")["input_ids"]
+    other_way = trained("translation", [text for zh, en in ZH_EN for text in (en, zh)])
+    assert other_way("，")["input_ids"] != other_way(",")["input_ids"]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -22,6 +23,7 @@ from training.base.pretrained import read_tokenizer
 from training.settings.config import TokenizerConfig
 from training.settings.task_specs import TASKS, TaskSpec
 
+SURVEYED = 20_000  # target texts that are looked at to see whether they may be normalised
 BYTES = [f"<0x{b:02X}>" for b in range(256)]
 
 # The pieces that BPE does not merge across: words with their leading space (written ▁), Chinese apart from other scripts, single digits,
@@ -43,11 +45,24 @@ def train_tokenizer(config: TokenizerConfig, texts: Iterable[str], task: str) ->
     least = len(specials) + (256 if config.type == "bpe" else 0) + 1
     if config.vocab_size < least:
         raise ConfigError(f"tokenizer.vocab_size: {config.vocab_size} is too small; special and byte tokens alone take {least - 1}")
+    nfkc = False
+    if spec.normalizes_text:
+        texts = list(texts)
+        nfkc = survives_nfkc(texts[1::2])
     if config.type == "bpe":
-        return _wrap(_train_bpe(config, texts, specials, spec.normalizes_text), spec)
-    train = _train_characters if config.type == "char" else _train_words
-    tokenizer, counts = train(config, texts, specials)
+        return _wrap(_train_bpe(config, texts, specials, spec.normalizes_text, nfkc), spec)
+    tokenizer, counts = _train_characters(config, texts, specials) if config.type == "char" else _train_words(config, texts, specials, nfkc)
     return _wrap(tokenizer, spec, frequencies=frequencies(counts))
+
+
+def survives_nfkc(targets: Sequence[str]) -> bool:
+    """Whether target texts may be normalised to NFKC: at most one in a hundred is changed by it.
+
+    One tokenizer serves both sides, and a model can only write what its tokenizer leaves as it is. NFKC turns the Chinese ，？！：；（）……
+    into ASCII, so a model into Chinese could never write them.
+    """
+    some = targets[: 1 + len(targets) : max(1, len(targets) // SURVEYED)]
+    return sum(normalize("NFKC", text) != text for text in some) <= len(some) / 100
 
 
 def load_tokenizer(path: str | Path, task: str) -> PreTrainedTokenizerFast:
@@ -86,10 +101,12 @@ def _train_characters(config: TokenizerConfig, texts: Iterable[str], specials: l
     return tokenizer, counts
 
 
-def _train_words(config: TokenizerConfig, texts: Iterable[str], specials: list[str]) -> tuple[Tokenizer, Counter[str]]:
+def _train_words(
+    config: TokenizerConfig, texts: Iterable[str], specials: list[str], nfkc: bool
+) -> tuple[Tokenizer, Counter[str]]:  # fmt: skip
     """A tokenizer with one token a word, and how often each word occurs. A Chinese "word" is a clause, as Chinese has no spaces."""
     split = pre_tokenizers.Split(Regex(WORDS % r"\p{Han}+"), "isolated")
-    spaces = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" ", "▁")])
+    spaces = normalizers.Sequence([*([normalizers.NFKC()] if nfkc else []), normalizers.Replace(" ", "▁")])
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(word for word, _ in split.pre_tokenize_str(spaces.normalize_str(text)))
@@ -116,16 +133,17 @@ def frequencies(counts: Mapping[Any, int]) -> dict[str, Any]:
     return {"tokens": total, "at_least": at_least}
 
 
-def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str], normalize: bool) -> Tokenizer:
+def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str], leading_space: bool, nfkc: bool) -> Tokenizer:
     """Train BPE within the pieces of WORDS.
 
     Args:
-        normalize: normalise to NFKC, and put a space before a text's first word, as before any other word.
+        leading_space: put a space before a text's first word, as before any other word.
+        nfkc: normalise to NFKC.
     """
     tokenizer = Tokenizer(models.BPE())
-    spaces: list[normalizers.Normalizer] = [normalizers.Replace(" ", "▁")]
-    if normalize:
-        spaces = [normalizers.NFKC(), *spaces, normalizers.Replace(Regex(r"\A(?=[\p{L}&&[^\p{Han}]])"), "▁")]
+    spaces: list[normalizers.Normalizer] = [*([normalizers.NFKC()] if nfkc else []), normalizers.Replace(" ", "▁")]
+    if leading_space:
+        spaces += [normalizers.Replace(Regex(r"\A(?=[\p{L}&&[^\p{Han}]])"), "▁")]
     tokenizer.normalizer = normalizers.Sequence(spaces)
     pattern = WORDS % (r"\p{Han}" if config.isolate_han else r"\p{Han}+")
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
@@ -145,7 +163,7 @@ def _train_bpe(config: TokenizerConfig, texts: Iterable[str], specials: list[str
             merges[a, b] = None
     tokenizer.model = models.BPE(vocab, list(merges), byte_fallback=True, unk_token="<unk>", fuse_unk=False)
     steps: list[decoders.Decoder] = [decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("▁", " ")]
-    tokenizer.decoder = decoders.Sequence(steps + ([decoders.Strip(" ", 1, 0)] if normalize else []))
+    tokenizer.decoder = decoders.Sequence(steps + ([decoders.Strip(" ", 1, 0)] if leading_space else []))
     return tokenizer
 
 
