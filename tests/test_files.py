@@ -104,6 +104,9 @@ def test_every_file_is_on_disk_before_the_name_is_taken(tmp_path: Path, monkeypa
         (folder / "link").symlink_to("nowhere")
     before, after = done[: done.index("rename")], done[done.index("rename") + 1 :]
     assert sorted(before) == sorted(["file", "other", "inner", f".tmp-{os.getpid()}-folder"]) and after == [tmp_path.name]
+    done.clear()
+    write_text(tmp_path / "pointer", "text")
+    assert done == [f".tmp-{os.getpid()}-pointer", "rename", tmp_path.name]
 
 
 def test_a_link_leads_to_the_new_file_and_a_device_stays_one(tmp_path: Path) -> None:
