@@ -10,7 +10,7 @@ from test_config import GOOD, problems
 from training.base.errors import ConfigError
 from training.settings import bounds, checks
 from training.settings.config import Config, CorpusConfig, SourceConfig, TrainConfig
-from training.settings.load import check_config, load_config
+from training.settings.load import check_config, load_config, parse_args
 
 
 def tree_with(key, value):
@@ -101,6 +101,11 @@ def test_bounds_in_words():
         (1, Annotated[int, Gt(0)], ""),
     ):
         assert bounds.wrong(value, bounds.bounds(hint)) == wanted, (value, hint)
+
+
+def test_digits_of_an_input_method_are_digits(write):
+    config = parse_args(["--config", write(GOOD), "--train.max_steps", "１２", "--optim.learning_rate", "０．００２"])
+    assert (config.train.max_steps, config.optim.learning_rate) == (12, 0.002)
 
 
 def test_a_config_made_in_python_is_held_to_the_same_bounds():
