@@ -198,6 +198,13 @@ def test_a_step_is_to_recorded_runs_that_differ_in_one_knob(root: Path) -> None:
     assert "1.25 ± 0.25" in study_html.result(found, found.trials[0], found.trials[0].params, "en"), "the standard error, as in the report"
 
 
+def test_a_step_is_to_the_next_value_on_either_side(root: Path) -> None:
+    rates = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+    found = put(root / "x", [trial(k, 1.0 + k, learning_rate=rate) for k, rate in enumerate(rates)], RATE)
+    for number, wanted in ((0, [3e-4]), (2, [3e-4, 3e-3]), (4, [3e-3])):
+        assert [step.value for step in neighbours.one_step_off(found, found.trials[number], found.axes[0])] == wanted
+
+
 @pytest.mark.parametrize(
     ("repeats", "english", "chinese", "colour"),
     [([], "+0.3 worse, or chance", "+0.3 更差，或只是偶然", "quiet"), ([1.0, 1.4, 0.6], "+0.3 within noise", "+0.3 在噪声之内", "quiet"),
