@@ -9,7 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+from safetensors.torch import load_file
 from serving_fixtures import save, tiny_gpt
+
+from training.base.pretrained import read_model
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = "import os, pathlib\npathlib.Path(os.environ['MARK']).touch()\n"
@@ -19,6 +24,16 @@ def test_there_is_one_way_in() -> None:
     for path in [p for top in ("training", "inference", "serving") for p in (ROOT / top).rglob("*.py")]:
         names = {node.attr for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Attribute)}
         assert "from_pretrained" not in names or path.name == "pretrained.py", path
+
+
+def test_weights_in_a_pickle_are_not_read(tmp_path: Path) -> None:
+    place = tmp_path / "model"
+    save(place, tiny_gpt(), "gpt")
+    assert read_model(place, "AutoModelForCausalLM")
+    torch.save(load_file(place / "model.safetensors"), place / "pytorch_model.bin")
+    (place / "model.safetensors").unlink()
+    with pytest.raises(OSError):
+        read_model(place, "AutoModelForCausalLM")
 
 
 def test_code_in_a_folder_is_not_executed_by_any_command(tmp_path: Path) -> None:
