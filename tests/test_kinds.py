@@ -192,6 +192,14 @@ def test_quotation_marks_of_a_published_tsv_are_text(tmp_path: Path) -> None:
     assert {(row["source"], row["target"]) for row in corpus.rows(0, range(corpus.chunks_per_epoch))} == set(rows)
 
 
+def test_a_quote_over_two_lines_of_a_published_tsv_is_text(tmp_path: Path) -> None:
+    """Read as a quoted table, both lines would be one cell: clean csv, but with a column too few."""
+    rows = [*PAIRS, ('"他说：走吧。', "Let us go, he said."), ("他走了。", 'And he went."')]
+    (tmp_path / "a.tsv").write_text("chinese\tenglish\n" + "".join(f"{c}\t{e}\n" for c, e in rows), "utf-8")
+    corpus, _ = opened(str(tmp_path / "a.tsv"), tmp_path, "translation", validation_share=0.0)
+    assert {(row["source"], row["target"]) for row in corpus.rows(0, range(corpus.chunks_per_epoch))} == set(rows)
+
+
 def test_headers_of_tables(tmp_path: Path) -> None:
     told = refused(tmp_path / "a.csv", "chinese,english,english\n好,good,fine\n".encode(), "translation")
     assert "the column 'english' is there 2 times" in told
