@@ -81,8 +81,10 @@ def damage(place: Path) -> str:
     A checkpoint from before checksums were recorded is tested by opening its files.
     """
     try:
-        meta = json.loads((place / "meta.json").read_text(encoding="utf-8"))
-        recorded = meta.get("sha256", {})
+        recorded = json.loads((place / "meta.json").read_text(encoding="utf-8")).get("sha256", {})
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return "meta.json cannot be read"
+    try:
         for name, checksum in recorded.items():
             if not (place / name).is_file():
                 return f"{name} is missing"

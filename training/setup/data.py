@@ -161,10 +161,10 @@ def contents_of(shards: list[Shard], remembered: Path) -> list[list[str]]:
 
 def changed_contents(before: list[list[str]], now: list[list[str]]) -> str:
     """Which shards of the corpus have changed, in words; empty if none has. Both arguments are as `contents_of` returns them."""
-    if [h for _, h in before] == [h for _, h in now]:
+    was, is_now = ([checksum or label for label, checksum in shards] for shards in (before, now))  # a dataset of the hub has its name alone
+    if was == is_now:
         return ""
-    old = {h for _, h in before}
-    names = [label for label, h in now if h not in old] or [label for label, _ in now]
+    names = [label for label, checksum in now if (checksum or label) not in was] or [label for label, _ in now]
     return f"the content of {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
 
 

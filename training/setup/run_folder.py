@@ -84,6 +84,8 @@ def open_folder(config: Config, processes: Processes) -> tuple[filelock.BaseFile
     folder, lock, problem, place = Path(config.run_dir), None, "", None
     if processes.main:
         try:
+            if folder.is_file():
+                raise ConfigError(f"run_dir: {folder} is a file; choose another --run_dir")
             if not checkpoint.all_whole(folder):
                 refuse_foreign(folder)
             lock = lock_folder(folder)
