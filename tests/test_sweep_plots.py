@@ -68,7 +68,7 @@ def test_a_slice_has_the_searched_runs_and_each_mean_over_its_value(tmp_path: Pa
 
 def test_every_bar_is_as_long_as_its_knob_s_importance_and_the_longest_is_on_top(tmp_path: Path) -> None:
     records = pairs(tmp_path)
-    figure: Any = plots._importance(records, effects.effects(records))
+    figure: Any = plots._importance(effects.effects(records))
     (axes,) = figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert [(name, bar.get_width()) for name, bar in zip(names, axes.patches)] == [("b", 0.4), ("a", 0.6)]
