@@ -20,6 +20,7 @@ from training.export import main
 from training.scoring.test_sets import model_folder
 from training.settings.config import dump_config
 from training.settings.load import load_config
+from training.setup.checkpoint import checksums
 
 
 @pytest.fixture
@@ -94,6 +95,7 @@ def test_half_weights_in_small_files_load_anywhere_and_the_copy_alone_is_enough(
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "parameters": count}))
     given = ["--model", str(run), "--test", test_set]
     assert main([*given, "--out", str(models / "half"), "--weights", "float16", "--shard_mb", "0.1"]) == 0
+    assert json.loads((models / "half/meta.json").read_text(encoding="utf-8"))["sha256"] == checksums(models / "half")
     assert len(list((models / "half/ctranslate2").glob("model.bin.*"))) > 1 and not (models / "half/ctranslate2/model.bin").exists()
     assert len(list((models / "half").glob("*.safetensors"))) > 1 and not (models / "half/trainer_state").exists()
     assert all(path.stat().st_size < 120_000 for path in (models / "half").rglob("*"))

@@ -90,6 +90,7 @@ def export_model(
                 json.dumps(kept, indent=1) + "\n", encoding="utf-8"
             )  # without sentences, which belong to others
         if out is not None:
+            _record_checksums(made)
             _keep_others(place, made)
     return parity
 
@@ -201,6 +202,14 @@ def _name(made: Path, name: str, licence: str) -> None:
         page = model_card(load_config(made / "config.yaml"), meta, licence)
         (made / "README.md").write_text(page, encoding="utf-8")
     (made / "meta.json").write_text(json.dumps(meta, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _record_checksums(made: Path) -> None:
+    """Put the checksums of the files that are here into meta.json; those of the checkpoint were of other files."""
+    from training.setup.checkpoint import checksums
+
+    meta = json.loads((made / "meta.json").read_text(encoding="utf-8"))
+    (made / "meta.json").write_text(json.dumps({**meta, "sha256": checksums(made)}, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _keep_others(place: Path, made: Path) -> None:
